@@ -1,0 +1,1 @@
+"""Frozen facts: no I/O and no algorithms live here."""

@@ -1,0 +1,112 @@
+"""Addresses as integers, because a trace compares millions of them."""
+
+from __future__ import annotations
+
+import ipaddress
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Family(IntEnum):
+    """Address family of a packet."""
+
+    IPV4 = 4
+    IPV6 = 6
+
+    @property
+    def bits(self) -> int:
+        return 32 if self is Family.IPV4 else 128
+
+    @property
+    def label(self) -> str:
+        """`ipv4` or `ipv6`, as in the JSON outputs."""
+        return "ipv4" if self is Family.IPV4 else "ipv6"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Ip:
+    """One address."""
+
+    family: Family
+    value: int
+
+    @classmethod
+    def parse(cls, text: str) -> Ip:
+        """Read `10.0.0.1` or `fe80::1` (a `%zone` is ignored); raises ValueError."""
+        parsed = ipaddress.ip_address(text.partition("%")[0])
+        return cls(Family(parsed.version), int(parsed))
+
+    def __str__(self) -> str:
+        return str(self._standard())
+
+    def _standard(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
+        if self.family is Family.IPV4:
+            return ipaddress.IPv4Address(self.value)
+        return ipaddress.IPv6Address(self.value)
+
+    @property
+    def is_loopback(self) -> bool:
+        return self._standard().is_loopback
+
+    @property
+    def is_link_local(self) -> bool:
+        return self._standard().is_link_local
+
+    @property
+    def is_multicast(self) -> bool:
+        return self._standard().is_multicast
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Prefix:
+    """A network: the first `length` bits of `value` count, the others are zero."""
+
+    family: Family
+    value: int
+    length: int
+
+    @classmethod
+    def parse(cls, text: str, *, family: Family | None = None) -> Prefix:
+        """Read `10.0.0.0/8`, `10.0.0.1`, `10.0.0.0/255.0.0.0` or `default` (which needs `family`).
+
+        Host bits are cleared, as the kernel does. Raises ValueError.
+        """
+        if text in ("default", "all", "any"):
+            if family is None:
+                raise ValueError(f"{text!r} needs a family")
+            return cls(family, 0, 0)
+        address, _, mask = text.partition("/")
+        if family is Family.IPV4 and address.count(".") < 3 and ":" not in address:
+            address += ".0" * (3 - address.count("."))  # `ip route` prints 127/8 on old versions
+        network = ipaddress.ip_network(f"{address}/{mask}" if mask else address, strict=False)
+        return cls(Family(network.version), int(network.network_address), network.prefixlen)
+
+    @classmethod
+    def of(cls, ip: Ip, length: int) -> Prefix:
+        shift = ip.family.bits - length
+        return cls(ip.family, ip.value >> shift << shift, length)
+
+    def __contains__(self, ip: Ip) -> bool:
+        return ip.family is self.family and self.contains_value(ip.value)
+
+    def contains_value(self, value: int) -> bool:
+        """Same as `in` for an integer known to be of this family."""
+        shift = self.family.bits - self.length
+        return value >> shift == self.value >> shift
+
+    def overlaps(self, other: Prefix) -> bool:
+        if self.family is not other.family:
+            return False
+        shift = self.family.bits - min(self.length, other.length)
+        return self.value >> shift == other.value >> shift
+
+    @property
+    def first(self) -> int:
+        return self.value
+
+    @property
+    def last(self) -> int:
+        return self.value | ((1 << (self.family.bits - self.length)) - 1)
+
+    def __str__(self) -> str:
+        return f"{Ip(self.family, self.value)}/{self.length}"

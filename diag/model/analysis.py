@@ -1,0 +1,203 @@
+"""What the analysis says: the data behind `analysis.json` and every report. Plain data, already explained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from diag.model.flow import Hop
+from diag.model.provenance import Evidence, Gap
+from diag.model.reasons import Reachability, Reason, Via
+from diag.model.snapshot import Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class PortSet:
+    """Destination ports as sorted, disjoint, inclusive ranges within 1-65535."""
+
+    ranges: tuple[tuple[int, int], ...] = ()
+
+    @property
+    def is_all(self) -> bool:
+        return self.ranges == ((1, 65535),)
+
+    def __contains__(self, port: int) -> bool:
+        return any(lo <= port <= hi for lo, hi in self.ranges)
+
+    def __bool__(self) -> bool:
+        return bool(self.ranges)
+
+    def __str__(self) -> str:
+        """`all`, `none` or `80,443,8000-8100`."""
+        if not self.ranges:
+            return "none"
+        if self.is_all:
+            return "all"
+        return ",".join(str(lo) if lo == hi else f"{lo}-{hi}" for lo, hi in self.ranges)
+
+
+@dataclass(frozen=True, slots=True)
+class Allowed:
+    """Exactly what is delivered and answered; ports in `unknown_*` cannot be told."""
+
+    icmp: bool | None = False
+    """None: cannot be told."""
+    tcp: PortSet = PortSet()
+    udp: PortSet = PortSet()
+    unknown_tcp: PortSet = PortSet()
+    unknown_udp: PortSet = PortSet()
+
+    @property
+    def everything(self) -> bool:
+        return self.icmp is True and self.tcp.is_all and self.udp.is_all
+
+    @property
+    def nothing(self) -> bool:
+        return self.icmp is False and not (self.tcp or self.udp or self.unknown_tcp or self.unknown_udp)
+
+    @property
+    def certain(self) -> bool:
+        return self.icmp is not None and not self.unknown_tcp and not self.unknown_udp
+
+    def __str__(self) -> str:
+        """`icmp; tcp 80,443; udp all`, or `none`; what cannot be told has a `?`."""
+        parts = []
+        if self.icmp is not False:
+            parts.append("icmp" if self.icmp else "icmp?")
+        for name, known, unknown in (("tcp", self.tcp, self.unknown_tcp), ("udp", self.udp, self.unknown_udp)):
+            if known:
+                parts.append(f"{name} {known}")
+            if unknown:
+                parts.append(f"{name}? {unknown}")
+        return "; ".join(parts) or "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """A command that was applied to the model before it is suggested."""
+
+    command: str
+    """One line for a root shell on the host."""
+    effect: Reachability
+    """What the pair becomes."""
+    opens: tuple[tuple[str, str], ...] = ()
+    """Every ordered pair that it opens, this one included."""
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Path:
+    """One way from source to destination: one destination address, or in a group one class of them."""
+
+    family: str
+    """`ipv4`, `ipv6`, or empty when the destination has no address the source could use."""
+    address: str
+    """The destination address; in a group empty unless all pairs share it."""
+    network: str
+    """The Docker network that the address belongs to; empty for none."""
+    reachability: Reachability
+    allowed: Allowed
+    reason: Reason
+    decided_by: Evidence | None
+    explanation: str
+    """Sentences a tired engineer understands; in a group they speak of its example pair."""
+    hops: tuple[Hop, ...] = ()
+    """There; for the witness packet of this path."""
+    hops_back: tuple[Hop, ...] = ()
+    fixes: tuple[Fix, ...] = ()
+    partial: tuple[str, ...] = ()
+    """For `partial`: one clause per blocked set of ports, with its rule."""
+
+
+@dataclass(frozen=True, slots=True)
+class NameAnswer:
+    """A name as one container resolves it."""
+
+    name: str
+    addresses: tuple[str, ...]
+    via: Via | None
+    reason: Reason | None = None
+    """Why it is not found."""
+    evidence: Evidence | None = None
+    target: str = ""
+    """The container that owns the address."""
+    explanation: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PairResult:
+    """One ordered pair."""
+
+    source: str
+    destination: str
+    reachability: Reachability
+    paths: tuple[Path, ...]
+    names: tuple[NameAnswer, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Every ordered pair of `sources` × `destinations` (a container with itself left out) behaves alike."""
+
+    sources: tuple[str, ...]
+    destinations: tuple[str, ...]
+    reachability: Reachability
+    paths: tuple[Path, ...]
+    example: tuple[str, str]
+    """The pair that explanation and hops speak of."""
+
+    @property
+    def pairs(self) -> int:
+        return sum(1 for s in self.sources for d in self.destinations if s != d)
+
+
+@dataclass(frozen=True, slots=True)
+class NameScope:
+    """What one container can call the others."""
+
+    container: str
+    resolver: str
+    """`embedded-dns` (127.0.0.11), `hosts-only`, or the external resolver's address."""
+    names: tuple[NameAnswer, ...]
+    """Every name that it resolves to a container or an address of its hosts file."""
+    missing: tuple[NameAnswer, ...] = ()
+    """Names of other containers that it cannot resolve, with the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class InterfaceRole:
+    """Row 1 of the product: who is what on the host."""
+
+    name: str
+    role: str
+    """A phrase: `bridge of test_net1`, `veth of web (eth0) on docker0`, `the host's uplink`, `loopback`."""
+    addresses: tuple[str, ...]
+    container: str = ""
+    bridge: str = ""
+    state: str = "up"
+    """`up`, `down`, `no-carrier`."""
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Analysis:
+    """One host, analysed."""
+
+    snapshot: Snapshot
+    interfaces: tuple[InterfaceRole, ...]
+    groups: tuple[Group, ...]
+    """Every ordered pair of containers is in exactly one."""
+    names: tuple[NameScope, ...]
+    gaps: tuple[Gap, ...]
+    notes: tuple[str, ...] = ()
+    """Facts worth a sentence that belong to no pair, e.g. a fixed address, an address that changes on restart."""
+    roles: Mapping[str, str] = field(default_factory=dict)
+    """Container name to a phrase on its network mode."""
+
+    @property
+    def counts(self) -> dict[Reachability, int]:
+        """Pairs by reachability."""
+        found = dict.fromkeys(Reachability, 0)
+        for group in self.groups:
+            found[group.reachability] += group.pairs
+        return found

@@ -1,0 +1,421 @@
+"""One intermediate representation for iptables (legacy and nft variant) and native nftables.
+
+A rule body is an *ordered* sequence of matches and statements: nft interleaves them, iptables has its matches first and
+one target last. What the model does not know is kept as :class:`Opaque` (a match that may or may not hold) or
+:class:`OpaqueStatement` (a statement that may end the packet's walk); it is never left out.
+
+Semantics: `iptables-extensions(8)`, `nft(8)`, net/netfilter/core.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum, StrEnum
+from types import MappingProxyType
+
+from diag.model.address import Ip
+from diag.model.provenance import Evidence
+
+
+class Hook(StrEnum):
+    """Where a base chain is attached."""
+
+    INGRESS = "ingress"
+    PREROUTING = "prerouting"
+    INPUT = "input"
+    FORWARD = "forward"
+    OUTPUT = "output"
+    POSTROUTING = "postrouting"
+    EGRESS = "egress"
+
+
+class TableFamily(StrEnum):
+    """Family of a table, `nft(8)`."""
+
+    IP = "ip"
+    IP6 = "ip6"
+    INET = "inet"
+    ARP = "arp"
+    BRIDGE = "bridge"
+    NETDEV = "netdev"
+
+
+class Origin(StrEnum):
+    """Which variant a table lives in: each is a set of base chains of its own."""
+
+    IPTABLES_LEGACY = "iptables-legacy"
+    IPTABLES_NFT = "iptables-nft"
+    NFT = "nft"
+
+
+class Field(StrEnum):
+    """What a match looks at. Values are integers unless noted."""
+
+    SADDR = "saddr"
+    DADDR = "daddr"
+    PROTOCOL = "l4proto"
+    SPORT = "sport"
+    DPORT = "dport"
+    ICMP_TYPE = "icmp-type"
+    ICMP_CODE = "icmp-code"
+    ICMPV6_TYPE = "icmpv6-type"
+    ICMPV6_CODE = "icmpv6-code"
+    TCP_FLAGS = "tcp-flags"
+    MARK = "mark"
+    CT_MARK = "ct-mark"
+    CT_STATE = "ct-state"
+    """Bit mask of :class:`CtState`."""
+    CT_STATUS = "ct-status"
+    """Bit mask of :class:`CtStatus`."""
+    CT_DIRECTION = "ct-direction"
+    """0 original, 1 reply."""
+    CT_ORIG_SADDR = "ct-orig-saddr"
+    CT_ORIG_DADDR = "ct-orig-daddr"
+    CT_ORIG_SPORT = "ct-orig-sport"
+    CT_ORIG_DPORT = "ct-orig-dport"
+    CT_REPL_SADDR = "ct-repl-saddr"
+    CT_REPL_DADDR = "ct-repl-daddr"
+    IIFNAME = "iifname"
+    """A name."""
+    OIFNAME = "oifname"
+    """A name."""
+    PHYSIN = "physin"
+    """The bridge port a bridged packet came in by: a name (xt_physdev, `meta ibrname` is the bridge)."""
+    PHYSOUT = "physout"
+    """A name."""
+    SADDR_TYPE = "saddr-type"
+    """:class:`AddrType` of the source address in this namespace's FIB."""
+    DADDR_TYPE = "daddr-type"
+    SADDR_TYPE_IIF = "saddr-type-iif"
+    """The same, looked up with the input interface only (`--limit-iface-in`, `fib saddr . iif type`)."""
+    DADDR_TYPE_IIF = "daddr-type-iif"
+    PKTTYPE = "pkttype"
+    """0 unicast to this host, 1 broadcast, 2 multicast, 3 to another host."""
+    NFPROTO = "nfproto"
+    """2 for IPv4, 10 for IPv6."""
+    FRAGMENT = "fragment"
+    """1 for a second or later fragment; the model's packets are whole."""
+
+
+class CtState(IntEnum):
+    """Bits of `ct state` (include/uapi/linux/netfilter/nf_conntrack_common.h, nft's numbering)."""
+
+    INVALID = 1
+    ESTABLISHED = 2
+    RELATED = 4
+    NEW = 8
+    UNTRACKED = 64
+
+
+class CtStatus(IntEnum):
+    """Bits of `ct status`."""
+
+    EXPECTED = 1
+    SEEN_REPLY = 2
+    ASSURED = 4
+    CONFIRMED = 8
+    SNAT = 16
+    DNAT = 32
+
+
+class AddrType(IntEnum):
+    """RTN_* of include/uapi/linux/rtnetlink.h, as xt_addrtype and `fib … type` use them."""
+
+    UNSPEC = 0
+    UNICAST = 1
+    LOCAL = 2
+    BROADCAST = 3
+    ANYCAST = 4
+    MULTICAST = 5
+    BLACKHOLE = 6
+    UNREACHABLE = 7
+    PROHIBIT = 8
+    THROW = 9
+    NAT = 10
+    XRESOLVE = 11
+
+
+Ranges = tuple[tuple[int, int], ...]
+"""Inclusive ranges."""
+
+
+@dataclass(frozen=True, slots=True)
+class Within:
+    """The field's value lies in one of the ranges."""
+
+    field: Field
+    ranges: Ranges
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """`(field & mask) == value`."""
+
+    field: Field
+    mask: int
+    value: int
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AnyBit:
+    """`(field & mask) != 0`: what `ct state a,b` and `--ctstate A,B` mean."""
+
+    field: Field
+    mask: int
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The name is one of these; a pattern that ends in `*` is a prefix."""
+
+    field: Field
+    patterns: tuple[str, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one alternative holds; an alternative is a conjunction."""
+
+    alternatives: tuple[tuple[Match, ...], ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class InSet:
+    """The tuple of fields is an element of a named set (ipset, or an nft set of the rule's own table)."""
+
+    set_name: str
+    fields: tuple[Field, ...]
+    """Which field each dimension is compared with."""
+    negated: bool = False
+    ipset: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Opaque:
+    """A match that the model cannot evaluate: it may hold or not."""
+
+    text: str
+    """As in the source, e.g. `-m string --algo bm --string x`."""
+
+
+Match = Within | Masked | AnyBit | Named | AnyOf | InSet | Opaque
+
+
+@dataclass(frozen=True, slots=True)
+class Accept:
+    """Ends the base chain; later base chains of the hook still run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Drop:
+    """Ends the packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """Ends the packet and answers."""
+
+    kind: str = "icmp-port-unreachable"
+    """iptables' `--reject-with` word, e.g. `tcp-reset`, `icmp-admin-prohibited`, `icmp6-port-unreachable`, `icmpx-…`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Jump:
+    """Go on in another chain and come back."""
+
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Goto:
+    """Go on in another chain; its end is the end of the calling chain."""
+
+    chain: str
+
+
+@dataclass(frozen=True, slots=True)
+class Return:
+    """Back to the caller; in a base chain, its policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Queue:
+    """Handed to a program in user space."""
+
+    bypass: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Nat:
+    """DNAT, SNAT, REDIRECT or MASQUERADE."""
+
+    kind: NatKind
+    addresses: tuple[tuple[Ip, Ip], ...] = ()
+    """Inclusive ranges; empty: unchanged (DNAT, SNAT) or chosen by the interface (the others)."""
+    ports: tuple[int, int] | None = None
+    """Inclusive range; None: unchanged where possible."""
+    unmodelled: str = ""
+    """`--random`, `--persistent` need nothing; a shifted port map or a NAT map lookup does."""
+
+
+class NatKind(StrEnum):
+    """What a NAT statement rewrites."""
+
+    DNAT = "dnat"
+    SNAT = "snat"
+    MASQUERADE = "masquerade"
+    REDIRECT = "redirect"
+    NETMAP = "netmap"
+
+
+@dataclass(frozen=True, slots=True)
+class SetMark:
+    """`field = (field & ~mask) ^ value`; xt_MARK's `--set-xmark value/mask`."""
+
+    field: Field
+    value: int
+    mask: int = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class CopyMark:
+    """`target = (target & ~mask) | (source & mask)`: CONNMARK save and restore."""
+
+    source: Field
+    target: Field
+    mask: int = 0xFFFFFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Notrack:
+    """The packet gets no connection tracking in this namespace."""
+
+
+@dataclass(frozen=True, slots=True)
+class NoEffect:
+    """LOG, counter, comment, TRACE, MSS clamping: the walk goes on with the next part of the rule."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class VerdictMap:
+    """nft `vmap`: look the fields up, and do what the element says, if there is one."""
+
+    fields: tuple[Field, ...]
+    map_name: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpaqueStatement:
+    """A target whose effect the model does not know: it may end the walk or change the packet."""
+
+    text: str
+
+
+Statement = (
+    Accept
+    | Drop
+    | Reject
+    | Jump
+    | Goto
+    | Return
+    | Queue
+    | Nat
+    | SetMark
+    | CopyMark
+    | Notrack
+    | NoEffect
+    | VerdictMap
+    | OpaqueStatement
+)
+
+
+@dataclass(frozen=True, slots=True)
+class NfRule:
+    """One rule: the parts are evaluated in order until a match fails or a statement ends it."""
+
+    parts: tuple[Match | Statement, ...]
+    evidence: Evidence
+    number: int = 0
+    """1-based position in its chain, as `iptables -L --line-numbers` counts."""
+    comment: str = ""
+
+
+class ChainType(StrEnum):
+    """Type of an nft base chain."""
+
+    FILTER = "filter"
+    NAT = "nat"
+    ROUTE = "route"
+
+
+@dataclass(frozen=True, slots=True)
+class Base:
+    """How a base chain is attached."""
+
+    hook: Hook
+    priority: int
+    type: ChainType = ChainType.FILTER
+    policy_drop: bool = False
+    devices: tuple[str, ...] = ()
+    evidence: Evidence | None = None
+    """The line that gives the policy."""
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """A chain; `base` is None for one that is only jumped to."""
+
+    name: str
+    rules: tuple[NfRule, ...] = ()
+    base: Base | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SetElement:
+    """One element: per dimension a range of integers, or a name."""
+
+    key: tuple[tuple[int, int] | str, ...]
+    verdict: Statement | None = None
+    evidence: Evidence | None = None
+    negated: bool = False
+    """ipset `nomatch`."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedSet:
+    """An ipset, an nft set or an nft verdict map."""
+
+    name: str
+    elements: tuple[SetElement, ...]
+    unmodelled: str = ""
+    """Not empty: membership cannot be told, and why."""
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NfTable:
+    """A table of one family in one variant."""
+
+    family: TableFamily
+    name: str
+    origin: Origin
+    chains: Mapping[str, Chain]
+    sets: Mapping[str, NamedSet] = field(default_factory=lambda: MappingProxyType({}))
+
+
+@dataclass(frozen=True, slots=True)
+class Ruleset:
+    """All tables of a namespace."""
+
+    tables: tuple[NfTable, ...] = ()
+    ipsets: Mapping[str, NamedSet] = field(default_factory=lambda: MappingProxyType({}))
+    missing: Mapping[TableFamily, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Families whose rules were not captured, with the reason: every hook of theirs is unknown."""

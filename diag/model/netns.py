@@ -1,0 +1,217 @@
+"""A network namespace as the kernel shows it: links, addresses, routes, rules, neighbours, sysctls, sockets.
+
+The host is one namespace among many; containers and Docker's own namespaces are of the same type.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from types import MappingProxyType
+
+from diag.model.address import Family, Ip, Prefix
+from diag.model.netfilter import Ruleset
+from diag.model.provenance import Evidence
+
+
+class LinkKind(StrEnum):
+    """`linkinfo.info_kind` of `ip -d link`, as far as the model knows it."""
+
+    LOOPBACK = "loopback"
+    DEVICE = "device"
+    """A NIC, or a link whose kind the capture does not give."""
+    BRIDGE = "bridge"
+    VETH = "veth"
+    MACVLAN = "macvlan"
+    IPVLAN = "ipvlan"
+    VXLAN = "vxlan"
+    DUMMY = "dummy"
+    TUN = "tun"
+    OTHER = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An address on a link."""
+
+    ip: Ip
+    prefix: Prefix
+    """The connected network; /32 or /128 for a peer address."""
+    scope: str = "global"
+    secondary: bool = False
+    tentative: bool = False
+    """`tentative` or `dadfailed` of IPv6: the kernel does not answer for it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BridgePort:
+    """What `bridge -d link` says of a port; None where the capture does not say."""
+
+    state: str | None = None
+    """`forwarding`, `disabled`, `blocking`, `listening`, `learning`."""
+    hairpin: bool | None = None
+    isolated: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface."""
+
+    name: str
+    index: int
+    """ifindex; 0 when the capture does not show it (`ifconfig`)."""
+    kind: LinkKind
+    up: bool
+    """Administratively up (IFF_UP)."""
+    carrier: bool
+    """IFF_LOWER_UP: the other end is there and up."""
+    mac: str = ""
+    mtu: int = 0
+    master: str = ""
+    """Name of the bridge it is a port of."""
+    peer_index: int = 0
+    """`link_index`: ifindex of a veth's other end, or of the parent of a macvlan, in the namespace `peer_netnsid`."""
+    peer_name: str = ""
+    """Name of the other end where both are in one namespace and the capture gives the name only."""
+    peer_netnsid: int | None = None
+    """None: the other end is in the same namespace."""
+    addresses: tuple[Address, ...] = ()
+    port: BridgePort | None = None
+    mode: str = ""
+    """macvlan or ipvlan mode."""
+    vxlan_id: int | None = None
+    bridge_id: str = ""
+    stp: bool = False
+    nf_call_iptables: bool = False
+    """The bridge's own switch; ORed with the sysctl (net/bridge/br_netfilter_hooks.c)."""
+    nf_call_ip6tables: bool = False
+    vlan_filtering: bool = False
+    evidence: Evidence | None = None
+
+
+class RouteType(StrEnum):
+    """Type of a FIB entry, `ip-route(8)`."""
+
+    UNICAST = "unicast"
+    LOCAL = "local"
+    BROADCAST = "broadcast"
+    ANYCAST = "anycast"
+    MULTICAST = "multicast"
+    BLACKHOLE = "blackhole"
+    UNREACHABLE = "unreachable"
+    PROHIBIT = "prohibit"
+    THROW = "throw"
+    NAT = "nat"
+
+
+@dataclass(frozen=True, slots=True)
+class Nexthop:
+    """One way out of a route."""
+
+    dev: str
+    gateway: Ip | None = None
+    dead: bool = False
+    onlink: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One FIB entry."""
+
+    destination: Prefix
+    type: RouteType
+    table: str
+    """`main`, `local`, `default` or a number as text."""
+    nexthops: tuple[Nexthop, ...] = ()
+    prefsrc: Ip | None = None
+    metric: int = 0
+    scope: str = "global"
+    protocol: str = ""
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyRule:
+    """One line of `ip rule`; None in a selector means any."""
+
+    priority: int
+    action: str
+    """`lookup`, `blackhole`, `unreachable`, `prohibit`, `goto`, `nop` or a text the model does not know."""
+    table: str = ""
+    source: Prefix | None = None
+    destination: Prefix | None = None
+    iif: str = ""
+    oif: str = ""
+    fwmark: int | None = None
+    fwmask: int = 0xFFFFFFFF
+    inverted: bool = False
+    """`not`: the selector as a whole is negated."""
+    suppress_prefixlength: int | None = None
+    unmodelled: str = ""
+    """Selectors the model does not know (`ipproto`, `uidrange`…), as text."""
+    goto: int | None = None
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbour:
+    """A line of `ip neigh` or a static FDB-like fact."""
+
+    ip: Ip
+    dev: str
+    mac: str
+    state: str
+    """`PERMANENT`, `REACHABLE`, `STALE`, `FAILED`…"""
+
+
+@dataclass(frozen=True, slots=True)
+class Socket:
+    """A listening TCP socket or a bound UDP socket."""
+
+    protocol: str
+    """`tcp` or `udp`."""
+    ip: Ip
+    """All zeros: any address."""
+    port: int
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Netns:
+    """One network namespace. A part that is None was not captured."""
+
+    id: str
+    """`host`, the first 12 characters of the container's id, or `netns/<name>`."""
+    links: tuple[Link, ...] | None = None
+    routes: Mapping[Family, tuple[Route, ...] | None] = field(default_factory=lambda: MappingProxyType({}))
+    rules: Mapping[Family, tuple[PolicyRule, ...] | None] = field(default_factory=lambda: MappingProxyType({}))
+    neighbours: tuple[Neighbour, ...] = ()
+    sysctl: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """Full names with dots, e.g. `net.ipv4.conf.all.rp_filter`; an interface name keeps its own dots as `/`."""
+    sysctl_evidence: Mapping[str, Evidence] = field(default_factory=lambda: MappingProxyType({}))
+    ruleset: Ruleset = field(default_factory=Ruleset)
+    sockets: tuple[Socket, ...] | None = None
+    hosts: tuple[HostsEntry, ...] | None = None
+    resolv: ResolvConf | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HostsEntry:
+    """A line of `/etc/hosts`, `hosts(5)`."""
+
+    ip: Ip
+    names: tuple[str, ...]
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvConf:
+    """`resolv.conf(5)`."""
+
+    nameservers: tuple[Ip, ...] = ()
+    search: tuple[str, ...] = ()
+    ndots: int = 1
+    upstream: tuple[str, ...] = ()
+    """Docker's comment `# ExtServers: […]`: where the embedded DNS forwards to."""
+    evidence: Evidence | None = None

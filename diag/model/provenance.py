@@ -1,0 +1,53 @@
+"""Where a fact comes from, and what is missing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Evidence:
+    """A line of a captured file."""
+
+    file: str
+    """Path inside the bundle, with `/`."""
+    line: int
+    """1-based; 0 means the file as a whole."""
+    text: str
+    """The line itself, or for JSON the object that starts there, shortened."""
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}: {self.text}" if self.line else f"{self.file}: {self.text}"
+
+
+class GapKind(StrEnum):
+    """Why something is not known."""
+
+    MISSING = "missing"
+    """The bundle does not have the file."""
+    FAILED = "failed"
+    """The collector could not get it; the detail says why."""
+    UNREADABLE = "unreadable"
+    """The file, or the line, is there but could not be understood."""
+    UNMODELLED = "unmodelled"
+    """Understood as far as its syntax goes, but its effect is not modelled."""
+    INCONSISTENT = "inconsistent"
+    """Two captured facts contradict each other."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Gap:
+    """A fact that the analysis has to do without."""
+
+    kind: GapKind
+    file: str
+    line: int
+    detail: str
+    """One sentence: what is not known and why."""
+    affects: str = ""
+    """One sentence: which verdicts this makes unknown; empty when it touches none."""
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        return f"{where}: {self.detail}" if where else self.detail

@@ -1,0 +1,45 @@
+"""Everything that is known of one host at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from diag.model.docker import Container, DockerNetwork, Engine
+from diag.model.netns import Netns
+from diag.model.provenance import Gap
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """The facts of a bundle. Namespaces are keyed by their `id`; every container in `netns_of` has one."""
+
+    engine: Engine
+    networks: tuple[DockerNetwork, ...]
+    containers: tuple[Container, ...]
+    """Sorted by name."""
+    netns: Mapping[str, Netns]
+    netns_of: Mapping[str, str]
+    """Container name to namespace id: `host` for host mode, the target's for a joined one. Absent: it has none."""
+    captured_at: str = ""
+    host: str = ""
+    gaps: tuple[Gap, ...] = ()
+    containers_captured: bool = True
+    """False: `docker/containers.json` is missing and the containers are those that the networks list."""
+    files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """The captured text files that evidence points into, decoded, for the report's appendix."""
+
+    def container(self, name: str) -> Container | None:
+        """By name, or by an id prefix of at least 4 characters that fits one container only."""
+        for c in self.containers:
+            if c.name == name or c.id == name:
+                return c
+        if len(name) >= 4:
+            hits = [c for c in self.containers if c.id.startswith(name)]
+            if len(hits) == 1:
+                return hits[0]
+        return None
+
+    def network(self, name: str) -> DockerNetwork | None:
+        return next((n for n in self.networks if name in (n.name, n.id)), None)

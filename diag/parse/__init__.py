@@ -1,0 +1,1 @@
+"""Bytes to facts: one module per format, each keeping file and line of what it read."""
