@@ -7,8 +7,16 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from diag.model.docker import Container, DockerNetwork, Engine
-from diag.model.netns import Netns
+from diag.model.netns import HostsEntry, Netns, ResolvConf
 from diag.model.provenance import Gap
+
+
+@dataclass(frozen=True, slots=True)
+class NameFiles:
+    """A container's own resolver files; None: not captured. Even a container on the host's network has its own."""
+
+    hosts: tuple[HostsEntry, ...] | None = None
+    resolv: ResolvConf | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +30,8 @@ class Snapshot:
     netns: Mapping[str, Netns]
     netns_of: Mapping[str, str]
     """Container name to namespace id: `host` for host mode, the target's for a joined one. Absent: it has none."""
+    name_files: Mapping[str, NameFiles] = field(default_factory=lambda: MappingProxyType({}))
+    """By container name."""
     captured_at: str = ""
     host: str = ""
     gaps: tuple[Gap, ...] = ()

@@ -1,1 +1,1 @@
-""""""
+"""Which container resolves which name to what, and by what: names are a second reachability."""

@@ -1,1 +1,1 @@
-""""""
+"""All pairs as groups, flows and look-ups, explanations, fixes."""

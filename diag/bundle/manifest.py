@@ -1,0 +1,156 @@
+"""`manifest.json`: which command made each file of a bundle, when, and how it ended.
+
+::
+
+    {"schema_version": 1, "tool": "docker-diag 0.1.0", "host": "web-1", "captured_at": "2026-11-24T04:00:00Z",
+     "files": {"host/ip-addr.json": {"command": "ip -j -d addr show", "exit_status": 0, "stderr": "",
+                                     "duration": 0.004, "sha256": "9f86d0…", "error": ""}}}
+
+A file that could not be captured is listed with the reason in `error` and without a checksum.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+from diag import __version__
+from diag.bundle.layout import MANIFEST, is_layout_path
+from diag.model.bundle import SCHEMA_VERSION, Bundle, FileRecord
+from diag.model.provenance import Gap, GapKind
+
+MAX_TEXT = 4096
+"""Characters kept of any text of a manifest."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """A decoded manifest; every field has a default, for a manifest may be of any quality."""
+
+    host: str = ""
+    captured_at: str = ""
+    records: Mapping[str, FileRecord] = field(default_factory=lambda: MappingProxyType({}))
+    gaps: tuple[Gap, ...] = ()
+
+
+def encode_manifest(bundle: Bundle) -> bytes:
+    """The manifest of a bundle: the records it carries, with the checksums of the files as they are now."""
+    records = dict(bundle.records)
+    for path, content in bundle.files.items():
+        record = records.get(path, FileRecord(command=""))
+        records[path] = replace(record, sha256=hashlib.sha256(content).hexdigest())
+    document = {
+        "schema_version": SCHEMA_VERSION,
+        "tool": f"docker-diag {__version__}",
+        "host": bundle.host,
+        "captured_at": bundle.captured_at,
+        "files": {path: _encode_record(record) for path, record in sorted(records.items())},
+    }
+    return (json.dumps(document, indent=1, ensure_ascii=False) + "\n").encode("utf-8", "backslashreplace")
+
+
+def _encode_record(record: FileRecord) -> dict[str, Any]:
+    return {
+        "command": record.command,
+        "exit_status": record.exit_status,
+        "stderr": record.stderr,
+        "duration": round(record.duration, 6),
+        "sha256": record.sha256,
+        "error": record.error,
+    }
+
+
+def decode_manifest(content: bytes) -> Manifest:
+    """Read a manifest as far as it makes sense; what does not becomes a gap. Never raises."""
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        return Manifest(gaps=(_gap(f"is not JSON ({printable(str(error))}) and is ignored"),))
+    if not isinstance(document, dict):
+        return Manifest(gaps=(_gap("is not a JSON object and is ignored"),))
+    gaps = []
+    version = document.get("schema_version")
+    if version != SCHEMA_VERSION:
+        said = printable(repr(version), 40)
+        gaps.append(_gap(f"has schema version {said}; this release knows {SCHEMA_VERSION} and reads it as that"))
+    records, unusable = _decode_records(document.get("files"))
+    if unusable:
+        gaps.append(_gap(f"has {unusable} entries in `files` that cannot be used"))
+    return Manifest(
+        host=_text(document.get("host")),
+        captured_at=_text(document.get("captured_at", document.get("time"))),
+        records=MappingProxyType(records),
+        gaps=tuple(gaps),
+    )
+
+
+def _decode_records(files: object) -> tuple[dict[str, FileRecord], int]:
+    if files is None:
+        return {}, 0
+    if not isinstance(files, dict):
+        return {}, 1
+    records = {}
+    for path, fields in files.items():
+        if is_layout_path(path) and isinstance(fields, dict):
+            records[path] = FileRecord(
+                command=_text(fields.get("command")),
+                exit_status=_exit_status(fields.get("exit_status")),
+                stderr=_text(fields.get("stderr")),
+                duration=_seconds(fields.get("duration")),
+                sha256=_text(fields.get("sha256")),
+                error=_text(fields.get("error")),
+            )
+    return records, len(files) - len(records)
+
+
+def _text(value: object) -> str:
+    return printable(value) if isinstance(value, str) else ""
+
+
+def _exit_status(value: object) -> int | None:
+    return value if isinstance(value, int) and not isinstance(value, bool) and abs(value) < 1 << 31 else None
+
+
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return 0.0
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return 0.0
+    return seconds if math.isfinite(seconds) and seconds >= 0 else 0.0
+
+
+def check_files(files: Mapping[str, bytes], records: Mapping[str, FileRecord]) -> tuple[Gap, ...]:
+    """A gap for each file whose SHA-256 is not the manifest's."""
+    differ = [
+        path
+        for path, content in files.items()
+        if path in records and records[path].sha256 and not _same_digest(content, records[path].sha256)
+    ]
+    detail = "its SHA-256 is not the one in manifest.json: it was changed after the capture, or damaged"
+    return tuple(Gap(GapKind.INCONSISTENT, path, 0, detail) for path in sorted(differ))
+
+
+def _same_digest(content: bytes, wanted: str) -> bool:
+    return hashlib.sha256(content).hexdigest() == wanted.strip().lower()
+
+
+def _gap(detail: str) -> Gap:
+    return Gap(GapKind.UNREADABLE, MANIFEST, 0, detail)
+
+
+def printable(text: str, limit: int = MAX_TEXT) -> str:
+    r"""Foreign text made safe for a terminal: control characters escaped, cut at `limit` characters.
+
+    >>> printable("a\x1b[31mb\nc")
+    'a\\x1b[31mb\nc'
+    """
+    cut = text if len(text) <= limit else text[:limit] + "…"
+    visible: Callable[[str], bool] = lambda c: c.isprintable() or c in "\n\t"  # noqa: E731
+    return "".join(c if visible(c) else c.encode("unicode_escape").decode("ascii") for c in cut)

@@ -1,0 +1,377 @@
+"""A packet at a hook: every base chain in the kernel's order, connection tracking and NAT in their places.
+
+Order and semantics: net/netfilter/core.c (nf_hook_slow), net/ipv4/netfilter/ip_tables.c, net/netfilter/nf_tables_core.c,
+net/netfilter/nf_nat_core.c (nf_nat_inet_fn): NAT chains see only the first packet of a connection, and the first binding
+wins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import assert_never
+
+from diag.interpreter.conntrack import ConntrackTable, apply_nat
+from diag.interpreter.matching import Context, holds, lookup
+from diag.interpreter.packet import Port
+from diag.model.address import Family, Ip
+from diag.model.flow import Hop, HopKind
+from diag.model.netfilter import (
+    Accept,
+    AnyBit,
+    AnyOf,
+    Chain,
+    ChainType,
+    CopyMark,
+    CtState,
+    CtStatus,
+    Drop,
+    Field,
+    Goto,
+    Hook,
+    InSet,
+    Jump,
+    Masked,
+    Named,
+    NamedSet,
+    Nat,
+    NatKind,
+    NfRule,
+    NfTable,
+    NoEffect,
+    Notrack,
+    Opaque,
+    OpaqueStatement,
+    Origin,
+    Queue,
+    Reject,
+    Return,
+    Ruleset,
+    SetMark,
+    Statement,
+    TableFamily,
+    VerdictMap,
+    Within,
+)
+from diag.model.provenance import Evidence
+
+CONNTRACK_PRIORITY = -200
+NAT_PRIORITY = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
+MAX_DEPTH = 64
+"""Jumps inside each other; the kernel refuses 16 in nft and more than the stack size in iptables."""
+
+_CONTINUE = "continue"
+_ACCEPT = "accept"
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The packet does not pass the hook."""
+
+    reject: str
+    """The kind of answer, empty for a silent drop."""
+    evidence: Evidence
+    chain: str
+    table: str
+    hook: Hook
+    rule: NfRule | None
+    """None: the chain's policy."""
+
+    @property
+    def rule_number(self) -> int:
+        return self.rule.number if self.rule else 0
+
+
+_ORIGIN_ORDER = {Origin.IPTABLES_LEGACY: 0, Origin.IPTABLES_NFT: 1, Origin.NFT: 2}
+
+
+class HookTable:
+    """The base chains of one namespace and family, by hook, in the order in which they run."""
+
+    def __init__(self, ruleset: Ruleset, family: Family) -> None:
+        own = TableFamily.IP if family is Family.IPV4 else TableFamily.IP6
+        self.ruleset = ruleset
+        self.missing = ruleset.missing.get(own, "")
+        self._filters: dict[Hook, list[tuple[int, NfTable, Chain]]] = {}
+        self._nat: dict[Hook, list[tuple[int, NfTable, Chain]]] = {}
+        tables = [t for t in ruleset.tables if t.family in (own, TableFamily.INET)]
+        for table in sorted(tables, key=lambda t: _ORIGIN_ORDER[t.origin]):
+            for chain in table.chains.values():
+                if chain.base is None:
+                    continue
+                where = self._nat if chain.base.type is ChainType.NAT else self._filters
+                if chain.rules or chain.base.policy_drop:
+                    where.setdefault(chain.base.hook, []).append((chain.base.priority, table, chain))
+        for listed in (*self._filters.values(), *self._nat.values()):
+            listed.sort(key=lambda item: item[0])
+        self.has_nat = bool(self._nat)
+
+    def filters(self, hook: Hook) -> list[tuple[int, NfTable, Chain]]:
+        return self._filters.get(hook, [])
+
+    def nat(self, hook: Hook) -> list[tuple[int, NfTable, Chain]]:
+        return self._nat.get(hook, [])
+
+    def find_set(self, table: NfTable, match: InSet) -> NamedSet | None:
+        return self.ruleset.ipsets.get(match.set_name) if match.ipset else table.sets.get(match.set_name)
+
+
+class HookRun:
+    """One packet at one hook."""
+
+    def __init__(
+        self,
+        table: HookTable,
+        hook: Hook,
+        context: Context,
+        conntrack: ConntrackTable,
+        record: Callable[[Hop], None],
+        masquerade_address: Callable[[], int | None],
+    ) -> None:
+        self.hooks = table
+        self.hook = hook
+        self.context = context
+        self.conntrack = conntrack
+        self.record = record
+        self.masquerade_address = masquerade_address
+        self.untracked = False
+        self._nat_bound = False
+
+    def run(self, *, tracked: bool) -> Stopped | None:
+        """Through every chain; None when the packet passes. `tracked`: it has met conntrack in this namespace already."""
+        if self.hooks.missing:
+            where = f"{self.context.packet.family.label} rules of {self.context.netns}"
+            if self.context.ask(f"the {where} are not known: {self.hooks.missing}", key=("missing", self.hook)):
+                evidence = Evidence("", 0, f"the {where} were not captured")
+                return Stopped("", evidence, "", "", self.hook, None)
+        steps: list[tuple[int, Callable[[], Stopped | None]]] = []
+        for priority, table, chain in self.hooks.filters(self.hook):
+            steps.append((priority, lambda t=table, c=chain: self._base_chain(t, c)))  # type: ignore[misc]
+        if self.hook in (Hook.PREROUTING, Hook.OUTPUT) and not tracked:
+            steps.append((CONNTRACK_PRIORITY, self._track))
+        if self.hook in NAT_PRIORITY:
+            steps.append((NAT_PRIORITY[self.hook], self._nat))
+        steps.sort(key=lambda step: step[0])
+        for _, step in steps:
+            stopped = step()
+            if stopped is not None:
+                return stopped
+        return None
+
+    def _track(self) -> None:
+        if self.untracked:
+            self.context.state = CtState.UNTRACKED
+            return
+        context = self.context
+        context.connection, context.direction, context.state = self.conntrack.track(context.packet)
+
+    def _nat(self) -> Stopped | None:
+        connection = self.context.connection
+        if connection is None:
+            return None
+        destination = self.hook in (Hook.PREROUTING, Hook.OUTPUT)
+        done = connection.dst_done if destination else connection.src_done
+        if self.context.direction == 0 and not connection.seen_reply and not done:
+            self._nat_bound = False
+            for _, table, chain in self.hooks.nat(self.hook):
+                stopped = self._base_chain(table, chain)
+                if stopped is not None:
+                    return stopped
+                if self._nat_bound:
+                    break
+            if destination:
+                connection.dst_done = True
+            else:
+                connection.src_done = True
+        before = self.context.packet
+        self.context.packet = apply_nat(before, connection, self.context.direction, destination=destination)
+        if self.context.packet != before:
+            self._say(HopKind.NAT, f"NAT: {before} becomes {self.context.packet}", None)
+        return None
+
+    def _base_chain(self, table: NfTable, chain: Chain) -> Stopped | None:
+        self.context.sets = lambda match: self.hooks.find_set(table, match)
+        verdict = self._chain(table, chain, 0)
+        if isinstance(verdict, Stopped):
+            return verdict
+        if verdict is _CONTINUE and chain.base and chain.base.policy_drop:
+            evidence = chain.base.evidence or Evidence("", 0, f"policy of {chain.name}")
+            return Stopped("", evidence, chain.name, table.name, self.hook, None)
+        return None
+
+    def _chain(self, table: NfTable, chain: Chain, depth: int) -> str | Stopped:
+        """Run a chain's rules; `continue` means that it returned to its caller."""
+        if depth > MAX_DEPTH:
+            return _CONTINUE
+        for rule in chain.rules:
+            verdict = self._rule(table, chain, rule, depth)
+            if verdict is None:
+                continue
+            if verdict == "return":
+                return _CONTINUE
+            return verdict
+        return _CONTINUE
+
+    def _rule(self, table: NfTable, chain: Chain, rule: NfRule, depth: int) -> str | Stopped | None:
+        """None: go on with the next rule."""
+        if is_inert(rule):
+            return None
+        context = self.context
+        for part in rule.parts:
+            context.rule = rule.evidence
+            if isinstance(part, (Within, Masked, AnyBit, Named, AnyOf, InSet, Opaque)):
+                if not holds(part, context):
+                    return None
+                continue
+            verdict = self._statement(table, chain, rule, part, depth)
+            if verdict is not None:
+                return verdict
+        return None
+
+    def _statement(
+        self, table: NfTable, chain: Chain, rule: NfRule, statement: Statement, depth: int
+    ) -> str | Stopped | None:
+        match statement:
+            case Accept():
+                self._say_rule(table, chain, rule, "accepts")
+                return _ACCEPT
+            case Drop():
+                return self._stop("", table, chain, rule)
+            case Reject(kind):
+                return self._stop(kind, table, chain, rule)
+            case Queue():
+                if self.context.ask("the packet goes to a program in user space (NFQUEUE)"):
+                    return self._stop("", table, chain, rule)
+                return _ACCEPT
+            case Return():
+                return "return"
+            case Jump(name) | Goto(name):
+                return self._jump(table, rule, name, depth, goto=isinstance(statement, Goto))
+            case VerdictMap(fields, map_name):
+                return self._verdict_map(table, chain, rule, fields, map_name, depth)
+            case Nat():
+                return self._bind(table, chain, rule, statement)
+            case SetMark() | CopyMark():
+                self._mark(statement)
+                return None
+            case Notrack():
+                self.untracked = True
+                return None
+            case NoEffect():
+                return None
+            case OpaqueStatement(text):
+                if self.context.ask(f"the effect of {text!r} is not modelled"):
+                    return self._stop("", table, chain, rule)
+                return None
+            case _:
+                assert_never(statement)
+
+    def _jump(self, table: NfTable, rule: NfRule, name: str, depth: int, *, goto: bool) -> str | Stopped | None:
+        target = table.chains.get(name)
+        if target is None:
+            if self.context.ask(f"chain {name} was not captured"):
+                return Stopped("", rule.evidence, name, table.name, self.hook, rule)
+            return None
+        verdict = self._chain(table, target, depth + 1)
+        if verdict is _CONTINUE:
+            return "return" if goto else None
+        return verdict
+
+    def _verdict_map(
+        self, table: NfTable, chain: Chain, rule: NfRule, fields: tuple[Field, ...], name: str, depth: int
+    ) -> str | Stopped | None:
+        named = table.sets.get(name)
+        if named is None or named.unmodelled:
+            if self.context.ask(f"the verdict map {name} cannot be evaluated"):
+                return self._stop("", table, chain, rule)
+            return None
+        element = lookup(named, fields, self.context)
+        if element is None or element.verdict is None:
+            return None
+        return self._statement(table, chain, rule, element.verdict, depth)
+
+    def _stop(self, reject: str, table: NfTable, chain: Chain, rule: NfRule) -> Stopped:
+        return Stopped(reject, rule.evidence, chain.name, table.name, self.hook, rule)
+
+    def _mark(self, statement: SetMark | CopyMark) -> None:
+        context = self.context
+        if isinstance(statement, SetMark):
+            target, mask, value = statement.field, statement.mask, statement.value
+        else:
+            target, mask = statement.target, statement.mask
+            value = (self._read_mark(statement.source)) & mask
+        changed = ((self._read_mark(target) & ~mask) ^ value) & 0xFFFFFFFF
+        if target is Field.MARK:
+            context.packet = replace(context.packet, mark=changed)
+        elif context.connection is not None:
+            context.connection.mark = changed
+
+    def _read_mark(self, where: Field) -> int:
+        if where is Field.MARK:
+            return self.context.packet.mark
+        return self.context.connection.mark if self.context.connection else 0
+
+    def _bind(self, table: NfTable, chain: Chain, rule: NfRule, nat: Nat) -> str | Stopped:
+        connection = self.context.connection
+        if connection is None:
+            return _ACCEPT
+        if nat.unmodelled or nat.kind is NatKind.NETMAP:
+            if self.context.ask(f"NAT with {nat.unmodelled or 'NETMAP'} is not modelled"):
+                return self._stop("", table, chain, rule)
+            return _ACCEPT
+        current = connection.reply.inverse()
+        destination = nat.kind in (NatKind.DNAT, NatKind.REDIRECT)
+        address = self._nat_address(nat, current.daddr if destination else current.saddr)
+        if address is None:
+            return self._stop("", table, chain, rule)
+        port = current.dport if destination else current.sport
+        if nat.ports is not None and not nat.ports[0] <= port.value <= nat.ports[1]:
+            port = Port(nat.ports[0])
+        changed = (
+            current._replace(daddr=address, dport=port) if destination else current._replace(saddr=address, sport=port)
+        )
+        status = CtStatus.DNAT if destination else CtStatus.SNAT
+        self.conntrack.rewrite_reply(connection, changed.inverse(), status)
+        self._nat_bound = True
+        self._say_rule(table, chain, rule, f"rewrites ({nat.kind.value})")
+        return _ACCEPT
+
+    def _nat_address(self, nat: Nat, current: int) -> int | None:
+        """None: there is no address to take, and the kernel drops."""
+        match nat.kind:
+            case NatKind.MASQUERADE:
+                return self.masquerade_address()
+            case NatKind.REDIRECT:
+                return self._redirect_address()
+        if not nat.addresses:
+            return current
+        first, last = nat.addresses[0]
+        if first != last or len(nat.addresses) > 1:
+            self.context.ask("which address of a NAT range is taken depends on a hash")
+        return first.value
+
+    def _redirect_address(self) -> int | None:
+        """The first address of the input interface, loopback for packets that start here (nf_nat_redirect.c)."""
+        family = self.context.packet.family
+        if self.hook is Hook.OUTPUT:
+            return Ip.parse("127.0.0.1" if family is Family.IPV4 else "::1").value
+        for link in self.context.fib.netns.links or ():
+            if link.name == self.context.iif:
+                for address in link.addresses:
+                    if address.ip.family is family and not address.secondary:
+                        return address.ip.value
+        return None
+
+    def _say_rule(self, table: NfTable, chain: Chain, rule: NfRule, verb: str) -> None:
+        where = f"{table.name} {chain.name}"
+        self._say(HopKind.RULE, f"{where} rule {rule.number} {verb}", rule.evidence, chain.name)
+
+    def _say(self, kind: HopKind, text: str, evidence: Evidence | None, chain: str = "") -> None:
+        self.record(Hop(kind, self.context.netns, text, evidence, self.hook.value, chain))
+
+
+def is_inert(rule: NfRule) -> bool:
+    """Nothing in the rule can change the packet or its way: LOG with `-m limit`, a bare counter."""
+    return isinstance(rule.parts[-1], NoEffect) and all(
+        isinstance(p, (Within, Masked, AnyBit, Named, AnyOf, InSet, Opaque, NoEffect)) for p in rule.parts
+    )

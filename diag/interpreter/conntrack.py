@@ -1,0 +1,84 @@
+"""Connection tracking of one namespace: look-up, creation, and rewriting by NAT.
+
+A flow is one connection at most per namespace and direction; port clashes with other flows are not modelled, since a
+fresh flow's port is free.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from diag.interpreter.packet import ACK, SYN, Connection, Packet, Tuple
+from diag.model.flow import ICMP, ICMPV6, TCP
+from diag.model.netfilter import CtState, CtStatus
+
+ECHO_REPLIES = (0, 129)
+
+
+class ConntrackTable:
+    """The entries that this walk has made."""
+
+    def __init__(self) -> None:
+        self._by_tuple: dict[Tuple, tuple[Connection, int]] = {}
+
+    def track(self, packet: Packet) -> tuple[Connection | None, int, int]:
+        """Find or create the packet's connection: (entry, direction 0 or 1, CtState)."""
+        if packet.about is not None:
+            return self.related(packet.about)
+        found = self._by_tuple.get(packet.tuple)
+        if found is not None:
+            connection, direction = found
+            if direction:
+                connection.status |= CtStatus.SEEN_REPLY
+            state = CtState.ESTABLISHED if direction or connection.seen_reply else CtState.NEW
+            return connection, direction, state
+        if _cannot_start(packet):
+            return None, 0, CtState.INVALID
+        connection = Connection(packet.tuple, packet.tuple.inverse())
+        self._by_tuple[connection.original] = (connection, 0)
+        self._by_tuple.setdefault(connection.reply, (connection, 1))
+        return connection, 0, CtState.NEW
+
+    def related(self, about: Tuple) -> tuple[Connection | None, int, int]:
+        """The connection that an ICMP error speaks of; the error runs against the packet that caused it."""
+        found = self._by_tuple.get(about)
+        if found is None:
+            return None, 0, CtState.INVALID
+        connection, direction = found
+        return connection, 1 - direction, CtState.RELATED
+
+    def rewrite_reply(self, connection: Connection, reply: Tuple, status: int) -> None:
+        """Bind NAT: what replies will look like from now on."""
+        self._by_tuple.pop(connection.reply, None)
+        if reply != connection.reply:
+            connection.status |= status
+        connection.reply = reply
+        self._by_tuple[reply] = (connection, 1)
+        self._by_tuple[connection.original] = (connection, 0)
+
+
+def _cannot_start(packet: Packet) -> bool:
+    """A SYN/ACK or an echo reply without a known connection is INVALID (nf_conntrack_proto_tcp.c, _icmp.c)."""
+    if packet.protocol == TCP:
+        return packet.tcp_flags & (SYN | ACK) == SYN | ACK
+    return packet.protocol in (ICMP, ICMPV6) and packet.icmp_type in ECHO_REPLIES
+
+
+def apply_nat(packet: Packet, connection: Connection, direction: int, *, destination: bool) -> Packet:
+    """Rewrite the packet's destination or source as its connection says (nf_nat_packet())."""
+    source_nat = bool(connection.status & CtStatus.SNAT)
+    destination_nat = bool(connection.status & CtStatus.DNAT)
+    applies = (destination_nat if destination else source_nat) if direction == 0 else (
+        source_nat if destination else destination_nat
+    )
+    if not applies:
+        return packet
+    target = (connection.reply if direction == 0 else connection.original).inverse()
+    if packet.about is not None:
+        about = connection.original if direction else connection.reply
+        if destination:
+            return replace(packet, about=about, daddr=target.daddr)
+        return replace(packet, about=about, saddr=target.saddr)
+    if destination:
+        return replace(packet, daddr=target.daddr, dport=target.dport)
+    return replace(packet, saddr=target.saddr, sport=target.sport)

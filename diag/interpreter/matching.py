@@ -1,0 +1,263 @@
+"""Does a match hold for a packet? Exact where the model knows, asked for where it does not."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import assert_never
+
+from diag.interpreter.choices import Choices
+from diag.interpreter.packet import Connection, Packet, Port, PortKind
+from diag.kernel.fib import Fib
+from diag.model.address import Family
+from diag.model.flow import ICMP, ICMPV6, TCP, UDP
+from diag.model.netfilter import (
+    AnyBit,
+    AnyOf,
+    CtState,
+    Field,
+    InSet,
+    Masked,
+    Match,
+    Named,
+    NamedSet,
+    Opaque,
+    Ranges,
+    SetElement,
+    Within,
+)
+from diag.model.netns import RouteType
+from diag.model.provenance import Evidence
+
+_TYPE_NUMBERS = {
+    RouteType.UNICAST: 1,
+    RouteType.LOCAL: 2,
+    RouteType.BROADCAST: 3,
+    RouteType.ANYCAST: 4,
+    RouteType.MULTICAST: 5,
+    RouteType.BLACKHOLE: 6,
+    RouteType.UNREACHABLE: 7,
+    RouteType.PROHIBIT: 8,
+    RouteType.THROW: 9,
+    RouteType.NAT: 10,
+}
+
+_PORT_PROTOCOLS = frozenset({TCP, UDP, 33, 132, 136})
+_PORT_FIELDS = frozenset({Field.SPORT, Field.DPORT})
+_NAME_FIELDS = frozenset({Field.IIFNAME, Field.OIFNAME, Field.PHYSIN, Field.PHYSOUT})
+
+
+class Window:
+    """Destination ports for which everything asked so far comes out the same."""
+
+    def __init__(self) -> None:
+        self.low = 0
+        self.high = 65535
+
+    def within(self, value: int, ranges: Ranges) -> bool:
+        """Whether `value` is in the ranges; the window shrinks to the ports that give the same answer."""
+        for first, last in ranges:
+            if first <= value <= last:
+                self.low, self.high = max(self.low, first), min(self.high, last)
+                return True
+            if last < value:
+                self.low = max(self.low, last + 1)
+            else:
+                self.high = min(self.high, first - 1)
+        return False
+
+    def pin(self, value: int) -> None:
+        """The answer may be another for any other port."""
+        self.low = self.high = value
+
+
+@dataclass(slots=True)
+class Context:
+    """The packet at one hook of one namespace."""
+
+    packet: Packet
+    netns: str
+    fib: Fib
+    choices: Choices
+    window: Window
+    iif: str = ""
+    oif: str = ""
+    physin: str = ""
+    physout: str = ""
+    connection: Connection | None = None
+    direction: int = 0
+    state: int = CtState.UNTRACKED
+    ephemeral: tuple[int, int] = (32768, 60999)
+    sets: Callable[[InSet], NamedSet | None] = lambda _match: None
+    rule: Evidence | None = None
+    """The rule under evaluation, which a question cites."""
+
+    def ask(self, cause: str, *, key: object = None) -> bool:
+        text = f"{cause} ({self.rule})" if self.rule else cause
+        return self.choices.ask((key or text, self.netns, self.direction, self.packet.tuple), text)
+
+    def value(self, where: Field) -> int | str | Port | None:
+        """The field's value; None where this packet has no such field."""
+        reader = _READERS.get(where)
+        return reader(self) if reader else None
+
+
+def _icmp(protocol: int, attribute: str) -> Callable[[Context], int | None]:
+    def read(context: Context) -> int | None:
+        return getattr(context.packet, attribute) if context.packet.protocol == protocol else None
+
+    return read
+
+
+def _address_type(attribute: str, *, limited: bool) -> Callable[[Context], int]:
+    def read(context: Context) -> int:
+        value = getattr(context.packet, attribute)
+        return _TYPE_NUMBERS[context.fib.local_type(value, context.iif if limited else "")]
+
+    return read
+
+
+def _tuple_field(reply: bool, attribute: str) -> Callable[[Context], int | Port | None]:
+    def read(context: Context) -> int | Port | None:
+        if context.connection is None:
+            return None
+        found: int | Port = getattr(context.connection.reply if reply else context.connection.original, attribute)
+        return found
+
+    return read
+
+
+def _packet_type(context: Context) -> int:
+    if not context.iif:
+        return 0
+    return {RouteType.BROADCAST: 1, RouteType.MULTICAST: 2}.get(context.fib.local_type(context.packet.daddr), 0)
+
+
+_READERS: dict[Field, Callable[[Context], int | str | Port | None]] = {
+    Field.SADDR: lambda c: c.packet.saddr,
+    Field.DADDR: lambda c: c.packet.daddr,
+    Field.PROTOCOL: lambda c: c.packet.protocol,
+    Field.SPORT: lambda c: c.packet.sport if c.packet.protocol in _PORT_PROTOCOLS else None,
+    Field.DPORT: lambda c: c.packet.dport if c.packet.protocol in _PORT_PROTOCOLS else None,
+    Field.ICMP_TYPE: _icmp(ICMP, "icmp_type"),
+    Field.ICMP_CODE: _icmp(ICMP, "icmp_code"),
+    Field.ICMPV6_TYPE: _icmp(ICMPV6, "icmp_type"),
+    Field.ICMPV6_CODE: _icmp(ICMPV6, "icmp_code"),
+    Field.TCP_FLAGS: lambda c: c.packet.tcp_flags if c.packet.protocol == TCP else None,
+    Field.MARK: lambda c: c.packet.mark,
+    Field.CT_MARK: lambda c: c.connection.mark if c.connection else 0,
+    Field.CT_STATE: lambda c: c.state,
+    Field.CT_STATUS: lambda c: c.connection.status if c.connection else 0,
+    Field.CT_DIRECTION: lambda c: c.direction if c.connection else None,
+    Field.CT_ORIG_SADDR: _tuple_field(False, "saddr"),
+    Field.CT_ORIG_DADDR: _tuple_field(False, "daddr"),
+    Field.CT_ORIG_SPORT: _tuple_field(False, "sport"),
+    Field.CT_ORIG_DPORT: _tuple_field(False, "dport"),
+    Field.CT_REPL_SADDR: _tuple_field(True, "saddr"),
+    Field.CT_REPL_DADDR: _tuple_field(True, "daddr"),
+    Field.IIFNAME: lambda c: c.iif,
+    Field.OIFNAME: lambda c: c.oif,
+    Field.PHYSIN: lambda c: c.physin,
+    Field.PHYSOUT: lambda c: c.physout,
+    Field.SADDR_TYPE: _address_type("saddr", limited=False),
+    Field.DADDR_TYPE: _address_type("daddr", limited=False),
+    Field.SADDR_TYPE_IIF: _address_type("saddr", limited=True),
+    Field.DADDR_TYPE_IIF: _address_type("daddr", limited=True),
+    Field.PKTTYPE: _packet_type,
+    Field.NFPROTO: lambda c: 2 if c.packet.family is Family.IPV4 else 10,
+    Field.FRAGMENT: lambda _c: 0,
+}
+
+
+def holds(match: Match, context: Context) -> bool:
+    """Evaluate one match. A field that the packet lacks fails the match, negated or not, as the kernel does."""
+    match match:
+        case Within(where, ranges, negated):
+            value = context.value(where)
+            if value is None:
+                return False
+            return _in_ranges(value, ranges, context) != negated
+        case Named(where, patterns, negated):
+            name = context.value(where)
+            return any(_name_fits(str(name), pattern) for pattern in patterns) != negated
+        case Masked(where, mask, wanted, negated):
+            number = _number(context.value(where), context)
+            return number is not None and ((number & mask) == wanted) != negated
+        case AnyBit(where, mask, negated):
+            number = _number(context.value(where), context)
+            return number is not None and bool(number & mask) != negated
+        case AnyOf(alternatives, negated):
+            return any(all(holds(part, context) for part in parts) for parts in alternatives) != negated
+        case InSet():
+            return _in_set(match, context)
+        case Opaque(text):
+            return context.ask(f"the match {text!r} is not modelled")
+        case _:
+            assert_never(match)
+
+
+def _name_fits(name: str, pattern: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
+def _in_ranges(value: int | str | Port, ranges: Ranges, context: Context) -> bool:
+    if isinstance(value, Port):
+        return _port_in_ranges(value, ranges, context)
+    return any(first <= int(value) <= last for first, last in ranges)
+
+
+def _port_in_ranges(port: Port, ranges: Ranges, context: Context) -> bool:
+    if port.kind == PortKind.FIXED:
+        return any(first <= port.value <= last for first, last in ranges)
+    if port.kind == PortKind.ASKED:
+        return context.window.within(port.value, ranges)
+    low, high = context.ephemeral
+    if any(first <= low and high <= last for first, last in ranges):
+        return True
+    if all(last < low or high < first for first, last in ranges):
+        return False
+    return context.ask("the rule looks at the client's own port, which the kernel chooses", key=("sport", ranges))
+
+
+def _number(value: int | str | Port | None, context: Context) -> int | None:
+    if isinstance(value, Port):
+        if value.kind == PortKind.ASKED:
+            context.window.pin(value.value)
+        return value.value
+    return value if isinstance(value, int) else None
+
+
+def _in_set(match: InSet, context: Context) -> bool:
+    found = context.sets(match)
+    if found is None:
+        return context.ask(f"the set {match.set_name} was not captured")
+    if found.unmodelled:
+        return context.ask(f"the set {match.set_name} cannot be evaluated: {found.unmodelled}")
+    values = [context.value(f) for f in match.fields]
+    if any(v is None for v in values):
+        return False
+    return lookup(found, match.fields, context) is not None if not match.negated else (
+        lookup(found, match.fields, context) is None
+    )
+
+
+def lookup(named: NamedSet, fields: tuple[Field, ...], context: Context) -> SetElement | None:
+    """The element that the packet's fields are in; the most specific one where several are (ipset `nomatch`)."""
+    values = [context.value(f) for f in fields]
+    best: tuple[int, SetElement] | None = None
+    for element in named.elements:
+        if len(element.key) != len(values):
+            continue
+        if all(v is not None and _dimension_fits(v, key, context) for v, key in zip(values, element.key, strict=True)):
+            size = sum(key[1] - key[0] for key in element.key if not isinstance(key, str))
+            if best is None or size < best[0]:
+                best = (size, element)
+    if best is None or best[1].negated:
+        return None
+    return best[1]
+
+
+def _dimension_fits(value: int | str | Port, key: tuple[int, int] | str, context: Context) -> bool:
+    if isinstance(key, str):
+        return _name_fits(str(value), key)
+    return _in_ranges(value, (key,), context)

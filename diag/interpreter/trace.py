@@ -1,0 +1,317 @@
+"""One flow, one trace: the request there, the reply back, and what the caller sees."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from diag.interpreter.choices import Choices, TooManyUnknowns, every_run
+from diag.interpreter.classify import delivered_reason, failure_disposition, failure_reason, failure_symptom
+from diag.interpreter.outcome import Arrived, Cause, Failed
+from diag.interpreter.packet import SYN, Packet, Port, PortKind
+from diag.interpreter.walk import Walk
+from diag.interpreter.world import World
+from diag.kernel import sysctl
+from diag.model.address import Family, Ip
+from diag.model.docker import Container, PublishedPort
+from diag.model.flow import Flow, Hop, HopKind, Protocol, Trace
+from diag.model.netns import Socket
+from diag.model.provenance import Evidence
+from diag.model.reasons import Disposition, Reason, Symptom
+from diag.model.snapshot import Snapshot
+
+_UNKNOWN_CAUSES = frozenset({Cause.NOT_CAPTURED, Cause.LEFT_HOST})
+
+
+@dataclass(slots=True)
+class _Run:
+    """A flow's fate under one set of answers."""
+
+    choices: Choices
+    trace: Trace
+
+
+class Tracer:
+    """Answers flows about one snapshot; flows share its indexes."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.world = World(snapshot)
+
+    def trace(self, flow: Flow) -> Trace:
+        """The fate of one flow. Where something is unknown every possibility is walked, and only what they share stands."""
+        try:
+            runs = every_run(lambda choices: self._run(flow, choices))
+        except TooManyUnknowns:
+            cause = "more is unknown on the way than can be tried"
+            return _unknown(flow, (cause,), Reason.NOT_MODELLED)
+        return _agree(flow, runs)
+
+    def _run(self, flow: Flow, choices: Choices) -> _Run:
+        walk = Walk(self.world, choices)
+        trace = _OneRun(self.world, flow, walk).run()
+        window = (max(walk.window.low, 0), min(walk.window.high, 65535))
+        return _Run(choices, replace(trace, window=window))
+
+
+def request_packet(world: World, flow: Flow) -> Packet:
+    """The first packet that the application's call makes."""
+    family = flow.destination.family
+    low, _ = sysctl.local_port_range(world.netns(flow.source))
+    number = flow.protocol.number(family)
+    if flow.protocol is Protocol.ICMP:
+        icmp_type = 8 if family is Family.IPV4 else 128
+        return Packet(family, 0, flow.destination.value, number, icmp_type=icmp_type)
+    return Packet(
+        family,
+        0,
+        flow.destination.value,
+        number,
+        Port(low, PortKind.EPHEMERAL),
+        Port(flow.port, PortKind.ASKED),
+        tcp_flags=SYN if flow.protocol is Protocol.TCP else 0,
+    )
+
+
+@dataclass(slots=True)
+class _OneRun:
+    world: World
+    flow: Flow
+    walk: Walk
+    forth: tuple[Hop, ...] = ()
+    source_ip: Ip | None = None
+    _proxied: bool = field(default=False)
+
+    def run(self) -> Trace:
+        request = self.walk.choose_source(self.flow.source, request_packet(self.world, self.flow))
+        if isinstance(request, Failed):
+            return self._failed(request)
+        self.source_ip = request.source
+        outcome = self.walk.send(self.flow.source, request)
+        self.forth = tuple(self.walk.hops)
+        if isinstance(outcome, Failed):
+            return self._failed(outcome)
+        return self._arrived(request, outcome)
+
+    def _arrived(self, request: Packet, arrived: Arrived) -> Trace:
+        publisher = self._docker_proxy(arrived)
+        if publisher is not None:
+            failed = self._through_proxy(publisher, arrived)
+            if failed is not None:
+                return failed
+        self.walk.hops = []
+        reply = self._reply_packet(arrived)
+        back = reply if isinstance(reply, Failed) else self.walk.send(arrived.netns, reply)
+        if isinstance(back, Arrived) and back.packet.tuple != request.tuple.inverse():
+            detail = f"the source is {back.packet.source}, not {request.destination}, so that it fits no socket"
+            back = Failed(Cause.WRONG_SOCKET, back.netns, back.packet, detail)
+        if isinstance(back, Failed):
+            return self._reply_failed(arrived, back)
+        evidence, listening = self._listener(arrived)
+        if not listening and self._host_alone(arrived):
+            return self._nobody_home(arrived)
+        symptom = Symptom.OK if listening or publisher is not None else Symptom.ECONNREFUSED
+        where = "docker-proxy" if publisher is not None else arrived.netns
+        reason = delivered_reason(self.world, self.flow, arrived, self.forth, proxied=publisher is not None)
+        return Trace(
+            self.flow,
+            Disposition.DELIVERED,
+            symptom,
+            reason,
+            _last_evidence(self.forth),
+            where,
+            self.forth,
+            tuple(self.walk.hops),
+            listener=evidence,
+            source_ip=self.source_ip,
+            final_ip=arrived.packet.destination,
+            final_port=arrived.packet.dport.value,
+        )
+
+    def _reply_packet(self, arrived: Arrived) -> Packet | Failed:
+        """What the far stack answers. A UDP socket bound to any address answers from the address that its route gives
+        (udp_sendmsg()), which in a namespace with several addresses need not be the one that was called."""
+        reply = arrived.packet.reply()
+        if self.flow.protocol is not Protocol.UDP:
+            return reply
+        bound = [s for s in self.world.netns(arrived.netns).sockets or () if _takes(s, Protocol.UDP, arrived.packet)]
+        if any(s.ip.value for s in bound):
+            return reply
+        if arrived.packet.destination.is_loopback:
+            return reply
+        return self.walk.choose_source(arrived.netns, replace(reply, saddr=0))
+
+    def _failed(self, failed: Failed) -> Trace:
+        if failed.cause in _UNKNOWN_CAUSES:
+            trace = _unknown(self.flow, (failed.detail,), Reason.NOT_CAPTURED)
+            return replace(trace, forth=tuple(self.walk.hops), source_ip=self.source_ip)
+        reason, evidence = failure_reason(self.world, self.flow, failed)
+        symptom = failure_symptom(self.flow, failed)
+        hops = (*self.walk.hops, Hop(HopKind.DROP, failed.netns, failed.detail, evidence))
+        if self.walk.hops and self.walk.hops[-1].kind is HopKind.DROP:
+            hops = tuple(self.walk.hops)
+        return Trace(
+            self.flow,
+            failure_disposition(failed),
+            self._answered(failed, symptom),
+            reason,
+            evidence,
+            "",
+            hops,
+            (),
+            source_ip=self.source_ip,
+            final_ip=failed.packet.destination,
+            final_port=failed.packet.dport.value,
+            detail=failed.detail,
+            chain=failed.stopped.chain if failed.stopped else "",
+            rule_number=failed.stopped.rule_number if failed.stopped else 0,
+        )
+
+    def _answered(self, failed: Failed, symptom: Symptom) -> Symptom:
+        """What the caller sees if a router has to tell it: a timeout where the error does not get back."""
+        if failed.at_source or symptom is Symptom.TIMEOUT or self.source_ip is None:
+            return symptom
+        kept, self.walk.hops = self.walk.hops, []
+        back = self.walk.send_error(failed.netns, failed.packet)
+        self.walk.hops = kept
+        arrives = isinstance(back, Arrived) and back.netns == self.flow.source
+        return symptom if arrives else Symptom.TIMEOUT
+
+    def _reply_failed(self, arrived: Arrived, back: Failed) -> Trace:
+        if back.cause in _UNKNOWN_CAUSES:
+            trace = _unknown(self.flow, (f"the reply: {back.detail}",), Reason.NOT_CAPTURED)
+            return replace(trace, forth=self.forth, back=tuple(self.walk.hops), source_ip=self.source_ip)
+        hops = list(self.walk.hops)
+        if not hops or hops[-1].kind is not HopKind.DROP:
+            hops.append(Hop(HopKind.DROP, back.netns, back.detail, back.evidence))
+        return Trace(
+            self.flow,
+            Disposition.REPLY_LOST,
+            Symptom.TIMEOUT,
+            Reason.REPLY_BLOCKED,
+            back.evidence,
+            arrived.netns,
+            self.forth,
+            tuple(hops),
+            source_ip=self.source_ip,
+            final_ip=arrived.packet.destination,
+            final_port=arrived.packet.dport.value,
+            detail=f"the request arrives, but of the reply {back.detail}",
+            chain=back.stopped.chain if back.stopped else "",
+            rule_number=back.stopped.rule_number if back.stopped else 0,
+        )
+
+    def _listener(self, arrived: Arrived) -> tuple[Evidence | None, bool]:
+        """The socket that takes the request; true as well when the capture cannot tell."""
+        sockets = self.world.netns(arrived.netns).sockets
+        if self.flow.protocol is Protocol.ICMP or sockets is None:
+            return None, True
+        for socket in sockets:
+            if _takes(socket, self.flow.protocol, arrived.packet):
+                return socket.evidence, True
+        return None, False
+
+    def _host_alone(self, arrived: Arrived) -> bool:
+        """The host's own stack, with no container in it that could open the port."""
+        return arrived.netns == "host" and not self.world.containers_in.get("host")
+
+    def _nobody_home(self, arrived: Arrived) -> Trace:
+        """The host refuses a port that is neither published nor opened by a process of its own."""
+        port = arrived.packet.dport.value
+        detail = f"nothing on the host listens on {self.flow.protocol.value} port {port}, and it is not published"
+        sockets = self.world.netns("host").sockets or ()
+        opened = tuple((s.port, s.port) for s in sockets if s.protocol == self.flow.protocol.value)
+        if arrived.packet.dport.kind == PortKind.ASKED:
+            self.walk.window.within(port, opened)
+        hops = (*self.forth, Hop(HopKind.DROP, "host", detail))
+        return Trace(
+            self.flow,
+            Disposition.REJECTED,
+            Symptom.ECONNREFUSED,
+            Reason.UNPUBLISHED_PORT,
+            None,
+            "host",
+            hops,
+            tuple(self.walk.hops),
+            source_ip=self.source_ip,
+            final_ip=arrived.packet.destination,
+            final_port=port,
+            detail=detail,
+        )
+
+    def _docker_proxy(self, arrived: Arrived) -> tuple[Container, PublishedPort] | None:
+        """The published port behind a host port that docker-proxy listens on."""
+        if arrived.netns != "host" or self.flow.protocol is Protocol.ICMP:
+            return None
+        evidence, listening = self._listener(arrived)
+        if not listening or (evidence is None and self.world.snapshot.engine.userland_proxy is False):
+            return None
+        port = arrived.packet.dport.value
+        for container in self.world.snapshot.containers:
+            for published in container.ports:
+                if (
+                    published.host_port == port
+                    and published.protocol == self.flow.protocol.value
+                    and _binding_covers(published.host_ip, arrived.packet.destination)
+                ):
+                    self.walk.window.pin(port)
+                    return container, published
+        return None
+
+    def _through_proxy(self, publisher: tuple[Container, PublishedPort], arrived: Arrived) -> Trace | None:
+        """docker-proxy opens a connection of its own; a TCP caller is connected before that, a UDP caller is not."""
+        container, published = publisher
+        address = next((e.ip or e.ip6 for e in container.endpoints if e.ip or e.ip6), None)
+        who = f"docker-proxy on the host takes it and calls {container.name} port {published.container_port}"
+        self.forth = (*self.forth, Hop(HopKind.PROXY, "host", who, container.evidence))
+        if address is None or self._proxied:
+            return None
+        inner = Flow("host", address, self.flow.protocol, published.container_port)
+        second = _OneRun(self.world, inner, Walk(self.world, self.walk.choices), _proxied=True).run()
+        self.forth = (*self.forth, *second.forth)
+        if second.disposition is Disposition.DELIVERED or self.flow.protocol is Protocol.TCP:
+            return None
+        return replace(second, flow=self.flow, forth=self.forth)
+
+
+def _takes(socket: Socket, protocol: Protocol, packet: Packet) -> bool:
+    if socket.protocol != protocol.value or socket.port != packet.dport.value:
+        return False
+    if socket.ip.value == 0:
+        return socket.ip.family is packet.family or socket.ip.family is Family.IPV6
+    return socket.ip == packet.destination
+
+
+def _binding_covers(bound: Ip | None, called: Ip) -> bool:
+    return bound is None or bound.value == 0 or bound == called
+
+
+def _last_evidence(hops: tuple[Hop, ...]) -> Evidence | None:
+    """What let the packet through: the last rule that accepted or rewrote it, else the route or port it took."""
+    for kinds in ((HopKind.RULE,), (HopKind.ROUTE, HopKind.BRIDGE)):
+        for hop in reversed(hops):
+            if hop.kind in kinds and hop.evidence is not None:
+                return hop.evidence
+    return None
+
+
+def _unknown(flow: Flow, causes: tuple[str, ...], reason: Reason) -> Trace:
+    return Trace(
+        flow, Disposition.UNKNOWN, Symptom.UNKNOWN, reason, None, "", (), (), unknown_causes=causes, detail=causes[0]
+    )
+
+
+def _agree(flow: Flow, runs: list[_Run]) -> Trace:
+    """What all runs share."""
+    traces = [run.trace for run in runs]
+    window = (max(t.window[0] for t in traces), min(t.window[1] for t in traces))
+    first = traces[0]
+    delivered = {t.disposition is Disposition.DELIVERED for t in traces}
+    causes = tuple(dict.fromkeys(cause for run in runs for cause, _ in run.choices.asked))
+    if len(delivered) == 1 and all(t.disposition is not Disposition.UNKNOWN for t in traces):
+        symptoms = {t.symptom for t in traces}
+        symptom = first.symptom if len(symptoms) == 1 else Symptom.UNKNOWN
+        return replace(first, window=window, symptom=symptom)
+    if all(t.disposition is Disposition.UNKNOWN for t in traces):
+        return replace(first, window=window, unknown_causes=first.unknown_causes + causes)
+    reason = Reason.NOT_CAPTURED if any("captured" in cause for cause in causes) else Reason.NOT_MODELLED
+    trace = _unknown(flow, causes or ("something on the way is unknown",), reason)
+    return replace(trace, window=window, forth=first.forth, back=first.back, source_ip=first.source_ip)

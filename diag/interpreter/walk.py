@@ -1,0 +1,540 @@
+"""The walk: every namespace is a router, and a packet goes through it as through the kernel.
+
+One walk runs under fixed answers to what is unknown (:mod:`diag.interpreter.choices`). Sources of the behaviour:
+net/ipv4/route.c, ip_input.c, ip_forward.c, ip_output.c, arp.c, fib_frontend.c, net/bridge/br_netfilter_hooks.c,
+drivers/net/veth.c and their IPv6 siblings.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import NamedTuple
+
+from diag.interpreter.chains import HookRun, Stopped
+from diag.interpreter.choices import Choices
+from diag.interpreter.conntrack import ConntrackTable
+from diag.interpreter.matching import Context, Window
+from diag.interpreter.outcome import Arrived, Cause, Failed, Outcome
+from diag.interpreter.packet import Connection, Packet
+from diag.interpreter.world import World
+from diag.kernel import icmp_errors, sysctl
+from diag.kernel.fib import FibQuery, RouteNotCaptured, select_source
+from diag.kernel.topology import Attachment, Crossing
+from diag.model.address import Family, Ip, Prefix
+from diag.model.flow import ICMP, ICMPV6, Hop, HopKind
+from diag.model.netfilter import CtState, Hook
+from diag.model.netns import Nexthop, Route, RouteType
+from diag.model.provenance import Evidence
+
+_LOOPBACK_V4 = range(127 << 24, 128 << 24)
+
+
+class Devices(NamedTuple):
+    """The interfaces that a hook sees."""
+
+    iif: str = ""
+    oif: str = ""
+    physin: str = ""
+    physout: str = ""
+
+
+@dataclass(slots=True)
+class Passage:
+    """What the kernel keeps with a packet while it is in one namespace."""
+
+    connection: Connection | None = None
+    direction: int = 0
+    state: int = CtState.UNTRACKED
+    untracked: bool = False
+    tracked: bool = False
+
+
+@dataclass(slots=True)
+class Walk:
+    """The packets of one flow, there and back, under one set of answers."""
+
+    world: World
+    choices: Choices
+    window: Window = field(default_factory=Window)
+    hops: list[Hop] = field(default_factory=list)
+    conntrack: dict[str, ConntrackTable] = field(default_factory=dict)
+    _routed: bool = False
+    _dnat: bool = False
+
+    def send(self, netns: str, packet: Packet) -> Outcome:
+        """A packet that the namespace's own stack makes; its source address may still be 0 (to be chosen)."""
+        self._routed = self._dnat = False
+        self._note(HopKind.SEND, netns, f"{self.world.label(netns)} sends {packet}")
+        try:
+            return self._output(netns, packet, Passage())
+        except RouteNotCaptured as missing:
+            return Failed(Cause.NOT_CAPTURED, netns, packet, str(missing))
+
+    def send_error(self, netns: str, cause: Packet) -> Outcome:
+        """The ICMP error (or reset) that a router sends about a packet it refused; conntrack calls it RELATED.
+
+        It is attached to the refused packet's connection (icmp_glue_bits() and nf_ct_attach()).
+        """
+        protocol, kind = (ICMP, 3) if cause.family is Family.IPV4 else (ICMPV6, 1)
+        error = Packet(cause.family, 0, cause.saddr, protocol, icmp_type=kind, about=cause.tuple)
+        self._routed = self._dnat = False
+        try:
+            if self.world.fib(netns, cause.family).is_local(cause.daddr):
+                error = replace(error, saddr=cause.daddr)
+            else:
+                chosen = self.choose_source(netns, error)
+                if isinstance(chosen, Failed):
+                    return chosen
+                error = chosen
+            passage = Passage(tracked=True)
+            table = self.conntrack.setdefault(netns, ConntrackTable())
+            passage.connection, passage.direction, passage.state = table.related(cause.tuple)
+            return self._output(netns, error, passage)
+        except RouteNotCaptured as missing:
+            return Failed(Cause.NOT_CAPTURED, netns, error, str(missing))
+
+    def choose_source(self, netns: str, packet: Packet) -> Packet | Failed:
+        """Give the packet the source address that connect() would, or say what connect() says."""
+        if self.world.netns(netns).links is None:
+            return Failed(Cause.NOT_CAPTURED, netns, packet, f"the links of {self.world.label(netns)} were not captured")
+        try:
+            route = self.world.fib(netns, packet.family).lookup(FibQuery(packet.daddr))
+        except RouteNotCaptured as missing:
+            return Failed(Cause.NOT_CAPTURED, netns, packet, str(missing))
+        refused = self._refused_by_route(netns, packet, route, at_source=True)
+        if refused is not None:
+            return refused
+        assert route is not None
+        nexthop = self._nexthop(netns, route)
+        saddr = select_source(self.world.netns(netns), packet.family, route, nexthop, packet.daddr)
+        if saddr is None:
+            detail = f"{self.world.label(netns)} has no {packet.family.label} address to send from"
+            return Failed(Cause.NO_ROUTE, netns, packet, detail, route.evidence, at_source=True)
+        return replace(packet, saddr=saddr)
+
+    # Output
+
+    def _output(self, netns: str, packet: Packet, passage: Passage) -> Outcome:
+        fib = self.world.fib(netns, packet.family)
+        route = fib.lookup(FibQuery(packet.daddr, packet.saddr, mark=packet.mark))
+        refused = self._refused_by_route(netns, packet, route, at_source=True)
+        if refused is not None:
+            return refused
+        assert route is not None
+        oif = self._out_device(netns, route)
+        before = packet
+        result = self._hook(netns, Hook.OUTPUT, packet, passage, Devices(oif=oif))
+        if isinstance(result, Failed):
+            return replace(result, at_source=True)
+        packet = result
+        if (packet.daddr, packet.saddr, packet.mark) != (before.daddr, before.saddr, before.mark):
+            self._dnat |= packet.daddr != before.daddr
+            route = fib.lookup(FibQuery(packet.daddr, packet.saddr, mark=packet.mark))
+            refused = self._refused_by_route(netns, packet, route, at_source=True)
+            if refused is not None:
+                return refused
+            assert route is not None
+            oif = self._out_device(netns, route)
+        if oif != "lo" and _is_loopback(packet.family, packet.saddr):
+            if not sysctl.route_localnet(self.world.netns(netns), oif):
+                detail = f"a packet from {packet.source} may not leave by {oif} (route_localnet is off)"
+                return Failed(Cause.MARTIAN, netns, packet, detail, at_source=True, oif=oif)
+        self._note_route(netns, packet, route)
+        return self._postrouting(netns, packet, passage, route, oif, at_source=True)
+
+    def _out_device(self, netns: str, route: Route) -> str:
+        if route.type is RouteType.LOCAL:
+            return "lo"
+        return self._nexthop(netns, route).dev
+
+    def _nexthop(self, netns: str, route: Route) -> Nexthop:
+        alive = [n for n in route.nexthops if not n.dead] or list(route.nexthops)
+        if not alive:
+            return Nexthop("lo" if route.type is RouteType.LOCAL else "")
+        for nexthop in alive[1:]:
+            cause = f"which way a packet takes over the multipath route {route.destination} of {netns} depends on a hash"
+            if self.choices.ask(("nexthop", netns, str(route.destination), nexthop), cause):
+                return nexthop
+        return alive[0]
+
+    def _refused_by_route(
+        self, netns: str, packet: Packet, route: Route | None, *, at_source: bool
+    ) -> Failed | None:
+        who = self.world.label(netns)
+        if route is None:
+            detail = f"{who} has no route to {packet.destination}"
+            error = icmp_errors.NET_UNREACHABLE if packet.family is Family.IPV4 else icmp_errors.V6_NO_ROUTE
+            return Failed(Cause.NO_ROUTE, netns, packet, detail, at_source=at_source, error=error)
+        text = f"{who} has a {route.type.value} route for {packet.destination}"
+        match route.type:
+            case RouteType.BLACKHOLE:
+                return Failed(Cause.BLACKHOLE, netns, packet, text, route.evidence, at_source=at_source)
+            case RouteType.UNREACHABLE:
+                error = icmp_errors.HOST_UNREACHABLE
+                return Failed(
+                    Cause.UNREACHABLE_ROUTE, netns, packet, text, route.evidence, at_source=at_source, error=error
+                )
+            case RouteType.PROHIBIT:
+                error = icmp_errors.FILTERED if packet.family is Family.IPV4 else icmp_errors.V6_PROHIBITED
+                return Failed(Cause.PROHIBIT, netns, packet, text, route.evidence, at_source=at_source, error=error)
+            case RouteType.BROADCAST | RouteType.MULTICAST | RouteType.ANYCAST | RouteType.NAT | RouteType.THROW:
+                detail = f"{packet.destination} is a {route.type.value} address for {who}"
+                return Failed(Cause.BROADCAST, netns, packet, detail, route.evidence, at_source=at_source)
+            case RouteType.LOCAL | RouteType.UNICAST:
+                return None
+
+    # Input
+
+    def _receive(self, netns: str, link: str, packet: Packet, came_from: str) -> Outcome:
+        """A frame comes up to layer 3 on a link."""
+        if netns != came_from:
+            packet = replace(packet, mark=0)
+        passage = Passage()
+        result = self._hook(netns, Hook.PREROUTING, packet, passage, Devices(link))
+        if isinstance(result, Failed):
+            return result
+        self._dnat |= result.daddr != packet.daddr
+        return self._route_input(netns, link, result, passage)
+
+    def _route_input(self, netns: str, iif: str, packet: Packet, passage: Passage) -> Outcome:
+        space = self.world.netns(netns)
+        fib = self.world.fib(netns, packet.family)
+        if iif != "lo" and not sysctl.route_localnet(space, iif):
+            for value in (packet.saddr, packet.daddr):
+                if _is_loopback(packet.family, value):
+                    detail = f"{self.world.label(netns)} drops loopback addresses that come from outside (route_localnet is off)"
+                    return Failed(Cause.MARTIAN, netns, packet, detail, iif=iif)
+        route = fib.lookup(FibQuery(packet.daddr, packet.saddr, iif=iif, mark=packet.mark))
+        if route is not None and route.type is RouteType.LOCAL:
+            invalid = self._validate_source(netns, iif, packet)
+            if invalid is not None:
+                return invalid
+            result = self._hook(netns, Hook.INPUT, packet, passage, Devices(iif))
+            if isinstance(result, Failed):
+                return result
+            self._note(HopKind.DELIVER, netns, f"{self.world.label(netns)} takes it on {iif}")
+            return Arrived(netns, iif, result, self._routed, self._dnat)
+        if not self._may_forward(netns, iif, packet):
+            name = "net.ipv4.ip_forward" if packet.family is Family.IPV4 else "net.ipv6.conf.all.forwarding"
+            detail = f"{self.world.label(netns)} does not forward packets that come in by {iif} ({name} is off)"
+            evidence = space.sysctl_evidence.get(f"net.ipv4.conf.{iif}.forwarding") or space.sysctl_evidence.get(name)
+            return Failed(Cause.FORWARDING_OFF, netns, packet, detail, evidence, iif=iif)
+        refused = self._refused_by_route(netns, packet, route, at_source=False)
+        if refused is not None:
+            return refused
+        assert route is not None
+        invalid = self._validate_source(netns, iif, packet)
+        return invalid if invalid is not None else self._forward(netns, iif, packet, passage, route)
+
+    def _may_forward(self, netns: str, iif: str, packet: Packet) -> bool:
+        value = sysctl.forwarding(self.world.netns(netns), packet.family, iif)
+        if value is not None:
+            return value
+        cause = f"whether {self.world.label(netns)} forwards {packet.family.label} was not captured"
+        return self.choices.ask(("forwarding", netns, packet.family), cause)
+
+    def _validate_source(self, netns: str, iif: str, packet: Packet) -> Failed | None:
+        """fib_validate_source(): own addresses from outside, and rp_filter."""
+        if packet.family is Family.IPV6 or iif == "lo":
+            return None
+        space = self.world.netns(netns)
+        fib = self.world.fib(netns, packet.family)
+        if fib.is_local(packet.saddr) and not sysctl.accept_local(space, iif):
+            detail = f"{self.world.label(netns)} drops packets from outside that carry its own address {packet.source}"
+            return Failed(Cause.MARTIAN, netns, packet, detail, iif=iif)
+        back = fib.lookup(FibQuery(packet.saddr, packet.daddr, mark=packet.mark))
+        if back is not None and back.type is RouteType.UNICAST and any(n.dev == iif for n in back.nexthops):
+            return None
+        mode = sysctl.rp_filter(space, iif)
+        loose_fails = back is None or back.type is not RouteType.UNICAST
+        if mode is None:
+            cause = f"rp_filter of {iif} in {self.world.label(netns)} was not captured"
+            mode = 1 if self.choices.ask(("rp_filter", netns, iif), cause) else 0
+        if mode == 0 or (mode == 2 and not loose_fails):
+            return None
+        name = f"net.ipv4.conf.{iif}.rp_filter"
+        evidence = space.sysctl_evidence.get(name) or space.sysctl_evidence.get("net.ipv4.conf.all.rp_filter")
+        detail = f"{self.world.label(netns)} has no route back to {packet.source} by {iif} (rp_filter = {mode})"
+        return Failed(Cause.RP_FILTER, netns, packet, detail, evidence, iif=iif)
+
+    def _forward(self, netns: str, iif: str, packet: Packet, passage: Passage, route: Route) -> Outcome:
+        if packet.ttl <= 1:
+            return Failed(Cause.LOOP, netns, packet, "the packet goes in circles until its time to live is over")
+        packet = replace(packet, ttl=packet.ttl - 1)
+        oif = self._nexthop(netns, route).dev
+        self._routed = True
+        self._note_route(netns, packet, route)
+        result = self._hook(netns, Hook.FORWARD, packet, passage, Devices(iif, oif))
+        if isinstance(result, Failed):
+            return result
+        return self._postrouting(netns, result, passage, route, oif, at_source=False)
+
+    def _postrouting(
+        self, netns: str, packet: Packet, passage: Passage, route: Route, oif: str, *, at_source: bool
+    ) -> Outcome:
+        result = self._hook(netns, Hook.POSTROUTING, packet, passage, Devices(oif=oif), route)
+        if isinstance(result, Failed):
+            return replace(result, at_source=at_source)
+        if oif == "lo":
+            after = self._hook(netns, Hook.PREROUTING, result, passage, Devices("lo"))
+            return after if isinstance(after, Failed) else self._route_input(netns, "lo", after, passage)
+        gateway = self._nexthop(netns, route).gateway
+        nexthop = gateway if gateway is not None else result.destination
+        return self._transmit(netns, oif, result, nexthop, at_source=at_source)
+
+    # Link layer
+
+    def _transmit(self, netns: str, oif: str, packet: Packet, nexthop: Ip, *, at_source: bool) -> Outcome:
+        found = self._resolve(netns, oif, packet, nexthop, at_source=at_source)
+        if isinstance(found, Failed):
+            return found
+        return self._carry(netns, found, packet)
+
+    def _resolve(self, netns: str, oif: str, packet: Packet, nexthop: Ip, *, at_source: bool) -> Attachment | Failed:
+        """Whose link answers for the next hop: ARP or neighbour discovery, or a permanent entry."""
+        segment = self.world.topology.segment(netns, oif)
+        permanent = self._permanent_mac(netns, oif, nexthop)
+        answering = []
+        for attachment in segment.attachments:
+            if (attachment.netns, attachment.link) == (netns, oif):
+                continue
+            if permanent:
+                link = self.world.link(attachment.netns, attachment.link)
+                if link is not None and link.mac == permanent:
+                    answering.append(attachment)
+            elif self._answers(attachment, nexthop, packet, asker=netns):
+                answering.append(attachment)
+        for other in answering[1:]:
+            where = f"{answering[0].netns} and {other.netns}"
+            if self.choices.ask(("duplicate", netns, str(nexthop), other), f"{nexthop} is answered by {where} alike"):
+                return other
+        if answering:
+            return answering[0]
+        return self._nobody(netns, oif, packet, nexthop, at_source=at_source)
+
+    def _nobody(self, netns: str, oif: str, packet: Packet, nexthop: Ip, *, at_source: bool) -> Failed:
+        segment = self.world.topology.segment(netns, oif)
+        obstacles = tuple(f"{o.kind}:{o.netns}:{o.link}" for o in segment.obstacles)
+        evidence = None
+        for obstacle in segment.obstacles:
+            if obstacle.kind == "unknown-peer":
+                cause = f"{nexthop} may be behind {obstacle.link}: {obstacle.detail}"
+                if self.choices.ask(("peer", obstacle.netns, obstacle.link), cause):
+                    return Failed(Cause.NOT_CAPTURED, netns, packet, cause, oif=oif)
+        link = self.world.link(netns, oif)
+        if link is None:
+            return Failed(Cause.NOT_CAPTURED, netns, packet, f"link {oif} of {netns} was not captured", oif=oif)
+        evidence = link.evidence
+        if segment.external:
+            detail = f"the packet leaves the host by {oif}, and what is beyond was not captured"
+            return Failed(Cause.LEFT_HOST, netns, packet, detail, evidence, oif=oif, nexthop=nexthop)
+        detail = f"nothing answers for {nexthop} on {oif} of {self.world.label(netns)}"
+        error = icmp_errors.HOST_UNREACHABLE
+        return Failed(
+            Cause.NO_NEIGHBOUR,
+            netns,
+            packet,
+            detail,
+            evidence,
+            error=error,
+            at_source=at_source,
+            oif=oif,
+            nexthop=nexthop,
+            obstacles=obstacles,
+        )
+
+    def _permanent_mac(self, netns: str, oif: str, nexthop: Ip) -> str:
+        for neighbour in self.world.netns(netns).neighbours:
+            if neighbour.ip == nexthop and neighbour.dev == oif and neighbour.state == "PERMANENT":
+                return neighbour.mac
+        return ""
+
+    def _answers(self, attachment: Attachment, nexthop: Ip, packet: Packet, *, asker: str) -> bool:
+        """arp_process() and ndisc_recv_ns()."""
+        space = self.world.netns(attachment.netns)
+        link = self.world.link(attachment.netns, attachment.link)
+        if link is None:
+            return False
+        own = [a.ip for a in link.addresses if not a.tentative]
+        if nexthop.family is Family.IPV6:
+            return nexthop in own
+        if _is_loopback(nexthop.family, nexthop.value) and not sysctl.route_localnet(space, link.name):
+            return False
+        try:
+            fib = self.world.fib(attachment.netns, nexthop.family)
+            route = fib.lookup(FibQuery(nexthop.value, iif=link.name))
+        except RouteNotCaptured:
+            return nexthop in own
+        if route is None or route.type is not RouteType.LOCAL:
+            return False
+        match sysctl.arp_ignore(space, link.name):
+            case 0:
+                pass
+            case 1 | 2 | 3:
+                if nexthop not in own:
+                    return False
+            case _:
+                return False
+        asking = packet if self.world.fib(asker, packet.family).is_local(packet.saddr) else None
+        return asking is None or self._validate_source(attachment.netns, link.name, replace(asking, daddr=nexthop.value)) is None
+
+    def _carry(self, netns: str, target: Attachment, packet: Packet) -> Outcome:
+        """Through the bridges between here and the attachment, then up."""
+        for position, crossing in enumerate(target.crossings):
+            link = self.world.link(crossing.netns, crossing.in_port)
+            evidence = link.evidence if link else None
+            text = f"bridge {crossing.bridge} carries it from {crossing.in_port} to {crossing.out_port}"
+            self._note(HopKind.BRIDGE, crossing.netns, text, evidence)
+            if self.world.bridge_rules(crossing.netns):
+                cause = f"tables of the bridge family in {crossing.netns} are not modelled"
+                if self.choices.ask(("bridge-rules", crossing, position), cause):
+                    return Failed(Cause.NOT_CAPTURED, crossing.netns, packet, cause)
+            if not self._bridge_nf(crossing, packet.family):
+                continue
+            result = self._bridged(crossing, packet)
+            if isinstance(result, (Arrived, Failed)):
+                return result
+            packet = result
+        return self._receive(target.netns, target.link, packet, netns)
+
+    def _bridge_nf(self, crossing: Crossing, family: Family) -> bool:
+        bridge = self.world.link(crossing.netns, crossing.bridge)
+        if bridge is not None and (bridge.nf_call_iptables if family is Family.IPV4 else bridge.nf_call_ip6tables):
+            return True
+        value = sysctl.bridge_nf_call(self.world.netns(crossing.netns), family)
+        if value is not None:
+            return value
+        cause = "whether bridged packets meet iptables (net.bridge.bridge-nf-call-iptables) was not captured"
+        return self.choices.ask(("bridge-nf", crossing.netns, family), cause)
+
+    def _bridged(self, crossing: Crossing, packet: Packet) -> Packet | Outcome:
+        """A bridged packet meets iptables: br_nf_pre_routing(), br_nf_forward(), br_nf_post_routing()."""
+        netns, bridge = crossing.netns, crossing.bridge
+        packet = replace(packet, mark=0)
+        passage = Passage()
+        before = packet
+        result = self._hook(netns, Hook.PREROUTING, packet, passage, Devices(bridge, physin=crossing.in_port))
+        if isinstance(result, Failed):
+            return result
+        packet = result
+        if packet.daddr != before.daddr:
+            self._dnat = True
+            return self._bridged_dnat(crossing, packet, passage)
+        return self._bridge_forward(crossing, packet, passage)
+
+    def _bridge_forward(self, crossing: Crossing, packet: Packet, passage: Passage) -> Packet | Failed:
+        netns, bridge = crossing.netns, crossing.bridge
+        devices = Devices(bridge, bridge, crossing.in_port, crossing.out_port)
+        result = self._hook(netns, Hook.FORWARD, packet, passage, devices)
+        if isinstance(result, Failed):
+            return result
+        return self._hook(netns, Hook.POSTROUTING, result, passage, devices._replace(iif=""))
+
+    def _bridged_dnat(self, crossing: Crossing, packet: Packet, passage: Passage) -> Outcome:
+        """br_nf_pre_routing_finish(): a rewritten frame stays on the bridge if its route does, else it is routed."""
+        netns, bridge = crossing.netns, crossing.bridge
+        fib = self.world.fib(netns, packet.family)
+        route = fib.lookup(FibQuery(packet.daddr, packet.saddr, iif=bridge, mark=packet.mark))
+        if route is None or route.type is not RouteType.UNICAST or self._nexthop(netns, route).dev != bridge:
+            return self._route_input(netns, bridge, packet, passage)
+        gateway = self._nexthop(netns, route).gateway
+        found = self._resolve(netns, bridge, packet, gateway or packet.destination, at_source=False)
+        if isinstance(found, Failed):
+            return found
+        out_port = found.crossings[0].out_port if found.crossings else bridge
+        moved = Crossing(netns, bridge, crossing.in_port, out_port)
+        if out_port == crossing.in_port:
+            link = self.world.link(netns, out_port)
+            if link is None or not (link.port and link.port.hairpin):
+                detail = f"{bridge} does not send a frame back out of {out_port} (hairpin is off)"
+                return Failed(Cause.NO_NEIGHBOUR, netns, packet, detail, iif=bridge, oif=bridge)
+        result = self._bridge_forward(moved, packet, passage)
+        if isinstance(result, Failed):
+            return result
+        return self._receive(found.netns, found.link, result, netns)
+
+    # Hooks
+
+    def _hook(
+        self,
+        netns: str,
+        hook: Hook,
+        packet: Packet,
+        passage: Passage,
+        devices: Devices,
+        route: Route | None = None,
+    ) -> Packet | Failed:
+        space = self.world.netns(netns)
+        context = Context(
+            packet,
+            netns,
+            self.world.fib(netns, packet.family),
+            self.choices,
+            self.window,
+            *devices,
+            passage.connection,
+            passage.direction,
+            passage.state,
+            sysctl.local_port_range(space),
+        )
+
+        def masquerade() -> int | None:
+            nexthop = self._nexthop(netns, route) if route is not None else Nexthop(devices.oif)
+            plain = Route(Prefix(packet.family, 0, 0), RouteType.UNICAST, "main")
+            return select_source(space, packet.family, plain, nexthop, packet.daddr)
+
+        run = HookRun(
+            self.world.hooks(netns, packet.family),
+            hook,
+            context,
+            self.conntrack.setdefault(netns, ConntrackTable()),
+            self.hops.append,
+            masquerade,
+        )
+        run.untracked = passage.untracked
+        stopped = run.run(tracked=passage.tracked)
+        passage.connection, passage.direction, passage.state = context.connection, context.direction, context.state
+        passage.untracked = run.untracked
+        passage.tracked = passage.tracked or hook in (Hook.PREROUTING, Hook.OUTPUT)
+        if stopped is None:
+            return context.packet
+        return self._stopped(netns, stopped, context)
+
+    def _stopped(self, netns: str, stopped: Stopped, context: Context) -> Failed:
+        verb = "rejects" if stopped.reject else "drops"
+        if stopped.rule is None:
+            detail = f"the policy of {stopped.table} {stopped.chain} {verb} it"
+        else:
+            detail = f"rule {stopped.rule_number} of {stopped.chain} {verb} it"
+        self._note(HopKind.DROP, netns, detail, stopped.evidence, stopped.hook.value, stopped.chain)
+        return Failed(
+            Cause.RULE,
+            netns,
+            context.packet,
+            detail,
+            stopped.evidence,
+            stopped,
+            iif=context.iif,
+            oif=context.oif,
+        )
+
+    # Record
+
+    def _note(
+        self, kind: HopKind, netns: str, text: str, evidence: Evidence | None = None, hook: str = "", chain: str = ""
+    ) -> None:
+        self.hops.append(Hop(kind, netns, text, evidence, hook, chain))
+
+    def _note_route(self, netns: str, packet: Packet, route: Route) -> None:
+        who = self.world.label(netns)
+        if route.type is RouteType.LOCAL:
+            text = f"{packet.destination} is {who}'s own address"
+        else:
+            nexthop = self._nexthop(netns, route)
+            by = f" via {nexthop.gateway}" if nexthop.gateway else ""
+            text = f"{who} routes it out of {nexthop.dev}{by} ({route.destination})"
+        self._note(HopKind.ROUTE, netns, text, route.evidence)
+
+
+def _is_loopback(family: Family, value: int) -> bool:
+    return value in _LOOPBACK_V4 if family is Family.IPV4 else value == 1

@@ -1,0 +1,63 @@
+"""A snapshot made ready for walking: indexes that every flow shares."""
+
+from __future__ import annotations
+
+from diag.interpreter.chains import HookTable
+from diag.kernel.fib import Fib
+from diag.kernel.topology import Topology
+from diag.model.address import Family, Ip
+from diag.model.docker import Container, DockerNetwork, Endpoint
+from diag.model.netfilter import TableFamily
+from diag.model.netns import Link, Netns
+from diag.model.snapshot import Snapshot
+
+
+class World:
+    """Read-only after construction; caches are filled as flows need them."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.topology = Topology(snapshot)
+        self._fibs: dict[tuple[str, Family], Fib] = {}
+        self._hooks: dict[tuple[str, Family], HookTable] = {}
+        self.bridges: dict[str, DockerNetwork] = {n.bridge_name: n for n in snapshot.networks if n.driver == "bridge"}
+        self.endpoints: dict[Ip, list[tuple[Container, Endpoint]]] = {}
+        for container in snapshot.containers:
+            for endpoint in container.endpoints:
+                for ip in (endpoint.ip, endpoint.ip6):
+                    if ip is not None:
+                        self.endpoints.setdefault(ip, []).append((container, endpoint))
+        self.containers_in: dict[str, list[str]] = {}
+        for name, netns in snapshot.netns_of.items():
+            self.containers_in.setdefault(netns, []).append(name)
+
+    def netns(self, netns: str) -> Netns:
+        return self.snapshot.netns[netns]
+
+    def fib(self, netns: str, family: Family) -> Fib:
+        key = (netns, family)
+        if key not in self._fibs:
+            self._fibs[key] = Fib(self.netns(netns), family)
+        return self._fibs[key]
+
+    def hooks(self, netns: str, family: Family) -> HookTable:
+        key = (netns, family)
+        if key not in self._hooks:
+            self._hooks[key] = HookTable(self.netns(netns).ruleset, family)
+        return self._hooks[key]
+
+    def link(self, netns: str, name: str) -> Link | None:
+        return self.topology.link(netns, name)
+
+    def bridge_rules(self, netns: str) -> bool:
+        """Whether tables of the bridge family hold rules: bridged frames meet them, and they are not modelled yet."""
+        return any(
+            table.family is TableFamily.BRIDGE and any(c.base and (c.rules or c.base.policy_drop) for c in table.chains.values())
+            for table in self.netns(netns).ruleset.tables
+        )
+
+    def label(self, netns: str) -> str:
+        """What a person calls the namespace: its containers' names, or `the host`."""
+        if netns == "host":
+            return "the host"
+        return "/".join(self.containers_in.get(netns, [])) or netns

@@ -1,0 +1,211 @@
+"""The forwarding information base: policy rules, then longest prefix match.
+
+Follows net/ipv4/fib_rules.c, fib_trie.c and net/ipv6/ip6_fib.c as far as `ip route` and `ip rule` show the state.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diag.model.address import Family, Ip, Prefix
+from diag.model.netns import Address, Netns, Nexthop, PolicyRule, Route, RouteType
+
+DEFAULT_RULES = (
+    PolicyRule(0, "lookup", "local"),
+    PolicyRule(32766, "lookup", "main"),
+    PolicyRule(32767, "lookup", "default"),
+)
+"""What a fresh namespace has."""
+
+
+@dataclass(frozen=True, slots=True)
+class FibQuery:
+    """What a route is looked up by."""
+
+    daddr: int
+    saddr: int = 0
+    """0: not chosen yet."""
+    iif: str = "lo"
+    """`lo` for packets that start here."""
+    oif: str = ""
+    mark: int = 0
+
+
+class RouteNotCaptured(Exception):
+    """The answer depends on state that the capture does not hold; the message says which."""
+
+
+class Fib:
+    """One family's routes of one namespace, indexed for look-ups."""
+
+    def __init__(self, netns: Netns, family: Family) -> None:
+        self.netns = netns
+        self.family = family
+        self.rules = _effective_rules(netns, family)
+        routes = netns.routes.get(family)
+        self.captured = routes is not None
+        self._tables: dict[str, dict[int, dict[int, list[Route]]]] = {}
+        for route in routes or ():
+            if route.destination.family is not family:
+                continue  # `ip route show table all` without a family lists both
+            by_length = self._tables.setdefault(route.table, {})
+            by_value = by_length.setdefault(route.destination.length, {})
+            shift = family.bits - route.destination.length
+            by_value.setdefault(route.destination.value >> shift, []).append(route)
+        for by_length in self._tables.values():
+            for by_value in by_length.values():
+                for same in by_value.values():
+                    same.sort(key=lambda r: r.metric)
+        self._lengths = {table: sorted(by_length, reverse=True) for table, by_length in self._tables.items()}
+        self._cache: dict[FibQuery, Route | None] = {}
+
+    def lookup(self, query: FibQuery) -> Route | None:
+        """The route for a packet, of any type but `throw`; None: no route at all.
+
+        Raises RouteNotCaptured when routes or policy rules that matter are not known.
+        """
+        if not self.captured:
+            raise RouteNotCaptured(f"the {self.family.label} routes of {self.netns.id} were not captured")
+        if query not in self._cache:
+            self._cache[query] = self._walk_rules(query)
+        return self._cache[query]
+
+    def _walk_rules(self, query: FibQuery) -> Route | None:
+        skip_to = 0
+        for rule in self.rules:
+            if rule.priority < skip_to or not _selects(rule, query, self.family):
+                continue
+            if rule.unmodelled:
+                raise RouteNotCaptured(f"a policy rule of {self.netns.id} selects by {rule.unmodelled}")
+            match rule.action:
+                case "lookup":
+                    route = self._longest(rule, query)
+                    if route is not None and route.type is not RouteType.THROW:
+                        return route
+                case "blackhole" | "unreachable" | "prohibit":
+                    return Route(Prefix(self.family, 0, 0), RouteType(rule.action), "rule", evidence=rule.evidence)
+                case "goto":
+                    skip_to = rule.goto or 0
+                case "nop":
+                    pass
+                case other:
+                    raise RouteNotCaptured(f"a policy rule of {self.netns.id} has the action {other}")
+        return None
+
+    def _longest(self, rule: PolicyRule, query: FibQuery) -> Route | None:
+        for route in self.candidates(rule.table, query.daddr):
+            if query.oif and route.type is RouteType.UNICAST and all(n.dev != query.oif for n in route.nexthops):
+                continue
+            if rule.suppress_prefixlength is not None and route.destination.length <= rule.suppress_prefixlength:
+                return None
+            if route.type in (RouteType.UNICAST, RouteType.LOCAL) and route.nexthops and all(
+                n.dead for n in route.nexthops
+            ):
+                continue
+            return route
+        return None
+
+    def candidates(self, table: str, value: int) -> Iterator[Route]:
+        """Routes of one table that cover an address, longest prefix first, then by metric."""
+        by_length = self._tables.get(table)
+        if by_length is None:
+            return
+        for length in self._lengths[table]:
+            yield from by_length[length].get(value >> (self.family.bits - length), ())
+
+    def local_type(self, value: int, dev: str = "") -> RouteType:
+        """Type of an address in the local table, as xt_addrtype sees it (net/ipv4/fib_frontend.c, inet_dev_addr_type).
+
+        With `dev`, only addresses of that interface count.
+        """
+        ip = Ip(self.family, value)
+        if ip.is_multicast:
+            return RouteType.MULTICAST
+        if self.family is Family.IPV4 and (value in (0, 0xFFFFFFFF)):
+            return RouteType.BROADCAST
+        for route in self.candidates("local", value):
+            if not dev or any(n.dev == dev for n in route.nexthops):
+                return route.type
+            return RouteType.UNICAST
+        return RouteType.UNICAST
+
+    def is_local(self, value: int) -> bool:
+        """Whether the address is one of the namespace's own."""
+        return self.local_type(value) is RouteType.LOCAL
+
+
+def _effective_rules(netns: Netns, family: Family) -> tuple[PolicyRule, ...]:
+    """Captured rules; where they are missing and no table but the usual ones has routes, the usual ones."""
+    rules = netns.rules.get(family)
+    if rules is not None:
+        return tuple(sorted(rules, key=lambda r: r.priority))
+    tables = {route.table for route in netns.routes.get(family) or ()}
+    if tables <= {"local", "main", "default"}:
+        return DEFAULT_RULES
+    return (PolicyRule(0, "lookup", "local"), PolicyRule(1, "lookup", "main", unmodelled="something not captured"))
+
+
+def _selects(rule: PolicyRule, query: FibQuery, family: Family) -> bool:
+    holds = (
+        (rule.source is None or (rule.source.family is family and rule.source.contains_value(query.saddr)))
+        and (
+            rule.destination is None
+            or (rule.destination.family is family and rule.destination.contains_value(query.daddr))
+        )
+        and (not rule.iif or rule.iif == query.iif)
+        and (not rule.oif or rule.oif == query.oif)
+        and (rule.fwmark is None or query.mark & rule.fwmask == rule.fwmark & rule.fwmask)
+    )
+    if rule.source is not None and rule.source.length and query.saddr == 0:
+        holds = False  # an unbound socket has no source yet: `from` rules see 0.0.0.0
+    return holds != rule.inverted
+
+
+def select_source(netns: Netns, family: Family, route: Route, nexthop: Nexthop | None, daddr: int) -> int | None:
+    """The address that a socket gets which has none: the route's `src`, else the first that fits on the interface.
+
+    IPv4 follows inet_select_addr() of net/ipv4/devinet.c; IPv6 the rules of RFC 6724 that a host with one kind of
+    address per scope can tell apart. None: the interface has no address (IPv4 then takes any global one).
+    """
+    if route.prefsrc is not None:
+        return route.prefsrc.value
+    target = daddr
+    if route.type is RouteType.LOCAL:
+        return daddr
+    dev = nexthop.dev if nexthop else ""
+    if nexthop and nexthop.gateway and nexthop.gateway.family is family:
+        target = nexthop.gateway.value
+    addresses = [a for a in _addresses(netns, dev) if a.ip.family is family and not a.tentative]
+    if family is Family.IPV6:
+        return _select_ipv6(addresses, daddr)
+    usable = [a for a in addresses if a.scope != "host"]
+    for address in usable:
+        if not address.secondary and address.prefix.contains_value(target):
+            return address.ip.value
+    for address in usable:
+        if not address.secondary:
+            return address.ip.value
+    for link in netns.links or ():
+        for address in link.addresses:
+            if address.ip.family is family and address.scope == "global":
+                return address.ip.value
+    return None
+
+
+def _select_ipv6(addresses: list[Address], daddr: int) -> int | None:
+    target = Ip(Family.IPV6, daddr)
+
+    def rank(address: Address) -> tuple[bool, int]:
+        same_scope = address.ip.is_link_local == target.is_link_local
+        common = 128 - (address.ip.value ^ daddr).bit_length()
+        return same_scope, common
+
+    return max(addresses, key=rank).ip.value if addresses else None
+
+
+def _addresses(netns: Netns, dev: str) -> tuple[Address, ...]:
+    for link in netns.links or ():
+        if link.name == dev:
+            return link.addresses
+    return ()

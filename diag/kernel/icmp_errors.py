@@ -1,0 +1,73 @@
+"""What an ICMP error does to the socket that caused it.
+
+Sources: icmp_err_convert[] of net/ipv4/icmp.c, tab_unreach[] of net/ipv6/icmp.c, tcp_v4_err(), __udp4_lib_err(),
+ping_err(); REJECT's kinds from `iptables-extensions(8)` and net/ipv4/netfilter/nf_reject_ipv4.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from diag.model.flow import Protocol
+from diag.model.reasons import Symptom
+
+
+@dataclass(frozen=True, slots=True)
+class IcmpError:
+    """A kind of error: its errno and whether a connected UDP or ping socket reports it."""
+
+    errno: Symptom
+    fatal: bool
+
+
+HOST_UNREACHABLE = IcmpError(Symptom.EHOSTUNREACH, fatal=False)
+NET_UNREACHABLE = IcmpError(Symptom.ENETUNREACH, fatal=False)
+PORT_UNREACHABLE = IcmpError(Symptom.ECONNREFUSED, fatal=True)
+FILTERED = IcmpError(Symptom.EHOSTUNREACH, fatal=True)
+NET_PROHIBITED = IcmpError(Symptom.ENETUNREACH, fatal=True)
+V6_NO_ROUTE = IcmpError(Symptom.ENETUNREACH, fatal=False)
+V6_PROHIBITED = IcmpError(Symptom.EACCES, fatal=True)
+V6_ADDRESS = IcmpError(Symptom.EHOSTUNREACH, fatal=False)
+
+REJECT_KINDS: Mapping[str, IcmpError] = MappingProxyType(
+    {
+        "icmp-net-unreachable": NET_UNREACHABLE,
+        "net-unreach": NET_UNREACHABLE,
+        "icmp-host-unreachable": HOST_UNREACHABLE,
+        "host-unreach": HOST_UNREACHABLE,
+        "icmp-port-unreachable": PORT_UNREACHABLE,
+        "port-unreach": PORT_UNREACHABLE,
+        "icmp-proto-unreachable": IcmpError(Symptom.UNKNOWN, fatal=True),
+        "proto-unreach": IcmpError(Symptom.UNKNOWN, fatal=True),
+        "icmp-net-prohibited": NET_PROHIBITED,
+        "net-prohib": NET_PROHIBITED,
+        "icmp-host-prohibited": FILTERED,
+        "host-prohib": FILTERED,
+        "icmp-admin-prohibited": FILTERED,
+        "admin-prohib": FILTERED,
+        "icmp6-no-route": V6_NO_ROUTE,
+        "no-route": V6_NO_ROUTE,
+        "icmp6-adm-prohibited": V6_PROHIBITED,
+        "icmp6-addr-unreachable": V6_ADDRESS,
+        "icmp6-port-unreachable": PORT_UNREACHABLE,
+        "icmp6-policy-fail": V6_PROHIBITED,
+        "icmp6-reject-route": V6_PROHIBITED,
+    }
+)
+
+
+def symptom_of(error: IcmpError, protocol: Protocol) -> Symptom:
+    """What the caller sees when this error reaches its connected socket."""
+    if protocol is Protocol.TCP or error.fatal:
+        return error.errno
+    return Symptom.TIMEOUT
+
+
+def symptom_of_reject(kind: str, protocol: Protocol) -> Symptom:
+    """What the caller sees of `REJECT --reject-with kind`."""
+    if kind in ("tcp-reset", "tcp-rst", "tcp reset"):
+        return Symptom.ECONNREFUSED if protocol is Protocol.TCP else Symptom.TIMEOUT
+    error = REJECT_KINDS.get(kind)
+    return symptom_of(error, protocol) if error else Symptom.UNKNOWN

@@ -1,0 +1,78 @@
+"""Effective values of the sysctls that decide forwarding, `Documentation/networking/ip-sysctl.rst`."""
+
+from __future__ import annotations
+
+from diag.model.address import Family
+from diag.model.netns import Netns
+
+
+def _number(netns: Netns, name: str) -> int | None:
+    value = netns.sysctl.get(name, "").split()
+    return int(value[0]) if value and value[0].lstrip("-").isdigit() else None
+
+
+def _per_interface(netns: Netns, key: str, dev: str) -> int | None:
+    return _number(netns, f"net.ipv4.conf.{dev}.{key}")
+
+
+def _strongest(netns: Netns, key: str, dev: str) -> int | None:
+    """max(conf.all, conf.dev), IN_DEV_MAXCONF; None when neither was captured."""
+    values = [v for v in (_number(netns, f"net.ipv4.conf.all.{key}"), _per_interface(netns, key, dev)) if v is not None]
+    return max(values) if values else None
+
+
+def forwarding(netns: Netns, family: Family, iif: str) -> bool | None:
+    """Whether a packet that came in by `iif` may be forwarded; None: not captured.
+
+    IPv4 asks the input interface, IPv6 the namespace (net/ipv6/ip6_output.c, ip6_forward).
+    """
+    if family is Family.IPV6:
+        value = _number(netns, "net.ipv6.conf.all.forwarding")
+    else:
+        value = _per_interface(netns, "forwarding", iif)
+        for name in ("net.ipv4.ip_forward", "net.ipv4.conf.all.forwarding"):
+            if value is None:
+                value = _number(netns, name)
+    return None if value is None else value != 0
+
+
+def rp_filter(netns: Netns, iif: str) -> int | None:
+    """0 off, 1 strict, 2 loose."""
+    return _strongest(netns, "rp_filter", iif)
+
+
+def accept_local(netns: Netns, iif: str) -> bool:
+    """Packets with one of the namespace's own addresses as source are accepted; off unless captured as on."""
+    return bool(_strongest(netns, "accept_local", iif))
+
+
+def route_localnet(netns: Netns, iif: str) -> bool:
+    """127.0.0.0/8 is routed like any other network; off unless captured as on."""
+    return bool(_strongest(netns, "route_localnet", iif))
+
+
+def arp_ignore(netns: Netns, iif: str) -> int:
+    """0: answer ARP for any local address; 1 and 2: only for those of the interface; 8: never."""
+    return _strongest(netns, "arp_ignore", iif) or 0
+
+
+def bridge_nf_call(netns: Netns, family: Family) -> bool | None:
+    """Whether bridged packets meet iptables; None: not captured.
+
+    The key is absent on a host without br_netfilter: where the capture shows per-interface keys, so that it is a full
+    one, absence means off.
+    """
+    name = "net.bridge.bridge-nf-call-" + ("iptables" if family is Family.IPV4 else "ip6tables")
+    value = _number(netns, name)
+    if value is not None:
+        return value != 0
+    full = any(key.startswith("net.ipv4.conf.") and ".conf.all." not in key for key in netns.sysctl)
+    return False if full else None
+
+
+def local_port_range(netns: Netns) -> tuple[int, int]:
+    """Ports that the kernel gives to a client; 32768-60999 unless captured otherwise."""
+    words = netns.sysctl.get("net.ipv4.ip_local_port_range", "").split()
+    if len(words) == 2 and all(w.isdigit() for w in words):
+        return int(words[0]), int(words[1])
+    return 32768, 60999

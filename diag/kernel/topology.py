@@ -1,0 +1,256 @@
+"""Links between namespaces: veth pairs, bridges and their ports, macvlan parents."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diag.model.netns import Link, LinkKind, Netns
+from diag.model.snapshot import Snapshot
+
+LinkId = tuple[str, str]
+"""(namespace id, link name)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Crossing:
+    """A bridge that a frame goes through from port to port."""
+
+    netns: str
+    bridge: str
+    in_port: str
+    out_port: str
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """A place where a frame that leaves some link can come up for layer 3."""
+
+    netns: str
+    link: str
+    crossings: tuple[Crossing, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Obstacle:
+    """Why a frame does not get further in one direction."""
+
+    kind: str
+    """`link-down`, `port-down`, `isolated`, `no-master`, `unknown-peer`, `external`."""
+    netns: str
+    link: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Everything that one link's frames can reach on layer 2."""
+
+    attachments: tuple[Attachment, ...]
+    obstacles: tuple[Obstacle, ...]
+    external: bool
+    """Frames also leave the host."""
+
+
+class Topology:
+    """The link layer of a host, indexed. Built once per snapshot."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.netns = snapshot.netns
+        self.links: dict[LinkId, Link] = {}
+        self._by_index: dict[int, list[LinkId]] = {}
+        self._ports: dict[LinkId, list[Link]] = {}
+        for netns in snapshot.netns.values():
+            for link in netns.links or ():
+                self.links[netns.id, link.name] = link
+                if link.index:
+                    self._by_index.setdefault(link.index, []).append((netns.id, link.name))
+                if link.master:
+                    self._ports.setdefault((netns.id, link.master), []).append(link)
+        self.peers: dict[LinkId, LinkId] = {}
+        self.ambiguous: set[LinkId] = set()
+        self._match_peers()
+        self._segments: dict[LinkId, Segment] = {}
+
+    def ports(self, netns: str, bridge: str) -> list[Link]:
+        """The ports of a bridge."""
+        return self._ports.get((netns, bridge), [])
+
+    def link(self, netns: str, name: str) -> Link | None:
+        return self.links.get((netns, name))
+
+    def _match_peers(self) -> None:
+        candidates = {key: self._peer_candidates(key, link) for key, link in self.links.items()}
+        pending = {key for key, found in candidates.items() if found}
+        progress = True
+        while progress:
+            progress = False
+            for key in sorted(pending):
+                free = [c for c in candidates[key] if c not in self.peers]
+                if len(free) == 1 and [k for k in candidates[free[0]] if k not in self.peers] == [key]:
+                    self.peers[key] = free[0]
+                    self.peers[free[0]] = key
+                    pending -= {key, free[0]}
+                    progress = True
+                    break
+        self.ambiguous = {key for key in pending if key not in self.peers and candidates[key]}
+
+    def _peer_candidates(self, key: LinkId, link: Link) -> list[LinkId]:
+        """Other ends by ifindex and iflink; a shared ifindex is told apart by being in this namespace or not."""
+        if link.kind not in (LinkKind.VETH, LinkKind.DEVICE):
+            return []
+        if not link.peer_index:
+            named = (key[0], link.peer_name)
+            return [named] if link.peer_name and named in self.links else []
+        return [
+            other
+            for other in self._by_index.get(link.peer_index, ())
+            if other != key
+            and self.links[other].peer_index == link.index
+            and self.links[other].kind in (LinkKind.VETH, LinkKind.DEVICE)
+            and (link.peer_netnsid is None) == (other[0] == key[0])
+        ]
+
+    def segment(self, netns: str, link_name: str) -> Segment:
+        """Where frames that layer 3 sends out of a link can arrive."""
+        key = (netns, link_name)
+        if key not in self._segments:
+            flood = _Flood(self)
+            link = self.links.get(key)
+            if link is not None:
+                flood.transmit(netns, link, ())
+            self._segments[key] = Segment(tuple(flood.attachments), tuple(flood.obstacles), flood.external)
+        return self._segments[key]
+
+    def parent(self, netns: str, link: Link) -> tuple[Netns, Link] | None:
+        """The parent of a macvlan, ipvlan or vlan: in the host unless it is in the link's own namespace."""
+        where = netns if link.peer_netnsid is None else "host"
+        for key in self._by_index.get(link.peer_index, ()):
+            if key[0] == where:
+                return self.netns[where], self.links[key]
+        return None
+
+
+class _Flood:
+    """Follows a broadcast frame everywhere it goes."""
+
+    def __init__(self, topology: Topology) -> None:
+        self.topology = topology
+        self.attachments: list[Attachment] = []
+        self.obstacles: list[Obstacle] = []
+        self.external = False
+        self._seen: set[tuple[str, str, str]] = set()
+
+    def _once(self, what: str, netns: str, link: str) -> bool:
+        key = (what, netns, link)
+        if key in self._seen:
+            return False
+        self._seen.add(key)
+        return True
+
+    def _stop(self, kind: str, netns: str, link: Link, detail: str) -> None:
+        self.obstacles.append(Obstacle(kind, netns, link.name, detail))
+
+    def transmit(self, netns: str, link: Link, crossings: tuple[Crossing, ...]) -> None:
+        """The frame leaves the namespace's stack (or a bridge's port) by `link`."""
+        if not self._once("tx", netns, link.name):
+            return
+        if not link.up:
+            self._stop("link-down", netns, link, f"{link.name} is down")
+            return
+        match link.kind:
+            case LinkKind.LOOPBACK | LinkKind.DUMMY:
+                return
+            case LinkKind.BRIDGE:
+                for port in self._open_ports(netns, link, None):
+                    self.transmit(netns, port, crossings)
+            case LinkKind.MACVLAN | LinkKind.IPVLAN:
+                self._through_parent(netns, link, crossings)
+            case _:
+                self._through_pair(netns, link, crossings)
+
+    def _through_pair(self, netns: str, link: Link, crossings: tuple[Crossing, ...]) -> None:
+        peer = self.topology.peers.get((netns, link.name))
+        if peer is not None:
+            self.receive(peer[0], self.topology.links[peer], crossings)
+        elif link.kind is LinkKind.VETH or link.peer_index:
+            self._stop("unknown-peer", netns, link, f"the other end of {link.name} is not in the capture")
+        else:
+            self.external = True
+            self._stop("external", netns, link, f"{link.name} leaves the host")
+
+    def _through_parent(self, netns: str, link: Link, crossings: tuple[Crossing, ...]) -> None:
+        found = self.topology.parent(netns, link)
+        if found is None:
+            self._stop("unknown-peer", netns, link, f"the parent of {link.name} is not in the capture")
+            return
+        parent_netns, parent = found
+        if not parent.up:
+            self._stop("link-down", parent_netns.id, parent, f"{parent.name}, the parent of {link.name}, is down")
+            return
+        if link.mode in ("bridge", "l2", ""):
+            for other_netns, sibling in self._siblings(parent_netns.id, parent):
+                if (other_netns, sibling.name) != (netns, link.name) and sibling.mode == link.mode:
+                    self.receive(other_netns, sibling, crossings)
+        self.transmit(parent_netns.id, parent, crossings)
+
+    def _siblings(self, parent_netns: str, parent: Link) -> Iterator[tuple[str, Link]]:
+        for (netns, _), link in self.topology.links.items():
+            if link.kind in (LinkKind.MACVLAN, LinkKind.IPVLAN) and link.peer_index == parent.index:
+                found = self.topology.parent(netns, link)
+                if found is not None and found[0].id == parent_netns and found[1].name == parent.name:
+                    yield netns, link
+
+    def receive(self, netns: str, link: Link, crossings: tuple[Crossing, ...]) -> None:
+        """The frame arrives at `link` from outside."""
+        if not self._once("rx", netns, link.name):
+            return
+        if not link.up:
+            self._stop("link-down", netns, link, f"{link.name} is down")
+            return
+        if link.master:
+            self._cross(netns, link, crossings)
+            return
+        if link.kind is LinkKind.VETH and netns == "host" and not link.addresses:
+            self._stop("no-master", netns, link, f"{link.name} is on no bridge")
+        self.attachments.append(Attachment(netns, link.name, crossings))
+        for other_netns, child in self._siblings(netns, link):
+            self.receive(other_netns, child, crossings)
+
+    def _cross(self, netns: str, in_port: Link, crossings: tuple[Crossing, ...]) -> None:
+        bridge = self.topology.link(netns, in_port.master)
+        if bridge is None:
+            self._stop("unknown-peer", netns, in_port, f"the bridge {in_port.master} is not in the capture")
+            return
+        if not bridge.up:
+            self._stop("link-down", netns, bridge, f"the bridge {bridge.name} is down")
+            return
+        if not _forwarding(in_port):
+            self._stop("port-down", netns, in_port, f"port {in_port.name} of {bridge.name} does not forward")
+            return
+        self.attachments.append(Attachment(netns, bridge.name, crossings))
+        for port in self._open_ports(netns, bridge, in_port):
+            self.transmit(netns, port, (*crossings, Crossing(netns, bridge.name, in_port.name, port.name)))
+
+    def _open_ports(self, netns: str, bridge: Link, in_port: Link | None) -> Iterator[Link]:
+        for port in self.topology.ports(netns, bridge.name):
+            if in_port is not None and port.name == in_port.name:
+                if not (port.port and port.port.hairpin):
+                    continue
+            elif in_port is not None and _isolated(in_port) and _isolated(port):
+                self._stop("isolated", netns, port, f"ports {in_port.name} and {port.name} are isolated")
+                continue
+            if not port.up:
+                self._stop("link-down", netns, port, f"{port.name} is down")
+            elif not _forwarding(port):
+                self._stop("port-down", netns, port, f"port {port.name} of {bridge.name} does not forward")
+            else:
+                yield port
+
+
+def _forwarding(port: Link) -> bool:
+    return port.port is None or port.port.state in (None, "forwarding")
+
+
+def _isolated(port: Link) -> bool:
+    return bool(port.port and port.port.isolated)

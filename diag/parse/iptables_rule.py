@@ -1,0 +1,563 @@
+"""The words of one iptables rule: matches and a target, `iptables(8)`, `iptables-extensions(8)`.
+
+>>> parts, comment = parse_rule_spec(split_words("! -s 10.0.0.0/8 -m multiport --dports 80,443 -j DROP"), TableFamily.IP)
+>>> for part in parts: print(part)
+Within(field=<Field.SADDR: 'saddr'>, ranges=((167772160, 184549375),), negated=True)
+Within(field=<Field.DPORT: 'dport'>, ranges=((80, 80), (443, 443)), negated=False)
+Drop()
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from diag.model.address import Ip, Prefix
+from diag.model.netfilter import (
+    Accept,
+    AddrType,
+    AnyBit,
+    AnyOf,
+    CopyMark,
+    CtState,
+    CtStatus,
+    Drop,
+    Field,
+    Goto,
+    InSet,
+    Jump,
+    Masked,
+    Match,
+    Named,
+    Nat,
+    NatKind,
+    NoEffect,
+    Notrack,
+    Opaque,
+    OpaqueStatement,
+    Queue,
+    Reject,
+    Return,
+    SetMark,
+    Statement,
+    TableFamily,
+    Within,
+)
+from diag.parse.protocols import ICMP_NAMES, ICMPV6_NAMES, PROTOCOLS, SERVICES
+
+
+class RuleSyntaxError(ValueError):
+    """The rule's words cannot be understood at all; the message says which."""
+
+
+_WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|\'([^\']*)\'|(\S+)')
+_UNESCAPE = re.compile(r"\\(.)")
+
+
+def split_words(line: str) -> list[str]:
+    """Split as iptables-restore does: blanks separate, double quotes keep them, a backslash escapes inside quotes."""
+    words = []
+    for quoted, single, plain in _WORD.findall(line):
+        words.append(plain or single or _UNESCAPE.sub(r"\1", quoted))
+    return words
+
+
+@dataclass
+class _Words:
+    """A cursor over the words of a rule."""
+
+    words: list[str]
+    family: TableFamily
+    chains: frozenset[str]
+    at: int = 0
+    parts: list[Match | Statement] = field(default_factory=list)
+    comment: str = ""
+    module: str = ""
+    protocol: str = ""
+
+    def peek(self) -> str | None:
+        return self.words[self.at] if self.at < len(self.words) else None
+
+    def take(self, option: str) -> str:
+        if self.at >= len(self.words):
+            raise RuleSyntaxError(f"{option} has no value")
+        self.at += 1
+        return self.words[self.at - 1]
+
+    def take_value(self, option: str, negated: bool) -> tuple[str, bool]:
+        """A value, with the old place of the negation (`-s ! 10.0.0.0/8`, up to 1.4.2) understood."""
+        value = self.take(option)
+        if value == "!":
+            return self.take(option), not negated
+        return value, negated
+
+    def take_rest(self) -> list[str]:
+        """The values up to the next option."""
+        values = []
+        while (word := self.peek()) is not None and word != "!" and not re.match(r"--?[a-zA-Z]", word):
+            values.append(word)
+            self.at += 1
+        return values
+
+
+def parse_rule_spec(
+    words: list[str], family: TableFamily, chains: frozenset[str] = frozenset()
+) -> tuple[tuple[Match | Statement, ...], str]:
+    """Everything after `-A CHAIN`: the parts in order and the comment.
+
+    `chains` are the user chains of the table, which a target may name. Raises RuleSyntaxError.
+    """
+    cursor = _Words(words, family, chains)
+    target: tuple[Statement, ...] = (NoEffect("no target"),)
+    while (word := cursor.peek()) is not None:
+        cursor.at += 1
+        negated = word == "!"
+        if negated:
+            word = cursor.take("!")
+        if word in ("-j", "--jump"):
+            target = _target(cursor)
+        elif word in ("-g", "--goto"):
+            target = (Goto(cursor.take(word)),)
+        elif word in ("-m", "--match"):
+            cursor.module = cursor.take(word)
+            _bare_module(cursor)
+        elif word in ("-4", "--ipv4", "-6", "--ipv6"):
+            continue
+        elif word in ("-c", "--set-counters"):
+            cursor.take(word), cursor.take(word)
+        else:
+            cursor.parts.append(_match(cursor, word, negated))
+    matches = [p for p in cursor.parts if not isinstance(p, NoEffect)]
+    return (*matches, *target), cursor.comment
+
+
+_ALWAYS_OPAQUE_MODULES = frozenset({"socket", "rpfilter", "eui64", "ipv6header", "rt", "frag", "hbh", "dst", "ah", "esp"})
+"""Modules that match by their mere presence."""
+
+
+def _bare_module(cursor: _Words) -> None:
+    following = cursor.peek()
+    bare = following is None or not following.startswith("--")
+    if bare and cursor.module in _ALWAYS_OPAQUE_MODULES:
+        cursor.parts.append(Opaque(f"-m {cursor.module}"))
+
+
+def _match(cursor: _Words, option: str, negated: bool) -> Match | NoEffect:
+    for key in ((cursor.module, option), ("", option)):
+        handler = _OPTIONS.get(key)
+        if handler is not None:
+            return handler(cursor, option, negated)
+    if not option.startswith("-"):
+        raise RuleSyntaxError(f"unexpected word {option!r}")
+    values = cursor.take_rest()
+    text = " ".join([*(["!"] if negated else []), option, *values])
+    return Opaque(f"-m {cursor.module} {text}" if cursor.module else text)
+
+
+def _address(cursor: _Words, option: str, negated: bool) -> Match:
+    value, negated = cursor.take_value(option, negated)
+    where = Field.SADDR if option in ("-s", "--source", "--src") else Field.DADDR
+    address, _, mask = value.partition("/")
+    if mask.count(".") == 3:
+        bits = Ip.parse(mask).value
+        if "01" in f"{bits:032b}":
+            return Masked(where, bits, Ip.parse(address).value & bits, negated)
+    elif mask.count(":") >= 2:
+        return Masked(where, Ip.parse(mask).value, Ip.parse(address).value & Ip.parse(mask).value, negated)
+    try:
+        prefix = Prefix.parse(value)
+    except ValueError:
+        return Opaque(f"{'! ' if negated else ''}{option} {value}")
+    return Within(where, ((prefix.first, prefix.last),), negated)
+
+
+def _interface(cursor: _Words, option: str, negated: bool) -> Match:
+    value, negated = cursor.take_value(option, negated)
+    where = {
+        "-i": Field.IIFNAME,
+        "--in-interface": Field.IIFNAME,
+        "-o": Field.OIFNAME,
+        "--out-interface": Field.OIFNAME,
+        "--physdev-in": Field.PHYSIN,
+        "--physdev-out": Field.PHYSOUT,
+    }[option]
+    pattern = f"{value[:-1]}*" if value.endswith("+") else value
+    return Named(where, (pattern,), negated)
+
+
+def _physdev_flag(cursor: _Words, option: str, negated: bool) -> Match:
+    bridged = {
+        "--physdev-is-in": (Named(Field.PHYSIN, ("",), negated=True),),
+        "--physdev-is-out": (Named(Field.PHYSOUT, ("",), negated=True),),
+        "--physdev-is-bridged": (
+            Named(Field.PHYSIN, ("",), negated=True),
+            Named(Field.PHYSOUT, ("",), negated=True),
+        ),
+    }[option]
+    return AnyOf((bridged,), negated)
+
+
+def _protocol(cursor: _Words, option: str, negated: bool) -> Match | NoEffect:
+    value, negated = cursor.take_value(option, negated)
+    if value.lower() in ("all", "0"):
+        return NoEffect("-p all")
+    number = int(value) if value.isdigit() else PROTOCOLS.get(value.lower())
+    if number is None:
+        return Opaque(f"-p {value}")
+    cursor.protocol = value.lower()
+    return Within(Field.PROTOCOL, ((number, number),), negated)
+
+
+def _fragment(_cursor: _Words, _option: str, negated: bool) -> Match:
+    return Within(Field.FRAGMENT, ((1, 1),), negated)
+
+
+def _port_range(text: str) -> tuple[int, int]:
+    low, colon, high = text.partition(":")
+    if not colon:
+        low, colon, high = text.partition("-")
+    first = _port(low) if low else 0
+    return first, (_port(high) if high else 65535) if colon else first
+
+
+def _port(text: str) -> int:
+    if text.isdigit():
+        return int(text)
+    if text in SERVICES:
+        return SERVICES[text]
+    raise RuleSyntaxError(f"unknown service name {text!r}")
+
+
+def _ports(cursor: _Words, option: str, negated: bool) -> Match:
+    value, negated = cursor.take_value(option, negated)
+    ranges = tuple(_port_range(part) for part in value.split(",") if part)
+    if option in ("--ports", "--port"):
+        return AnyOf(((Within(Field.SPORT, ranges),), (Within(Field.DPORT, ranges),)), negated)
+    source = option in ("--sport", "--source-port", "--sports", "--source-ports")
+    return Within(Field.SPORT if source else Field.DPORT, ranges, negated)
+
+
+_TCP_FLAGS = {"FIN": 1, "SYN": 2, "RST": 4, "PSH": 8, "ACK": 16, "URG": 32, "ALL": 63, "NONE": 0}
+
+
+def _flag_bits(text: str) -> int:
+    bits = 0
+    for name in text.split(","):
+        if name not in _TCP_FLAGS:
+            raise RuleSyntaxError(f"unknown TCP flag {name!r}")
+        bits |= _TCP_FLAGS[name]
+    return bits
+
+
+def _tcp_flags(cursor: _Words, option: str, negated: bool) -> Match:
+    if option == "--syn":
+        return Masked(Field.TCP_FLAGS, _flag_bits("SYN,RST,ACK,FIN"), _TCP_FLAGS["SYN"], negated)
+    mask, negated = cursor.take_value(option, negated)
+    return Masked(Field.TCP_FLAGS, _flag_bits(mask), _flag_bits(cursor.take(option)), negated)
+
+
+def _icmp_type(cursor: _Words, option: str, negated: bool) -> Match | NoEffect:
+    value, negated = cursor.take_value(option, negated)
+    v6 = option == "--icmpv6-type"
+    if value in ("any", "255", "255/255"):
+        return NoEffect("any ICMP type")
+    if value in (ICMPV6_NAMES if v6 else ICMP_NAMES):
+        kind, code = (ICMPV6_NAMES if v6 else ICMP_NAMES)[value]
+    else:
+        first, _, second = value.partition("/")
+        if not first.isdigit() or (second and not second.isdigit()):
+            return Opaque(f"{option} {value}")
+        kind, code = int(first), int(second) if second else None
+    type_field, code_field = (
+        (Field.ICMPV6_TYPE, Field.ICMPV6_CODE) if v6 else (Field.ICMP_TYPE, Field.ICMP_CODE)
+    )
+    body: tuple[Match, ...] = (Within(type_field, ((kind, kind),)),)
+    if code is not None:
+        body += (Within(code_field, ((code, code),)),)
+    return AnyOf((body,), negated)
+
+
+_CT_STATUS = {
+    "NONE": 0,
+    "EXPECTED": CtStatus.EXPECTED,
+    "SEEN_REPLY": CtStatus.SEEN_REPLY,
+    "ASSURED": CtStatus.ASSURED,
+    "CONFIRMED": CtStatus.CONFIRMED,
+    "SNAT": CtStatus.SNAT,
+    "DNAT": CtStatus.DNAT,
+}
+
+
+def _ct_state(cursor: _Words, option: str, negated: bool) -> Match:
+    value, negated = cursor.take_value(option, negated)
+    states = status = 0
+    for name in value.split(","):
+        if name in ("SNAT", "DNAT"):
+            status |= _CT_STATUS[name]
+        elif name in CtState.__members__:
+            states |= CtState[name]
+        else:
+            raise RuleSyntaxError(f"unknown connection state {name!r}")
+    if not status:
+        return AnyBit(Field.CT_STATE, states, negated)
+    return AnyOf(((AnyBit(Field.CT_STATE, states),), (AnyBit(Field.CT_STATUS, status),)), negated)
+
+
+def _ct_status(cursor: _Words, option: str, negated: bool) -> Match:
+    value, negated = cursor.take_value(option, negated)
+    bits = 0
+    for name in value.split(","):
+        if name not in _CT_STATUS:
+            raise RuleSyntaxError(f"unknown connection status {name!r}")
+        bits |= _CT_STATUS[name]
+    if not bits:
+        return Masked(Field.CT_STATUS, 0xFFFFFFFF, 0, negated)
+    return AnyBit(Field.CT_STATUS, bits, negated)
+
+
+def _ct_direction(cursor: _Words, option: str, negated: bool) -> Match:
+    value, negated = cursor.take_value(option, negated)
+    bit = 1 if value.upper() == "REPLY" else 0
+    return Within(Field.CT_DIRECTION, ((bit, bit),), negated)
+
+
+_CT_TUPLE = {
+    "--ctorigsrc": Field.CT_ORIG_SADDR,
+    "--ctorigdst": Field.CT_ORIG_DADDR,
+    "--ctreplsrc": Field.CT_REPL_SADDR,
+    "--ctrepldst": Field.CT_REPL_DADDR,
+}
+
+
+def _ct_address(cursor: _Words, option: str, negated: bool) -> Match:
+    value, negated = cursor.take_value(option, negated)
+    prefix = Prefix.parse(value)
+    return Within(_CT_TUPLE[option], ((prefix.first, prefix.last),), negated)
+
+
+def _ct_port(cursor: _Words, option: str, negated: bool) -> Match:
+    value, negated = cursor.take_value(option, negated)
+    where = Field.CT_ORIG_SPORT if option == "--ctorigsrcport" else Field.CT_ORIG_DPORT
+    return Within(where, (_port_range(value),), negated)
+
+
+def _addr_type(cursor: _Words, option: str, negated: bool) -> Match:
+    value, negated = cursor.take_value(option, negated)
+    ranges = []
+    for name in value.split(","):
+        if name not in AddrType.__members__:
+            raise RuleSyntaxError(f"unknown address type {name!r}")
+        ranges.append((int(AddrType[name]), int(AddrType[name])))
+    following = cursor.peek()
+    limited = following == "--limit-iface-in"
+    if limited:
+        cursor.at += 1
+    source = option == "--src-type"
+    if source:
+        where = Field.SADDR_TYPE_IIF if limited else Field.SADDR_TYPE
+    else:
+        where = Field.DADDR_TYPE_IIF if limited else Field.DADDR_TYPE
+    return Within(where, tuple(ranges), negated)
+
+
+def _ip_range(cursor: _Words, option: str, negated: bool) -> Match:
+    value, negated = cursor.take_value(option, negated)
+    low, _, high = value.partition("-")
+    first, last = Ip.parse(low), Ip.parse(high or low)
+    return Within(Field.SADDR if option == "--src-range" else Field.DADDR, ((first.value, last.value),), negated)
+
+
+def _value_and_mask(text: str) -> tuple[int, int]:
+    value, _, mask = text.partition("/")
+    return int(value, 0), int(mask, 0) if mask else 0xFFFFFFFF
+
+
+def _mark(cursor: _Words, option: str, negated: bool) -> Match:
+    text, negated = cursor.take_value(option, negated)
+    value, mask = _value_and_mask(text)
+    return Masked(Field.CT_MARK if cursor.module == "connmark" else Field.MARK, mask, value, negated)
+
+
+def _match_set(cursor: _Words, option: str, negated: bool) -> Match:
+    name, negated = cursor.take_value(option, negated)
+    sides = cursor.take(option).split(",")
+    fields = tuple(Field.SADDR if side == "src" else Field.DADDR for side in sides)
+    extra = [word for word in (cursor.peek(),) if word and word.startswith("--")]
+    if extra and extra[0] not in ("--match-set",):
+        values = [cursor.take(option), *cursor.take_rest()]
+        return Opaque(f"--match-set {name} {','.join(sides)} {' '.join(values)}")
+    return InSet(name, fields, negated, ipset=True)
+
+
+_PKT_TYPES = {"unicast": 0, "broadcast": 1, "multicast": 2}
+
+
+def _pkt_type(cursor: _Words, option: str, negated: bool) -> Match:
+    value, negated = cursor.take_value(option, negated)
+    if value not in _PKT_TYPES:
+        return Opaque(f"--pkt-type {value}")
+    return Within(Field.PKTTYPE, ((_PKT_TYPES[value], _PKT_TYPES[value]),), negated)
+
+
+def _comment(cursor: _Words, option: str, _negated: bool) -> NoEffect:
+    cursor.comment = cursor.take(option)
+    return NoEffect("comment")
+
+
+_Handler = Callable[[_Words, str, bool], Match | NoEffect]
+
+_OPTIONS: dict[tuple[str, str], _Handler] = {
+    **dict.fromkeys([("", o) for o in ("-s", "--source", "--src", "-d", "--destination", "--dst")], _address),
+    **dict.fromkeys([("", o) for o in ("-i", "--in-interface", "-o", "--out-interface")], _interface),
+    **dict.fromkeys([("physdev", o) for o in ("--physdev-in", "--physdev-out")], _interface),
+    **dict.fromkeys(
+        [("physdev", o) for o in ("--physdev-is-in", "--physdev-is-out", "--physdev-is-bridged")], _physdev_flag
+    ),
+    **dict.fromkeys([("", o) for o in ("-p", "--protocol", "--proto")], _protocol),
+    **dict.fromkeys([("", o) for o in ("-f", "--fragment")], _fragment),
+    **dict.fromkeys(
+        [
+            (module, o)
+            for module in ("", "tcp", "udp", "udplite", "sctp", "dccp", "multiport")
+            for o in ("--sport", "--source-port", "--dport", "--destination-port")
+        ],
+        _ports,
+    ),
+    **dict.fromkeys(
+        [
+            ("multiport", o)
+            for o in ("--sports", "--source-ports", "--dports", "--destination-ports", "--ports", "--port")
+        ],
+        _ports,
+    ),
+    **dict.fromkeys([(module, o) for module in ("", "tcp") for o in ("--tcp-flags", "--syn")], _tcp_flags),
+    **dict.fromkeys([("icmp", "--icmp-type"), ("", "--icmp-type")], _icmp_type),
+    **dict.fromkeys([("icmp6", "--icmpv6-type"), ("icmpv6", "--icmpv6-type"), ("", "--icmpv6-type")], _icmp_type),
+    **dict.fromkeys([("conntrack", "--ctstate"), ("state", "--state")], _ct_state),
+    ("conntrack", "--ctstatus"): _ct_status,
+    ("conntrack", "--ctdir"): _ct_direction,
+    ("conntrack", "--ctproto"): _protocol,
+    **dict.fromkeys([("conntrack", o) for o in _CT_TUPLE], _ct_address),
+    **dict.fromkeys([("conntrack", o) for o in ("--ctorigsrcport", "--ctorigdstport")], _ct_port),
+    **dict.fromkeys([("addrtype", o) for o in ("--src-type", "--dst-type")], _addr_type),
+    **dict.fromkeys([("iprange", o) for o in ("--src-range", "--dst-range")], _ip_range),
+    **dict.fromkeys([(module, "--mark") for module in ("mark", "connmark")], _mark),
+    ("set", "--match-set"): _match_set,
+    ("pkttype", "--pkt-type"): _pkt_type,
+    ("comment", "--comment"): _comment,
+}
+
+_NO_EFFECT_TARGETS = frozenset(
+    "LOG NFLOG ULOG TRACE AUDIT TCPMSS CHECKSUM CLASSIFY DSCP TOS TTL HL SECMARK CONNSECMARK RATEEST IDLETIMER LED "
+    "TEE TCPOPTSTRIP ECN".split()
+)
+"""Targets after which the packet goes on to the next rule with the same addresses, ports and mark."""
+
+
+def _target(cursor: _Words) -> tuple[Statement, ...]:
+    name = cursor.take("-j")
+    options = cursor.words[cursor.at :]
+    cursor.at = len(cursor.words)
+    if name in cursor.chains:
+        return (Jump(name),)
+    simple: dict[str, Statement] = {"ACCEPT": Accept(), "DROP": Drop(), "RETURN": Return(), "NOTRACK": Notrack()}
+    if name in simple:
+        return (simple[name],)
+    text = " ".join([name, *options])
+    if name in _NO_EFFECT_TARGETS:
+        return (NoEffect(text),)
+    values = _option_values(options)
+    try:
+        match name:
+            case "REJECT":
+                default = "icmp6-port-unreachable" if cursor.family is TableFamily.IP6 else "icmp-port-unreachable"
+                return (Reject(values.get("--reject-with", default)),)
+            case "DNAT" | "SNAT" | "REDIRECT" | "MASQUERADE" | "NETMAP":
+                return (_nat(name, values),)
+            case "MARK" | "CONNMARK":
+                return (_set_mark(name, values, text),)
+            case "CT":
+                return (Notrack() if "--notrack" in values else _ct_target(values, text),)
+            case "QUEUE" | "NFQUEUE":
+                return (Queue("--queue-bypass" in values),)
+            case _:
+                return (OpaqueStatement(text),)
+    except (ValueError, KeyError):
+        return (OpaqueStatement(text),)
+
+
+def _ct_target(values: dict[str, str], text: str) -> Statement:
+    return OpaqueStatement(text) if any(o.startswith("--zone") for o in values) else NoEffect(text)
+
+
+def _option_values(words: list[str]) -> dict[str, str]:
+    values: dict[str, str] = {}
+    option = ""
+    for word in words:
+        if re.match(r"--[a-z]", word):
+            option = word
+            values[option] = ""
+        elif option:
+            values[option] = f"{values[option]} {word}".strip()
+    return values
+
+
+_NAT_KINDS = {
+    "DNAT": (NatKind.DNAT, "--to-destination"),
+    "SNAT": (NatKind.SNAT, "--to-source"),
+    "REDIRECT": (NatKind.REDIRECT, "--to-ports"),
+    "MASQUERADE": (NatKind.MASQUERADE, "--to-ports"),
+    "NETMAP": (NatKind.NETMAP, "--to"),
+}
+
+
+def _nat(name: str, values: dict[str, str]) -> Statement:
+    kind, option = _NAT_KINDS[name]
+    text = values.get(option, "")
+    if kind in (NatKind.REDIRECT, NatKind.MASQUERADE):
+        return Nat(kind, ports=_port_range(text) if text else None)
+    if kind is NatKind.NETMAP:
+        prefix = Prefix.parse(text)
+        return Nat(kind, ((Ip(prefix.family, prefix.first), Ip(prefix.family, prefix.last)),))
+    if text.startswith("["):
+        address, _, ports = text[1:].partition("]")
+        ports = ports.removeprefix(":")
+    elif text.count(":") > 1:
+        address, ports = text, ""
+    else:
+        address, _, ports = text.partition(":")
+    base = ""
+    if "/" in ports:
+        ports, _, base = ports.partition("/")
+    low, _, high = address.strip("[]").partition("-")
+    addresses = ((Ip.parse(low), Ip.parse(high.strip("[]") or low)),) if low else ()
+    unmodelled = "shifted port range" if base else ""
+    return Nat(kind, addresses, _port_range(ports) if ports else None, unmodelled)
+
+
+def _set_mark(name: str, values: dict[str, str], text: str) -> Statement:
+    where = Field.MARK if name == "MARK" else Field.CT_MARK
+    full = 0xFFFFFFFF
+    for option, shape in (("--set-xmark", "xor"), ("--set-mark", "or")):
+        if option in values:
+            value, mask = _value_and_mask(values[option])
+            return SetMark(where, value, mask if shape == "xor" else mask | value)
+    if "--and-mark" in values:
+        return SetMark(where, 0, full & ~int(values["--and-mark"], 0))
+    if "--or-mark" in values:
+        value = int(values["--or-mark"], 0)
+        return SetMark(where, value, value)
+    if "--xor-mark" in values:
+        return SetMark(where, int(values["--xor-mark"], 0), 0)
+    masks = [int(values[o], 0) for o in ("--mask", "--nfmask", "--ctmask") if o in values]
+    if len(set(masks)) > 1:
+        return OpaqueStatement(text)
+    mask = masks[0] if masks else full
+    if "--save-mark" in values:
+        return CopyMark(Field.MARK, Field.CT_MARK, mask)
+    if "--restore-mark" in values:
+        return CopyMark(Field.CT_MARK, Field.MARK, mask)
+    return OpaqueStatement(text)
+
+

@@ -1,0 +1,218 @@
+"""`iptables-save` and `ip6tables-save`, versions 1.4 to 1.8, legacy and nft variant, with or without counters.
+
+Syntax (`iptables-save(8)`, `iptables-extensions(8)`)::
+
+    *table
+    :CHAIN POLICY [packets:bytes]
+    [packets:bytes] -A CHAIN matches… -j TARGET options…
+    COMMIT
+
+>>> sample = b'''*filter
+... :FORWARD DROP [0:0]
+... :DOCKER-USER - [0:0]
+... [4:240] -A FORWARD -i br-+ ! -o docker0 -p tcp -m tcp --dport 80:81 -m comment --comment "to -j web" -j DOCKER-USER
+... COMMIT
+... '''
+>>> tables, = parse_iptables_save(sample, "host/iptables-save.txt", TableFamily.IP, Origin.IPTABLES_NFT).value,
+>>> chain = tables[0].chains["FORWARD"]
+>>> chain.base.policy_drop, chain.rules[0].evidence.line, chain.rules[0].comment
+(True, 4, 'to -j web')
+>>> for part in chain.rules[0].parts: print(part)
+Named(field=<Field.IIFNAME: 'iifname'>, patterns=('br-*',), negated=False)
+Named(field=<Field.OIFNAME: 'oifname'>, patterns=('docker0',), negated=True)
+Within(field=<Field.PROTOCOL: 'l4proto'>, ranges=((6, 6),), negated=False)
+Within(field=<Field.DPORT: 'dport'>, ranges=((80, 81),), negated=False)
+Jump(chain='DOCKER-USER')
+
+An option that is not known becomes an :class:`~diag.model.netfilter.Opaque` match or statement. Where lines are missing
+(an elision, a file cut short) the chains that they may have belonged to get an opaque rule in their place.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+
+from diag.model.netfilter import (
+    Base,
+    Chain,
+    ChainType,
+    Hook,
+    NfRule,
+    NfTable,
+    OpaqueStatement,
+    Origin,
+    TableFamily,
+)
+from diag.model.provenance import Evidence, Gap, GapKind
+from diag.parse.iptables_rule import RuleSyntaxError, parse_rule_spec, split_words
+from diag.parse.result import Parsed
+
+_BUILTIN: Mapping[str, Mapping[str, tuple[Hook, int, ChainType]]] = MappingProxyType(
+    {
+        "raw": {
+            "PREROUTING": (Hook.PREROUTING, -300, ChainType.FILTER),
+            "OUTPUT": (Hook.OUTPUT, -300, ChainType.FILTER),
+        },
+        "mangle": {
+            "PREROUTING": (Hook.PREROUTING, -150, ChainType.FILTER),
+            "INPUT": (Hook.INPUT, -150, ChainType.FILTER),
+            "FORWARD": (Hook.FORWARD, -150, ChainType.FILTER),
+            "OUTPUT": (Hook.OUTPUT, -150, ChainType.ROUTE),
+            "POSTROUTING": (Hook.POSTROUTING, -150, ChainType.FILTER),
+        },
+        "nat": {
+            "PREROUTING": (Hook.PREROUTING, -100, ChainType.NAT),
+            "INPUT": (Hook.INPUT, 100, ChainType.NAT),
+            "OUTPUT": (Hook.OUTPUT, -100, ChainType.NAT),
+            "POSTROUTING": (Hook.POSTROUTING, 100, ChainType.NAT),
+        },
+        "filter": {
+            "INPUT": (Hook.INPUT, 0, ChainType.FILTER),
+            "FORWARD": (Hook.FORWARD, 0, ChainType.FILTER),
+            "OUTPUT": (Hook.OUTPUT, 0, ChainType.FILTER),
+        },
+        "security": {
+            "INPUT": (Hook.INPUT, 50, ChainType.FILTER),
+            "FORWARD": (Hook.FORWARD, 50, ChainType.FILTER),
+            "OUTPUT": (Hook.OUTPUT, 50, ChainType.FILTER),
+        },
+    }
+)
+"""Built-in chains: hook, priority (include/uapi/linux/netfilter_ipv4.h) and type."""
+
+_COUNTERS = re.compile(r"^\[\d+:\d+\]\s+")
+_CHAIN = re.compile(r"^:(\S+)\s+(\S+)")
+_PROMPT = re.compile(r"^\S*[$#>]\s+(sudo\s+)?(ip6?tables\S*|nsenter|cat)\b")
+_ELISION = re.compile(r"^[\s.…]*(\.\.\.|…)[\s.…]*$")
+
+
+@dataclass
+class _TableDraft:
+    name: str
+    rules: dict[str, list[NfRule]] = field(default_factory=dict)
+    policies: dict[str, tuple[str, Evidence]] = field(default_factory=dict)
+    pending: list[tuple[str, list[str], Evidence]] = field(default_factory=list)
+    elided: Evidence | None = None
+    committed: bool = False
+
+
+def parse_iptables_save(data: bytes, file: str, family: TableFamily, origin: Origin) -> Parsed[tuple[NfTable, ...]]:
+    """Read every table of one `iptables-save` output; never raises."""
+    drafts: dict[str, _TableDraft] = {}
+    gaps: list[Gap] = []
+    current: _TableDraft | None = None
+    last = 0
+    for number, raw in enumerate(data.decode("utf-8-sig", errors="replace").splitlines(), 1):
+        line = _COUNTERS.sub("", raw.strip().replace("\x00", ""))
+        last = number
+        if not line or line.startswith("#") or _PROMPT.match(line):
+            continue
+        evidence = Evidence(file, number, line)
+        if line.startswith("*"):
+            current = drafts.setdefault(line[1:].strip(), _TableDraft(line[1:].strip()))
+            current.committed = False
+        elif line == "COMMIT":
+            if current is not None:
+                current.committed = True
+        else:
+            if current is None or current.committed:
+                current = drafts.setdefault("filter", _TableDraft("filter"))
+                current.committed = False
+            _read_line(line, evidence, current, gaps)
+    truncated = current is not None and not current.committed
+    if truncated:
+        gaps.append(
+            Gap(
+                GapKind.UNREADABLE,
+                file,
+                last,
+                "the file ends inside a table (no COMMIT): rules are missing",
+                "every flow that meets these chains",
+            )
+        )
+        for name in _BUILTIN:
+            if name != "security" and name not in drafts:
+                drafts[name] = _TableDraft(name, elided=Evidence(file, last, "(the file ends here)"))
+    tables = tuple(_finish(draft, file, last, family, origin, gaps) for draft in drafts.values())
+    return Parsed(tables, tuple(gaps))
+
+
+def _read_line(line: str, evidence: Evidence, table: _TableDraft, gaps: list[Gap]) -> None:
+    if _ELISION.match(line):
+        table.elided = evidence
+        gaps.append(
+            Gap(
+                GapKind.UNREADABLE,
+                evidence.file,
+                evidence.line,
+                f"rules of table {table.name} are left out here",
+                f"every flow that meets table {table.name}",
+            )
+        )
+        return
+    chain = _CHAIN.match(line)
+    if chain:
+        table.policies[chain[1]] = (chain[2], evidence)
+        table.rules.setdefault(chain[1], [])
+        return
+    words = split_words(line)
+    if len(words) >= 2 and words[0] in ("-A", "--append", "-I", "--insert"):
+        table.rules.setdefault(words[1], [])
+        table.pending.append((words[1], words[2:], evidence))
+        return
+    if len(words) >= 2 and words[0] in ("-P", "--policy"):
+        table.policies[words[1]] = (words[2] if len(words) > 2 else "-", evidence)
+        table.rules.setdefault(words[1], [])
+        return
+    if len(words) == 2 and words[0] in ("-N", "--new-chain"):
+        table.rules.setdefault(words[1], [])
+        return
+    table.elided = table.elided or evidence
+    gaps.append(
+        Gap(
+            GapKind.UNREADABLE,
+            evidence.file,
+            evidence.line,
+            f"not a line of iptables-save: {line[:80]!r}",
+            f"every flow that meets table {table.name}",
+        )
+    )
+
+
+def _finish(
+    draft: _TableDraft, file: str, last: int, family: TableFamily, origin: Origin, gaps: list[Gap]
+) -> NfTable:
+    hooks = _BUILTIN.get(draft.name, {})
+    if draft.elided or not draft.committed:
+        for name in hooks:
+            draft.rules.setdefault(name, [])
+    for chain_name, words, evidence in draft.pending:
+        number = len(draft.rules[chain_name]) + 1
+        try:
+            parts, comment = parse_rule_spec(words, family, frozenset(draft.rules))
+        except RuleSyntaxError as error:
+            gaps.append(Gap(GapKind.UNREADABLE, file, evidence.line, str(error), "every flow that meets this rule"))
+            parts, comment = (OpaqueStatement(evidence.text),), ""
+        draft.rules[chain_name].append(NfRule(parts, evidence, number, comment))
+    chains: dict[str, Chain] = {}
+    for name, rules in draft.rules.items():
+        policy, policy_line = draft.policies.get(name, ("", Evidence(file, 0, f"policy of {name} is not shown")))
+        body = list(rules)
+        if draft.elided:
+            body.insert(0, NfRule((OpaqueStatement("rules that were left out"),), draft.elided))
+        elif not draft.committed:
+            body.append(NfRule((OpaqueStatement("rules after the end of the file"),), Evidence(file, last, "(end)")))
+        base = None
+        if name in hooks:
+            hook, priority, kind = hooks[name]
+            base = Base(hook, priority, kind, policy == "DROP", evidence=policy_line)
+            if policy not in ("ACCEPT", "DROP"):
+                body.append(NfRule((OpaqueStatement(f"the policy of {name}, which is not shown"),), policy_line))
+                gaps.append(
+                    Gap(GapKind.UNREADABLE, file, policy_line.line, f"the policy of {draft.name} {name} is not shown")
+                )
+        chains[name] = Chain(name, tuple(body), base)
+    return NfTable(family, draft.name, origin, MappingProxyType(chains))

@@ -1,0 +1,33 @@
+"""READ FIRST: the way of the data, one short function per arrow.
+
+::
+
+    host ──capture──► bundle ──parse──► snapshot ──interpreter, names──► reach ──► analysis ──► report
+
+`live` is a capture into memory; from there on a live host and a bundle take the same road, so every live bug can be
+replayed from a file.
+"""
+
+from __future__ import annotations
+
+from diag.bundle.reader import read_bundle
+from diag.model.analysis import Analysis
+from diag.model.bundle import Bundle
+from diag.model.snapshot import Snapshot
+from diag.parse.snapshot import build_snapshot
+from diag.reach.analysis import analyse
+
+
+def load_bundle(source: str) -> Bundle:
+    """A bundle from a folder, an archive, or `-`. Raises BundleError."""
+    return read_bundle(source)
+
+
+def load_snapshot(source: str) -> Snapshot:
+    """The facts of a bundle on disk. Raises BundleError."""
+    return build_snapshot(load_bundle(source))
+
+
+def analyse_bundle(bundle: Bundle) -> Analysis:
+    """Everything there is to say about one bundle."""
+    return analyse(build_snapshot(bundle))

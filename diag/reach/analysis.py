@@ -1,0 +1,94 @@
+"""A snapshot to an analysis: groups with words, names, roles, gaps."""
+
+from __future__ import annotations
+
+from diag.interpreter.trace import Tracer
+from diag.model.analysis import Analysis, Group, PairResult, Path
+from diag.model.docker import Container
+from diag.model.reasons import Reachability
+from diag.model.snapshot import Snapshot
+from diag.names.resolver import Resolver
+from diag.reach.explain import Explainer, mode_phrase
+from diag.reach.fixes import FixFinder
+from diag.reach.groups import PairGroup, group_pairs
+from diag.reach.interfaces import interface_roles
+from diag.reach.pairs import PairAnalyser, PairFacts, PathFacts
+
+
+class Analyser:
+    """The parts that answer about pairs of one snapshot, sharing their indexes."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self.snapshot = snapshot
+        self.tracer = Tracer(snapshot)
+        self.pairs = PairAnalyser(snapshot, self.tracer)
+        self.resolver = Resolver(snapshot)
+        self.explainer = Explainer(snapshot, self.tracer.world)
+        self.fixes = FixFinder(snapshot, self.pairs)
+
+    def pair(self, source: Container, destination: Container, *, fixes: bool = True) -> PairResult:
+        """One ordered pair, explained, with its names and fixes."""
+        facts = self.pairs.pair(source, destination)
+        names = self.resolver.names_for(source.name, destination.name)
+        return PairResult(
+            facts.source,
+            facts.destination,
+            facts.reachability,
+            tuple(self._path(facts, path, fixes=fixes) for path in facts.paths),
+            names,
+        )
+
+    def _path(self, facts: PairFacts, path: PathFacts, *, fixes: bool, address: bool = True) -> Path:
+        trace = path.sweep.witness() if path.sweep else None
+        wanted = fixes and facts.reachability in (Reachability.UNREACHABLE, Reachability.PARTIAL)
+        return Path(
+            family=path.target.ip.family.label if path.target else "",
+            address=str(path.target.ip) if path.target and address else "",
+            network=path.target.network if path.target else "",
+            reachability=path.reachability,
+            allowed=path.allowed,
+            reason=path.reason,
+            decided_by=path.decided_by,
+            explanation=self.explainer.path(facts, path),
+            hops=trace.forth if trace else (),
+            hops_back=trace.back if trace else (),
+            fixes=self.fixes.find(facts, path) if wanted else (),
+            partial=self.explainer.partial_clauses(path) if path.reachability is Reachability.PARTIAL else (),
+        )
+
+    def group(self, group: PairGroup) -> Group:
+        """One group, explained by its example pair."""
+        facts = group.example
+        return Group(
+            group.sources,
+            group.destinations,
+            facts.reachability,
+            tuple(self._path(facts, path, fixes=True, address=group.same_address) for path in facts.paths),
+            (facts.source, facts.destination),
+        )
+
+
+def analyse(snapshot: Snapshot) -> Analysis:
+    """Everything there is to say about one host."""
+    analyser = Analyser(snapshot)
+    groups = tuple(analyser.group(g) for g in group_pairs(analyser.pairs.all_pairs()))
+    return Analysis(
+        snapshot=snapshot,
+        interfaces=interface_roles(analyser.tracer.world),
+        groups=groups,
+        names=tuple(analyser.resolver.scope(c.name) for c in snapshot.containers),
+        gaps=snapshot.gaps,
+        notes=_notes(snapshot),
+        roles={c.name: mode_phrase(snapshot, c) for c in snapshot.containers},
+    )
+
+
+def _notes(snapshot: Snapshot) -> tuple[str, ...]:
+    """Which addresses stay and which change on restart."""
+    fixed = [c.name for c in snapshot.containers if any(e.fixed_ip for e in c.endpoints)]
+    notes = []
+    if fixed:
+        notes.append(f"Addresses chosen with --ip stay over restarts: {', '.join(fixed)}.")
+    if any(c.endpoints for c in snapshot.containers):
+        notes.append("All other addresses may change when containers restart: use names where they resolve.")
+    return tuple(notes)

@@ -1,0 +1,232 @@
+"""Commands that would help, each applied to the facts and judged by a new trace before it is offered."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+from diag.interpreter.trace import Tracer
+from diag.model.address import Family
+from diag.model.analysis import Fix
+from diag.model.docker import Container, DockerNetwork
+from diag.model.netfilter import Accept, Field, NfRule, Within
+from diag.model.netns import LinkKind
+from diag.model.provenance import Evidence
+from diag.model.reasons import Reachability, Reason
+from diag.model.snapshot import Snapshot
+from diag.reach import whatif
+from diag.reach.pairs import PairAnalyser, PairFacts, PathFacts
+
+MAX_OPENS = 200
+"""Pairs listed for one fix; the note says how many more there are."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """A command, the snapshot after it, and the containers whose pairs it can touch."""
+
+    command: str
+    after: Snapshot
+    touched: frozenset[str]
+    note: str = ""
+
+
+class FixFinder:
+    """Finds and proves fixes for pairs of one snapshot."""
+
+    def __init__(self, snapshot: Snapshot, pairs: PairAnalyser) -> None:
+        self.snapshot = snapshot
+        self.pairs = pairs
+        self._after: dict[str, PairAnalyser] = {}
+        self._opens: dict[str, tuple[tuple[str, str], ...]] = {}
+
+    def find(self, pair: PairFacts, path: PathFacts) -> tuple[Fix, ...]:
+        """Fixes for a pair whose path is stopped, best first; none that the model does not confirm."""
+        found: dict[str, Fix] = {}
+        for proposal in self._proposals(pair, path):
+            fix = self._prove(pair, proposal)
+            if fix is not None and fix.command not in found:
+                found[fix.command] = fix
+            if len(found) == 2:
+                break
+        best = (Reachability.REACHABLE, Reachability.PARTIAL)
+        return tuple(sorted(found.values(), key=lambda f: best.index(f.effect)))
+
+    def _prove(self, pair: PairFacts, proposal: Proposal) -> Fix | None:
+        after = self._analyser(proposal)
+        source, destination = after.snapshot.container(pair.source), after.snapshot.container(pair.destination)
+        if source is None or destination is None:
+            return None
+        effect = after.pair(source, destination).reachability
+        better = {Reachability.UNREACHABLE: 0, Reachability.UNKNOWN: 0, Reachability.PARTIAL: 1, Reachability.REACHABLE: 2}
+        if better[effect] <= better[pair.reachability]:
+            return None
+        opens = self._opened(proposal)
+        note = proposal.note
+        if len(opens) > MAX_OPENS:
+            note = f"{note} It opens {len(opens)} pairs in all.".strip()
+        return Fix(proposal.command, effect, opens[:MAX_OPENS], note)
+
+    def _analyser(self, proposal: Proposal) -> PairAnalyser:
+        if proposal.command not in self._after:
+            self._after[proposal.command] = PairAnalyser(proposal.after, Tracer(proposal.after))
+        return self._after[proposal.command]
+
+    def _opened(self, proposal: Proposal) -> tuple[tuple[str, str], ...]:
+        """Every ordered pair that becomes reachable, or reachable on more."""
+        if proposal.command not in self._opens:
+            after = self._analyser(proposal)
+            found = []
+            for a, b in self._touched_pairs(proposal):
+                now = after.pair(a, b)
+                old_a, old_b = self.snapshot.container(a.name), self.snapshot.container(b.name)
+                if old_a is None or old_b is None:
+                    continue
+                before = self.pairs.pair(old_a, old_b)
+                order = (Reachability.REACHABLE, Reachability.PARTIAL)
+                if now.reachability in order and before.reachability not in (now.reachability, Reachability.REACHABLE):
+                    found.append((a.name, b.name))
+            self._opens[proposal.command] = tuple(found)
+        return self._opens[proposal.command]
+
+    def _touched_pairs(self, proposal: Proposal) -> Iterator[tuple[Container, Container]]:
+        for a in proposal.after.containers:
+            for b in proposal.after.containers:
+                if a.name != b.name and (not proposal.touched or {a.name, b.name} & proposal.touched):
+                    yield a, b
+
+    # What to try, by reason
+
+    def _proposals(self, pair: PairFacts, path: PathFacts) -> Iterator[Proposal]:
+        source, destination = self.snapshot.container(pair.source), self.snapshot.container(pair.destination)
+        if source is None or destination is None:
+            return
+        match path.reason:
+            case Reason.IP_FORWARD_OFF:
+                yield from self._connects(source, destination)
+                note = "Containers of all networks may then be routed to each other where rules allow."
+                after = whatif.set_ip_forward(self.snapshot)
+                yield Proposal("sysctl -w net.ipv4.ip_forward=1", after, frozenset(), note)
+            case Reason.LINK_DOWN | Reason.NO_BRIDGE_PORT:
+                yield from self._links(source, destination)
+            case Reason.FIREWALL_DROP | Reason.FIREWALL_REJECT | Reason.POLICY_DROP | Reason.ICC_OFF:
+                yield from self._connects(source, destination)
+                yield from self._accept(path, source, destination)
+            case _:
+                yield from self._connects(source, destination)
+
+    def _connects(self, source: Container, destination: Container) -> Iterator[Proposal]:
+        """Put one on a network of the other: the caller on the callee's network first, user-defined networks first."""
+        for moved, other in ((source, destination), (destination, source)):
+            for network in self._networks_of(other):
+                yield from self._connect(moved, network)
+
+    def _networks_of(self, container: Container) -> list[DockerNetwork]:
+        netns = self.snapshot.netns_of.get(container.name)
+        owners = [c for c in self.snapshot.containers if netns and self.snapshot.netns_of.get(c.name) == netns]
+        names = [e.network for c in owners or [container] for e in c.endpoints]
+        found = [n for name in dict.fromkeys(names) if (n := self.snapshot.network(name)) is not None]
+        usable = [n for n in found if n.driver == "bridge" and n.icc]
+        return sorted(usable, key=lambda n: (n.is_default_bridge, n.internal))
+
+    def _connect(self, container: Container, network: DockerNetwork) -> Iterator[Proposal]:
+        owner = self._stack_owner(container)
+        after = whatif.connect(self.snapshot, owner, network)
+        if after is None:
+            return
+        command = f"docker network connect {shlex.quote(network.name)} {shlex.quote(owner.name)}"
+        if owner.network_mode == "none":
+            command = f"docker network disconnect none {shlex.quote(owner.name)} && {command}"
+        note = "" if owner.name == container.name else f"{container.name} shares the network of {owner.name}."
+        touched = frozenset(
+            c.name
+            for c in self.snapshot.containers
+            if self.snapshot.netns_of.get(c.name) == self.snapshot.netns_of.get(owner.name)
+        )
+        yield Proposal(command, after, touched, note)
+
+    def _stack_owner(self, container: Container) -> Container:
+        for _ in range(8):
+            owner = self.snapshot.container(container.joined_to) if container.joined_to else None
+            if owner is None:
+                return container
+            container = owner
+        return container
+
+    def _links(self, source: Container, destination: Container) -> Iterator[Proposal]:
+        """Bring up what is down, put a veth back on its bridge."""
+        for container in (source, destination):
+            netns = self.snapshot.netns_of.get(container.name)
+            if netns is None or netns == "host":
+                continue
+            for link in self.snapshot.netns[netns].links or ():
+                peer = self.pairs.tracer.world.topology.peers.get((netns, link.name))
+                if link.kind is LinkKind.VETH and not link.up and container.pid:
+                    command = f"nsenter -t {container.pid} -n ip link set dev {shlex.quote(link.name)} up"
+                    yield Proposal(command, self._set_up(netns, link.name), frozenset((container.name,)))
+                if peer is not None and peer[0] == "host":
+                    yield from self._host_veth(peer[1], container)
+            for network in self._all_networks(container):
+                bridge = self.pairs.tracer.world.link("host", network.bridge_name)
+                if bridge is not None and not bridge.up:
+                    command = f"ip link set dev {shlex.quote(bridge.name)} up"
+                    yield Proposal(command, self._set_up("host", bridge.name), frozenset())
+
+    def _host_veth(self, name: str, container: Container) -> Iterator[Proposal]:
+        link = self.pairs.tracer.world.link("host", name)
+        if link is None:
+            return
+        if not link.up:
+            command = f"ip link set dev {shlex.quote(name)} up"
+            yield Proposal(command, self._set_up("host", name), frozenset((container.name,)))
+        if not link.master:
+            for network in self._all_networks(container):
+                after = whatif.change_link(
+                    self.snapshot, "host", name, lambda k, n=network: replace(k, master=n.bridge_name)  # type: ignore[misc]
+                )
+                command = f"ip link set dev {shlex.quote(name)} master {shlex.quote(network.bridge_name)}"
+                yield Proposal(command, after, frozenset((container.name,)))
+
+    def _all_networks(self, container: Container) -> list[DockerNetwork]:
+        found = (self.snapshot.network(e.network) for e in container.endpoints)
+        return [n for n in found if n is not None and n.driver == "bridge"]
+
+    def _set_up(self, netns: str, name: str) -> Snapshot:
+        after = whatif.change_link(self.snapshot, netns, name, lambda k: replace(k, up=True, carrier=True))
+        peer = self.pairs.tracer.world.topology.peers.get((netns, name))
+        if peer is not None:
+            after = whatif.change_link(after, peer[0], peer[1], lambda k: replace(k, carrier=True))
+        return after
+
+    def _accept(self, path: PathFacts, source: Container, destination: Container) -> Iterator[Proposal]:
+        """An accept in front of every other rule of FORWARD, in the chain that Docker leaves to the administrator."""
+        trace = path.sweep.witness() if path.sweep else None
+        if path.target is None or trace is None or trace.source_ip is None or path.target.ip.family is not Family.IPV4:
+            return
+        chain = self._admin_chain()
+        if chain is None:
+            return
+        saddr, daddr = trace.source_ip, path.target.ip
+        command = f"iptables -I {chain} -s {saddr} -d {daddr} -j ACCEPT"
+        parts = (
+            Within(Field.SADDR, ((saddr.value, saddr.value),)),
+            Within(Field.DADDR, ((daddr.value, daddr.value),)),
+            Accept(),
+        )
+        rule = NfRule(parts, Evidence("(proposed)", 0, command), 1)
+        after = whatif.insert_rule(self.snapshot, Family.IPV4, "filter", chain, rule)
+        note = "Lasts until the next reboot or reload unless it is saved; addresses may change on restart."
+        yield Proposal(command, after, frozenset((source.name, destination.name)), note)
+
+    def _admin_chain(self) -> str | None:
+        host = self.snapshot.netns.get("host")
+        for table in host.ruleset.tables if host else ():
+            if table.name == "filter" and table.family.value == "ip":
+                if "DOCKER-USER" in table.chains:
+                    return "DOCKER-USER"
+                if "FORWARD" in table.chains:
+                    return "FORWARD"
+        return None
+
+

@@ -1,0 +1,176 @@
+"""`diag trace`: one JSON object in, the same object with the answer out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from diag.interpreter.trace import Tracer
+from diag.model.address import Ip
+from diag.model.analysis import NameAnswer
+from diag.model.flow import Flow, Hop, Protocol, Trace
+from diag.model.provenance import Evidence
+from diag.model.reasons import Disposition, Reason, Symptom, Via
+from diag.model.snapshot import Snapshot
+from diag.names.resolver import Resolver
+
+HOST = "@host"
+"""The reserved endpoint for the host's own stack."""
+
+
+class BadRequestError(ValueError):
+    """A line that cannot be answered; the message says why."""
+
+
+class FlowAnswerer:
+    """Answers requests about one snapshot."""
+
+    def __init__(self, snapshot: Snapshot, *, tracer: Tracer | None = None) -> None:
+        self.snapshot = snapshot
+        self.tracer = tracer or Tracer(snapshot)
+        self.resolver = Resolver(snapshot)
+
+    def answer(self, request: Mapping[str, Any], *, hops: bool = False) -> dict[str, Any]:
+        """The request's fields plus the answer's. Raises BadRequestError."""
+        source = _text(request, "source")
+        if source != HOST and self.snapshot.container(source) is None:
+            raise BadRequestError(f"there is no container {source!r}")
+        if "protocol" not in request:
+            return {**request, **self._look_up(source, _text(request, "name"))}
+        protocol, port = _protocol(request), _port(request)
+        name = request.get("name")
+        if "address" in request:
+            return {**request, **self._flow(source, _address(request), protocol, port, hops=hops)}
+        if not isinstance(name, str):
+            raise BadRequestError("a flow needs an address or a name")
+        found = self._resolve(source, name)
+        if not found.addresses:
+            return {**request, **_no_address(found)}
+        answer = self._flow(source, Ip.parse(found.addresses[0]), protocol, port, hops=hops)
+        return {**request, "addresses": list(found.addresses), "via": _value(found.via), **answer}
+
+    def _resolve(self, source: str, name: str) -> NameAnswer:
+        container = self.snapshot.container(source)
+        return self.resolver.resolve(container.name if container else source, name)
+
+    def _look_up(self, source: str, name: str) -> dict[str, Any]:
+        found = self._resolve(source, name)
+        if not found.addresses:
+            return _no_address(found)
+        return {
+            "disposition": Disposition.DELIVERED.value,
+            "symptom": Symptom.OK.value,
+            "reason": None,
+            "decided_by": evidence_json(found.evidence),
+            "addresses": list(found.addresses),
+            "via": _value(found.via),
+        }
+
+    def _flow(self, source: str, address: Ip, protocol: Protocol, port: int, *, hops: bool) -> dict[str, Any]:
+        netns = self.netns_of(source)
+        if netns is None:
+            return _not_running()
+        trace = self.tracer.trace(Flow(netns, address, protocol, port))
+        answer: dict[str, Any] = {
+            "disposition": trace.disposition.value,
+            "symptom": trace.symptom.value,
+            "reason": trace.reason.value,
+            "decided_by": evidence_json(trace.decided_by),
+            "delivered_to": self.delivered_to(trace),
+        }
+        if trace.unknown_causes:
+            answer["unknown"] = list(trace.unknown_causes)
+        if hops:
+            answer["hops"] = [hop_json(h) for h in (*trace.forth, *trace.back)]
+        return answer
+
+    def netns_of(self, source: str) -> str | None:
+        """The namespace of a container or of the host; None for one that is not running."""
+        if source == HOST:
+            return "host"
+        container = self.snapshot.container(source)
+        return self.snapshot.netns_of.get(container.name) if container else None
+
+    def delivered_to(self, trace: Trace) -> str | None:
+        """The container (or `host`, or `docker-proxy`) whose stack took the request."""
+        if not trace.delivered_to:
+            return None
+        if trace.delivered_to in ("host", "docker-proxy"):
+            return trace.delivered_to
+        owners = self.tracer.world.containers_in.get(trace.delivered_to, [])
+        if trace.final_ip is not None:
+            for container, _ in self.tracer.world.endpoints.get(trace.final_ip, []):
+                if container.name in owners:
+                    return container.name
+        return owners[0] if owners else trace.delivered_to
+
+
+def _value(via: Via | None) -> str | None:
+    return via.value if via else None
+
+
+def _text(request: Mapping[str, Any], key: str) -> str:
+    value = request.get(key)
+    if not isinstance(value, str) or not value:
+        raise BadRequestError(f"{key!r} is missing or no text")
+    return value
+
+
+def _protocol(request: Mapping[str, Any]) -> Protocol:
+    try:
+        return Protocol(request["protocol"])
+    except ValueError:
+        raise BadRequestError(f"protocol {request['protocol']!r} is none of tcp, udp, icmp") from None
+
+
+def _port(request: Mapping[str, Any]) -> int:
+    port = request.get("port", 0)
+    if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
+        raise BadRequestError(f"port {port!r} is no number from 0 to 65535")
+    return port
+
+
+def _address(request: Mapping[str, Any]) -> Ip:
+    try:
+        return Ip.parse(_text(request, "address"))
+    except ValueError as error:
+        raise BadRequestError(str(error)) from None
+
+
+def _no_address(found: NameAnswer) -> dict[str, Any]:
+    external = found.via is Via.EXTERNAL
+    return {
+        "disposition": (Disposition.UNKNOWN if external else Disposition.NAME_NOT_FOUND).value,
+        "symptom": (Symptom.UNKNOWN if external else Symptom.ENOTFOUND).value,
+        "reason": (Reason.NOT_CAPTURED if external else found.reason or Reason.NAME_UNKNOWN).value,
+        "decided_by": evidence_json(found.evidence),
+        "addresses": [],
+        "via": _value(found.via),
+    }
+
+
+def _not_running() -> dict[str, Any]:
+    return {
+        "disposition": Disposition.UNREACHABLE.value,
+        "symptom": Symptom.UNKNOWN.value,
+        "reason": Reason.NOT_RUNNING.value,
+        "decided_by": None,
+        "delivered_to": None,
+    }
+
+
+def evidence_json(evidence: Evidence | None) -> dict[str, Any] | None:
+    """`{"file", "line", "text"}`, or None."""
+    if evidence is None:
+        return None
+    return {"file": evidence.file, "line": evidence.line, "text": evidence.text}
+
+
+def hop_json(hop: Hop) -> dict[str, Any]:
+    """One step of a trace."""
+    found: dict[str, Any] = {"kind": hop.kind.value, "netns": hop.netns, "text": hop.text}
+    if hop.evidence is not None:
+        found["evidence"] = evidence_json(hop.evidence)
+    if hop.hook:
+        found["hook"] = hop.hook
+    return found

@@ -1,0 +1,190 @@
+"""Every ordered pair of containers: which addresses the source could use, and what each gives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diag.interpreter.trace import Tracer
+from diag.model.address import Family, Ip
+from diag.model.analysis import Allowed
+from diag.model.docker import Container
+from diag.model.netns import LinkKind
+from diag.model.provenance import Evidence
+from diag.model.reasons import Reachability, Reason
+from diag.model.snapshot import Snapshot
+from diag.reach.windows import Sweep, sweep
+
+LOOPBACK = Ip.parse("127.0.0.1")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """An address of the destination that the source could use."""
+
+    ip: Ip
+    network: str
+    """The Docker network it belongs to; empty for a loopback or host address."""
+
+
+@dataclass(frozen=True, slots=True)
+class PathFacts:
+    """One destination address, before any words are made."""
+
+    target: Target | None
+    """None: there is no address to use."""
+    reachability: Reachability
+    allowed: Allowed
+    reason: Reason
+    decided_by: Evidence | None
+    sweep: Sweep | None = None
+
+    def signature(self) -> tuple[object, ...]:
+        """What pairs of one group have in common."""
+        network = self.target.network if self.target else ""
+        family = self.target.ip.family if self.target else 0
+        return (family, network, self.reachability, self.allowed, self.reason, self.decided_by)
+
+
+@dataclass(frozen=True, slots=True)
+class PairFacts:
+    """One ordered pair."""
+
+    source: str
+    destination: str
+    reachability: Reachability
+    paths: tuple[PathFacts, ...]
+    """Best first."""
+
+
+_ORDER = {
+    Reachability.REACHABLE: 0,
+    Reachability.PARTIAL: 1,
+    Reachability.UNKNOWN: 2,
+    Reachability.UNREACHABLE: 3,
+}
+
+
+class PairAnalyser:
+    """Computes pairs; what two pairs share (same namespace, same address) is computed once."""
+
+    def __init__(self, snapshot: Snapshot, tracer: Tracer) -> None:
+        self.snapshot = snapshot
+        self.tracer = tracer
+        self._sweeps: dict[tuple[str, Ip], Sweep] = {}
+
+    def all_pairs(self) -> Iterator[PairFacts]:
+        """Every ordered pair but a container with itself, in the containers' order."""
+        for source in self.snapshot.containers:
+            for destination in self.snapshot.containers:
+                if source.name != destination.name:
+                    yield self.pair(source, destination)
+
+    def pair(self, source: Container, destination: Container) -> PairFacts:
+        """What `source` can do with `destination`."""
+        netns = self.snapshot.netns_of.get(source.name)
+        if netns is None:
+            path = _no_path(Reason.NOT_RUNNING, source.evidence)
+            return PairFacts(source.name, destination.name, Reachability.UNREACHABLE, (path,))
+        targets = self.targets(netns, destination)
+        if not targets:
+            paths: list[PathFacts] = [self._without_address(destination)]
+        else:
+            paths = [self.path(netns, target) for target in targets]
+        paths.sort(key=lambda p: _ORDER[p.reachability])
+        return PairFacts(source.name, destination.name, paths[0].reachability, tuple(paths))
+
+    def path(self, netns: str, target: Target) -> PathFacts:
+        """What one namespace can do with one address."""
+        key = (netns, target.ip)
+        if key not in self._sweeps:
+            self._sweeps[key] = sweep(self.tracer, netns, target.ip)
+        found = self._sweeps[key]
+        witness = found.witness()
+        return PathFacts(
+            target, reachability_of(found.allowed), found.allowed, witness.reason, witness.decided_by, found
+        )
+
+    def targets(self, netns: str, destination: Container) -> list[Target]:
+        """The destination's addresses that make sense from a namespace."""
+        there = self.snapshot.netns_of.get(destination.name)
+        if there is None:
+            return []
+        if there == netns:
+            return [Target(LOOPBACK, ""), *self._own_addresses(destination)]
+        if there == "host":
+            return self._host_addresses(netns)
+        return self._own_addresses(destination)
+
+    def _own_addresses(self, container: Container) -> list[Target]:
+        """What Docker says, else what its namespace has (a joined container has those of the one it joined)."""
+        there = self.snapshot.netns_of.get(container.name, "")
+        owners = [c for c in self.snapshot.containers if self.snapshot.netns_of.get(c.name) == there]
+        if there == "host":
+            return []
+        found = [
+            Target(ip, endpoint.network)
+            for owner in ([container] if container.endpoints else owners)
+            for endpoint in owner.endpoints
+            for ip in (endpoint.ip, endpoint.ip6)
+            if ip is not None
+        ]
+        if not found and not any(c.endpoints for c in owners):
+            netns = self.snapshot.netns.get(there)
+            found = [
+                Target(address.ip, "")
+                for link in (netns.links if netns and netns.links else ())
+                for address in link.addresses
+                if address.scope == "global"
+            ]
+        return list(dict.fromkeys(found))
+
+    def _host_addresses(self, netns: str) -> list[Target]:
+        """The host's address on each bridge that the source is on; from elsewhere, that of its uplinks."""
+        host = self.snapshot.netns.get("host")
+        links = {link.name: link for link in (host.links if host and host.links else ())}
+        names = self.tracer.world.containers_in.get(netns, [])
+        bridges = []
+        for container in self.snapshot.containers:
+            if container.name in names:
+                networks = (self.snapshot.network(e.network) for e in container.endpoints)
+                bridges += [(n.bridge_name, n.name) for n in networks if n is not None and n.driver == "bridge"]
+        found = [
+            Target(address.ip, network)
+            for bridge, network in bridges
+            if bridge in links
+            for address in links[bridge].addresses
+            if address.scope == "global"
+        ]
+        if found:
+            return list(dict.fromkeys(found))
+        uplinks = [k for k in links.values() if k.kind not in (LinkKind.LOOPBACK, LinkKind.BRIDGE, LinkKind.VETH)]
+        candidates = uplinks or [k for k in links.values() if k.kind is LinkKind.BRIDGE]
+        return [
+            Target(address.ip, "")
+            for link in candidates
+            for address in link.addresses
+            if address.scope == "global" and address.ip.family is Family.IPV4
+        ]
+
+    def _without_address(self, destination: Container) -> PathFacts:
+        if self.snapshot.netns_of.get(destination.name) is None:
+            return _no_path(Reason.NOT_RUNNING, destination.evidence)
+        if destination.network_mode == "none" or not destination.endpoints:
+            return _no_path(Reason.NETWORK_NONE, destination.evidence)
+        return _no_path(Reason.NO_COMMON_NETWORK, destination.evidence)
+
+
+def _no_path(reason: Reason, evidence: Evidence | None) -> PathFacts:
+    return PathFacts(None, Reachability.UNREACHABLE, Allowed(), reason, evidence)
+
+
+def reachability_of(allowed: Allowed) -> Reachability:
+    """One word for what is allowed."""
+    if allowed.everything:
+        return Reachability.REACHABLE
+    if allowed.nothing:
+        return Reachability.UNREACHABLE
+    if allowed.icmp or allowed.tcp or allowed.udp:
+        return Reachability.PARTIAL
+    return Reachability.UNKNOWN

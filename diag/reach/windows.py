@@ -1,0 +1,101 @@
+"""Exact port sets from single traces: each trace says for which window of ports it holds, so the next one starts after it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diag.interpreter.trace import Tracer
+from diag.model.address import Ip
+from diag.model.analysis import Allowed, PortSet
+from diag.model.flow import Flow, Protocol, Trace
+from diag.model.reasons import Disposition
+
+MAX_WINDOWS = 4096
+"""Distinct behaviours per protocol before the rest of the ports is called unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A range of destination ports with one behaviour, and a packet that shows it."""
+
+    protocol: Protocol
+    ports: tuple[int, int]
+    """Inclusive; (0, 0) for ICMP."""
+    trace: Trace
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """Everything that one namespace can do with one address."""
+
+    address: Ip
+    allowed: Allowed
+    spans: tuple[Span, ...]
+
+    def witness(self) -> Trace:
+        """The trace that stands for the whole: one that is delivered if any is, else what stops most ports."""
+
+        def weight(span: Span) -> tuple[bool, bool, int]:
+            delivered = span.trace.disposition is Disposition.DELIVERED
+            unknown = span.trace.disposition is Disposition.UNKNOWN
+            return delivered, not unknown, span.ports[1] - span.ports[0]
+
+        return max(self.spans, key=weight).trace
+
+
+def sweep(tracer: Tracer, netns: str, address: Ip) -> Sweep:
+    """What is delivered and answered of ICMP echo and of every TCP and UDP port."""
+    ping = tracer.trace(Flow(netns, address, Protocol.ICMP))
+    spans = [Span(Protocol.ICMP, (0, 0), ping)]
+    for protocol in (Protocol.TCP, Protocol.UDP):
+        spans.extend(_port_spans(tracer, netns, address, protocol))
+    return Sweep(address, _allowed(spans), tuple(spans))
+
+
+def _port_spans(tracer: Tracer, netns: str, address: Ip, protocol: Protocol) -> list[Span]:
+    spans: list[Span] = []
+    port = 1
+    while port <= 65535 and len(spans) < MAX_WINDOWS:
+        trace = tracer.trace(Flow(netns, address, protocol, port))
+        last = max(port, min(trace.window[1], 65535))
+        spans.append(Span(protocol, (port, last), trace))
+        port = last + 1
+    return spans
+
+
+def _allowed(spans: list[Span]) -> Allowed:
+    icmp: bool | None = False
+    known: dict[Protocol, list[tuple[int, int]]] = {Protocol.TCP: [], Protocol.UDP: []}
+    unknown: dict[Protocol, list[tuple[int, int]]] = {Protocol.TCP: [], Protocol.UDP: []}
+    swept: dict[Protocol, int] = {Protocol.TCP: 0, Protocol.UDP: 0}
+    for span in spans:
+        disposition = span.trace.disposition
+        if span.protocol is Protocol.ICMP:
+            icmp = None if disposition is Disposition.UNKNOWN else disposition is Disposition.DELIVERED
+            continue
+        swept[span.protocol] = span.ports[1]
+        if disposition is Disposition.DELIVERED:
+            known[span.protocol].append(span.ports)
+        elif disposition is Disposition.UNKNOWN:
+            unknown[span.protocol].append(span.ports)
+    for protocol, last in swept.items():
+        if last < 65535:
+            unknown[protocol].append((last + 1, 65535))
+    return Allowed(
+        icmp,
+        port_set(known[Protocol.TCP]),
+        port_set(known[Protocol.UDP]),
+        port_set(unknown[Protocol.TCP]),
+        port_set(unknown[Protocol.UDP]),
+    )
+
+
+def port_set(ranges: list[tuple[int, int]]) -> PortSet:
+    """Sorted and joined."""
+    joined: list[tuple[int, int]] = []
+    for low, high in sorted(ranges):
+        if joined and low <= joined[-1][1] + 1:
+            joined[-1] = (joined[-1][0], max(joined[-1][1], high))
+        else:
+            joined.append((low, high))
+    return PortSet(tuple(joined))
