@@ -140,7 +140,7 @@ class Walk:
                 detail = f"a packet from {packet.source} may not leave by {oif} (route_localnet is off)"
                 return Failed(Cause.MARTIAN, netns, packet, detail, at_source=True, oif=oif)
         self._note_route(netns, packet, route)
-        return self._postrouting(netns, packet, passage, route, oif, at_source=True)
+        return self._postrouting(netns, packet, passage, route, Devices(oif=oif))
 
     def _out_device(self, netns: str, route: Route) -> str:
         if route.type is RouteType.LOCAL:
@@ -267,12 +267,14 @@ class Walk:
         result = self._hook(netns, Hook.FORWARD, packet, passage, Devices(iif, oif))
         if isinstance(result, Failed):
             return result
-        return self._postrouting(netns, result, passage, route, oif, at_source=False)
+        return self._postrouting(netns, result, passage, route, Devices(iif, oif))
 
     def _postrouting(
-        self, netns: str, packet: Packet, passage: Passage, route: Route, oif: str, *, at_source: bool
+        self, netns: str, packet: Packet, passage: Passage, route: Route, devices: Devices
     ) -> Outcome:
-        result = self._hook(netns, Hook.POSTROUTING, packet, passage, Devices(oif=oif), route)
+        """A forwarded packet still shows its input interface here (ip_output()); one that starts here has none."""
+        oif, at_source = devices.oif, not devices.iif
+        result = self._hook(netns, Hook.POSTROUTING, packet, passage, devices, route)
         if isinstance(result, Failed):
             return replace(result, at_source=at_source)
         if oif == "lo":

@@ -41,7 +41,7 @@ class Address:
     scope: str = "global"
     secondary: bool = False
     tentative: bool = False
-    """`tentative` or `dadfailed` of IPv6: the kernel does not answer for it."""
+    """`dadfailed` of IPv6: the kernel does not answer for it. Plain `tentative` passes within a second or two."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,11 +34,11 @@ class Analyser:
             facts.source,
             facts.destination,
             facts.reachability,
-            tuple(self._path(facts, path, fixes=fixes) for path in facts.paths),
+            tuple(self.path(facts, path, fixes=fixes) for path in facts.paths),
             names,
         )
 
-    def _path(self, facts: PairFacts, path: PathFacts, *, fixes: bool, address: bool = True) -> Path:
+    def path(self, facts: PairFacts, path: PathFacts, *, fixes: bool, address: bool = True) -> Path:
         trace = path.sweep.witness() if path.sweep else None
         wanted = fixes and facts.reachability in (Reachability.UNREACHABLE, Reachability.PARTIAL)
         return Path(
@@ -63,7 +63,7 @@ class Analyser:
             group.sources,
             group.destinations,
             facts.reachability,
-            tuple(self._path(facts, path, fixes=True, address=group.same_address) for path in facts.paths),
+            tuple(self.path(facts, path, fixes=True, address=group.same_address) for path in facts.paths),
             (facts.source, facts.destination),
         )
 

@@ -1,0 +1,52 @@
+"""`diag report`: one analysis, one or more outputs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from diag.cli import DONE
+from diag.cli.source import load_bundle, source_option
+from diag.errors import DiagError
+
+
+@click.command("report")
+@source_option
+@click.option("-o", "--output", "outputs", multiple=True, metavar="FILE", help="Where to; the suffix picks the format.")
+@click.option(
+    "--format", "form", type=click.Choice(["html", "pdf", "md", "json", "txt"]), help="Format of `-o -` (standard output)."
+)
+def command(source: str, outputs: tuple[str, ...], form: str | None) -> int:
+    """Analyse a host and write .html, .pdf, .md, .json or .txt; without -o, a summary on the terminal."""
+    from diag.pipeline import analyse_bundle
+    from diag.report.render import ReportFormat, format_of, render
+    from diag.report.terminal import render_summary
+
+    if "-" in outputs and form is None:
+        raise click.UsageError("-o - needs --format")
+    wanted = [(name, ReportFormat(form) if name == "-" else format_of(name)) for name in outputs]
+    analysis = analyse_bundle(load_bundle(source))
+    if not wanted:
+        print(render_summary(analysis))
+        return DONE
+    for name, report_format in wanted:
+        content = render(analysis, report_format)
+        if name == "-":
+            sys.stdout.buffer.write(content)
+        else:
+            _write(Path(name), content)
+    return DONE
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Whole or not at all: a report that was there stays until the new one is complete."""
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        partial.write_bytes(content)
+        partial.replace(path)
+    except OSError as error:
+        partial.unlink(missing_ok=True)
+        raise DiagError(f"cannot write {path}", why=error.strerror or str(error)) from error
+    print(path.resolve(), file=sys.stderr)

@@ -1,0 +1,497 @@
+"""The expressions and statements of an nft rule, libnftables-json(5), `nft(8)`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from diag.model.address import Ip, Prefix
+from diag.model.netfilter import (
+    Accept,
+    AddrType,
+    AnyBit,
+    CopyMark,
+    CtStatus,
+    Drop,
+    Field,
+    Goto,
+    InSet,
+    Jump,
+    Masked,
+    Match,
+    Named,
+    NamedSet,
+    Nat,
+    NatKind,
+    NoEffect,
+    Notrack,
+    Opaque,
+    OpaqueStatement,
+    Queue,
+    Ranges,
+    Reject,
+    Return,
+    SetElement,
+    SetMark,
+    Statement,
+    TableFamily,
+    VerdictMap,
+    Within,
+)
+from diag.model.provenance import Evidence
+from diag.parse.protocols import ICMP_NAMES, ICMPV6_NAMES, PROTOCOLS, SERVICES
+
+
+class NftSyntaxError(ValueError):
+    """An expression that the reader does not know; the message names it."""
+
+
+_META: Mapping[str, tuple[Field, str]] = {
+    "iifname": (Field.IIFNAME, "ifname"),
+    "oifname": (Field.OIFNAME, "ifname"),
+    "iif": (Field.IIFNAME, "ifname"),
+    "oif": (Field.OIFNAME, "ifname"),
+    "mark": (Field.MARK, "mark"),
+    "l4proto": (Field.PROTOCOL, "inet_proto"),
+    "nfproto": (Field.NFPROTO, "nf_proto"),
+    "pkttype": (Field.PKTTYPE, "pkt_type"),
+}
+
+_PAYLOAD: Mapping[tuple[str, str], tuple[Field, str]] = {
+    ("ip", "saddr"): (Field.SADDR, "ipv4_addr"),
+    ("ip", "daddr"): (Field.DADDR, "ipv4_addr"),
+    ("ip", "protocol"): (Field.PROTOCOL, "inet_proto"),
+    ("ip6", "saddr"): (Field.SADDR, "ipv6_addr"),
+    ("ip6", "daddr"): (Field.DADDR, "ipv6_addr"),
+    ("ip6", "nexthdr"): (Field.PROTOCOL, "inet_proto"),
+    ("th", "sport"): (Field.SPORT, "inet_service"),
+    ("th", "dport"): (Field.DPORT, "inet_service"),
+    **{(p, "sport"): (Field.SPORT, "inet_service") for p in ("tcp", "udp", "sctp", "dccp", "udplite")},
+    **{(p, "dport"): (Field.DPORT, "inet_service") for p in ("tcp", "udp", "sctp", "dccp", "udplite")},
+    ("tcp", "flags"): (Field.TCP_FLAGS, "tcp_flag"),
+    ("icmp", "type"): (Field.ICMP_TYPE, "icmp_type"),
+    ("icmp", "code"): (Field.ICMP_CODE, "icmp_code"),
+    ("icmpv6", "type"): (Field.ICMPV6_TYPE, "icmpv6_type"),
+    ("icmpv6", "code"): (Field.ICMPV6_CODE, "icmpv6_code"),
+}
+
+_CT: Mapping[str, tuple[Field, str]] = {
+    "state": (Field.CT_STATE, "ct_state"),
+    "status": (Field.CT_STATUS, "ct_status"),
+    "mark": (Field.CT_MARK, "mark"),
+    "direction": (Field.CT_DIRECTION, "ct_dir"),
+}
+
+_CT_TUPLE: Mapping[tuple[str, str], tuple[Field, str]] = {
+    ("original", "saddr"): (Field.CT_ORIG_SADDR, "ipv4_addr"),
+    ("original", "daddr"): (Field.CT_ORIG_DADDR, "ipv4_addr"),
+    ("original", "ip saddr"): (Field.CT_ORIG_SADDR, "ipv4_addr"),
+    ("original", "ip daddr"): (Field.CT_ORIG_DADDR, "ipv4_addr"),
+    ("original", "ip6 saddr"): (Field.CT_ORIG_SADDR, "ipv6_addr"),
+    ("original", "ip6 daddr"): (Field.CT_ORIG_DADDR, "ipv6_addr"),
+    ("original", "proto-src"): (Field.CT_ORIG_SPORT, "inet_service"),
+    ("original", "proto-dst"): (Field.CT_ORIG_DPORT, "inet_service"),
+    ("reply", "saddr"): (Field.CT_REPL_SADDR, "ipv4_addr"),
+    ("reply", "daddr"): (Field.CT_REPL_DADDR, "ipv4_addr"),
+}
+
+_WORDS: Mapping[str, Mapping[str, int]] = {
+    "ct_state": {"invalid": 1, "established": 2, "related": 4, "new": 8, "untracked": 64},
+    "ct_status": {s.name.lower().replace("_", "-"): int(s) for s in CtStatus},
+    "ct_dir": {"original": 0, "reply": 1},
+    "fib_addrtype": {t.name.lower(): int(t) for t in AddrType},
+    "nf_proto": {"ipv4": 2, "ipv6": 10},
+    "pkt_type": {"host": 0, "unicast": 0, "broadcast": 1, "multicast": 2, "other": 3},
+    "tcp_flag": {"fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 16, "urg": 32, "ecn": 64, "cwr": 128},
+    "inet_proto": PROTOCOLS,
+    "inet_service": SERVICES,
+    "icmp_type": {name: kind for name, (kind, code) in ICMP_NAMES.items() if code is None},
+    "icmpv6_type": {
+        **{name: kind for name, (kind, code) in ICMPV6_NAMES.items() if code is None},
+        "nd-router-solicit": 133,
+        "nd-router-advert": 134,
+        "nd-neighbor-solicit": 135,
+        "nd-neighbor-advert": 136,
+        "nd-redirect": 137,
+        "mld-listener-query": 130,
+        "mld-listener-report": 131,
+        "mld-listener-done": 132,
+        "mld2-listener-report": 143,
+    },
+}
+
+_BIT_TYPES = frozenset({"ct_state", "ct_status", "tcp_flag"})
+_TRANSPORT = {"tcp": 6, "udp": 17, "sctp": 132, "dccp": 33, "udplite": 136, "icmp": 1, "icmpv6": 58}
+
+
+def _value(raw: Any, kind: str) -> int:
+    """One constant as an integer."""
+    if isinstance(raw, bool):
+        return int(raw)
+    if isinstance(raw, int):
+        return raw
+    if isinstance(raw, str):
+        words = _WORDS.get(kind, {})
+        if raw in words:
+            return words[raw]
+        if kind in ("ipv4_addr", "ipv6_addr"):
+            return Ip.parse(raw).value
+        return int(raw, 0)
+    if isinstance(raw, list):
+        return _or(raw, kind)
+    if isinstance(raw, dict) and "|" in raw:
+        return _or(raw["|"], kind)
+    raise NftSyntaxError(f"constant {raw!r}")
+
+
+def _or(values: list[Any], kind: str) -> int:
+    total = 0
+    for value in values:
+        total |= _value(value, kind)
+    return total
+
+
+def _key(raw: Any, kind: str) -> tuple[int, int] | str:
+    """One value, prefix or range of a set or of the right side of a match."""
+    if isinstance(raw, dict) and "elem" in raw:
+        raw = raw["elem"]["val"]
+    if kind == "ifname":
+        if not isinstance(raw, str):
+            raise NftSyntaxError(f"interface name {raw!r}")
+        return raw
+    if isinstance(raw, dict) and "prefix" in raw:
+        prefix = Prefix.parse(f"{raw['prefix']['addr']}/{raw['prefix']['len']}")
+        return prefix.first, prefix.last
+    if isinstance(raw, dict) and "range" in raw:
+        low, high = raw["range"]
+        return _value(low, kind), _value(high, kind)
+    if isinstance(raw, str) and raw == "*":
+        return 0, (1 << 128) - 1
+    number = _value(raw, kind)
+    return number, number
+
+
+def element_of(raw: Any, kinds: tuple[str, ...], evidence: Evidence, *, is_map: bool) -> SetElement:
+    """An element of a set or verdict map. Raises NftSyntaxError or ValueError."""
+    verdict: Statement | None = None
+    if is_map:
+        raw, target = raw
+        verdict = _verdict(target)
+    if isinstance(raw, dict) and "elem" in raw:
+        raw = raw["elem"]["val"]
+    parts = raw["concat"] if isinstance(raw, dict) and "concat" in raw else [raw]
+    if len(kinds) == 1 and " . " in kinds[0]:
+        kinds = tuple(kinds[0].split(" . "))
+    if len(parts) != len(kinds):
+        raise NftSyntaxError(f"an element with {len(parts)} parts for {len(kinds)}")
+    return SetElement(tuple(_key(p, k) for p, k in zip(parts, kinds, strict=True)), verdict, evidence)
+
+
+def _verdict(raw: Mapping[str, Any]) -> Statement:
+    kind, body = next(iter(raw.items()))
+    match kind:
+        case "accept":
+            return Accept()
+        case "drop":
+            return Drop()
+        case "return":
+            return Return()
+        case "continue":
+            return NoEffect("continue")
+        case "jump":
+            return Jump(body["target"])
+        case "goto":
+            return Goto(body["target"])
+        case "queue":
+            return Queue()
+    raise NftSyntaxError(f"verdict {kind}")
+
+
+class RuleReader:
+    """Reads the `expr` list of one rule."""
+
+    def __init__(self, family: TableFamily, label: str, evidence: Evidence) -> None:
+        self.family = family
+        self.label = label
+        self.evidence = evidence
+        self.anonymous: dict[str, NamedSet] = {}
+        """Anonymous verdict maps and concatenated sets, under names that no user can give."""
+        self._parts: list[Match | Statement] = []
+
+    def read(self, expressions: list[dict[str, Any]]) -> tuple[Match | Statement, ...]:
+        """All parts in order; what is not known becomes opaque."""
+        for expression in expressions:
+            kind, body = next(iter(expression.items()))
+            try:
+                self._one(kind, body)
+            except (NftSyntaxError, KeyError, TypeError, ValueError, IndexError):
+                text = expression_text(expression)
+                self._parts.append(Opaque(text) if kind in ("match", "limit") else OpaqueStatement(text))
+        if not self._parts or isinstance(self._parts[-1], (Within, Masked, AnyBit, Named, InSet, Opaque)):
+            self._parts.append(NoEffect("no statement"))
+        return tuple(self._parts)
+
+    def _one(self, kind: str, body: Any) -> None:
+        match kind:
+            case "match":
+                self._match(body)
+            case "accept" | "drop" | "return" | "continue" | "jump" | "goto":
+                self._parts.append(_verdict({kind: body}))
+            case "vmap":
+                self._vmap(body)
+            case "reject":
+                self._parts.append(_reject(body, self.family))
+            case "dnat" | "snat" | "masquerade" | "redirect":
+                self._parts.append(_nat(kind, body))
+            case "mangle":
+                self._parts.append(self._mangle(body))
+            case "notrack":
+                self._parts.append(Notrack())
+            case "queue":
+                flags = body.get("flags", ()) if isinstance(body, dict) else ()
+                self._parts.append(Queue("bypass" in flags))
+            case "counter" | "log" | "comment" | "ct helper" | "ct timeout" | "flow" | "dup" | "last" | "set":
+                self._parts.append(NoEffect(kind))
+            case "limit" | "quota" | "ct count":
+                self._parts.append(Opaque(expression_text({kind: body})))
+            case _:
+                raise NftSyntaxError(kind)
+
+    # Matches
+
+    def _field(self, left: Any) -> tuple[Field, str]:
+        """The field and the type of its values; what it implies is added before it."""
+        kind, body = next(iter(left.items()))
+        match kind:
+            case "meta":
+                return _META[body["key"]]
+            case "payload":
+                self._imply(body["protocol"])
+                return _PAYLOAD[body["protocol"], body["field"]]
+            case "ct":
+                if "dir" in body:
+                    return _CT_TUPLE[body["dir"], body["key"]]
+                return _CT[body["key"]]
+            case "fib":
+                return _fib(body)
+        raise NftSyntaxError(kind)
+
+    def _imply(self, protocol: str) -> None:
+        implied: Match | None = None
+        if protocol in _TRANSPORT:
+            number = _TRANSPORT[protocol]
+            implied = Within(Field.PROTOCOL, ((number, number),))
+        elif protocol in ("ip", "ip6") and self.family in (TableFamily.INET, TableFamily.BRIDGE, TableFamily.NETDEV):
+            number = 2 if protocol == "ip" else 10
+            implied = Within(Field.NFPROTO, ((number, number),))
+        if implied is not None and implied not in self._parts:
+            self._parts.append(implied)
+
+    def _match(self, body: Mapping[str, Any]) -> None:
+        operator, left, right = body["op"], body["left"], body["right"]
+        negated = operator == "!="
+        if "&" in left:
+            self._masked(left["&"], right, operator)
+            return
+        if "concat" in left:
+            fields = [self._field(part) for part in left["concat"]]
+            self._in_set(fields, right, negated)
+            return
+        where, kind = self._field(left)
+        if isinstance(right, str) and right.startswith("@"):
+            self._parts.append(InSet(right[1:], (where,), negated))
+        elif operator in ("<", ">", "<=", ">="):
+            self._parts.append(Within(where, (_bounds(operator, _value(right, kind)),)))
+        elif kind in _BIT_TYPES and not (isinstance(right, dict) and "set" in right):
+            self._bits(where, kind, operator, right)
+        else:
+            self._plain(where, kind, right, negated)
+
+    def _plain(self, where: Field, kind: str, right: Any, negated: bool) -> None:
+        values = right["set"] if isinstance(right, dict) and "set" in right else [right]
+        keys = [_key(value, kind) for value in values]
+        names = tuple(key for key in keys if isinstance(key, str))
+        ranges: Ranges = tuple(key for key in keys if not isinstance(key, str))
+        self._parts.append(Named(where, names, negated) if names else Within(where, ranges, negated))
+
+    def _bits(self, where: Field, kind: str, operator: str, right: Any) -> None:
+        mask = _value(right, kind)
+        if operator == "in":
+            self._parts.append(AnyBit(where, mask))
+        elif operator == "!=" and kind != "tcp_flag" and isinstance(right, list):
+            self._parts.append(AnyBit(where, mask, negated=True))
+        else:
+            self._parts.append(Masked(where, (1 << 32) - 1, mask, operator == "!="))
+
+    def _masked(self, operands: list[Any], right: Any, operator: str) -> None:
+        where, kind = self._field(operands[0])
+        mask = _value(operands[1] if len(operands) == 2 else operands[1:], kind)
+        if operator == "in":
+            self._parts.append(AnyBit(where, mask & _value(right, kind)))
+        else:
+            self._parts.append(Masked(where, mask, _value(right, kind), operator == "!="))
+
+    def _in_set(self, fields: list[tuple[Field, str]], right: Any, negated: bool) -> None:
+        columns = tuple(where for where, _ in fields)
+        if isinstance(right, str) and right.startswith("@"):
+            self._parts.append(InSet(right[1:], columns, negated))
+            return
+        values = right["set"] if isinstance(right, dict) and "set" in right else [right]
+        kinds = tuple(kind for _, kind in fields)
+        elements = tuple(element_of(value, kinds, self.evidence, is_map=False) for value in values)
+        self._parts.append(InSet(self._name_set(elements), columns, negated))
+
+    def _name_set(self, elements: tuple[SetElement, ...]) -> str:
+        name = f"({self.label}.{len(self.anonymous)})"
+        self.anonymous[name] = NamedSet(name, elements, evidence=self.evidence)
+        return name
+
+    # Statements
+
+    def _vmap(self, body: Mapping[str, Any]) -> None:
+        key = body["key"]
+        fields = [self._field(part) for part in (key["concat"] if "concat" in key else [key])]
+        columns = tuple(where for where, _ in fields)
+        data = body["data"]
+        if isinstance(data, str):
+            self._parts.append(VerdictMap(columns, data.removeprefix("@")))
+            return
+        kinds = tuple(kind for _, kind in fields)
+        elements = tuple(element_of(item, kinds, self.evidence, is_map=True) for item in data["set"])
+        self._parts.append(VerdictMap(columns, self._name_set(elements)))
+
+    def _mangle(self, body: Mapping[str, Any]) -> Statement:
+        where, kind = self._field(body["key"])
+        if where not in (Field.MARK, Field.CT_MARK):
+            return NoEffect("mangle") if body["key"].get("meta", {}).get("key") in ("priority",) else _opaque(body)
+        value = body["value"]
+        if isinstance(value, dict):
+            if "meta" in value or "ct" in value:
+                source, _ = self._field(value)
+                return CopyMark(source, where)
+            return _mark_expression(where, value, self._field)
+        return SetMark(where, _value(value, kind))
+
+
+def _opaque(body: Mapping[str, Any]) -> OpaqueStatement:
+    return OpaqueStatement(expression_text({"mangle": body}))
+
+
+def _mark_expression(where: Field, value: Mapping[str, Any], field_of: Any) -> Statement:
+    """`meta mark set meta mark | 0x1`, `& 0xff`, `^ 2`: the same field on both sides."""
+    operator, (left, right) = next(iter(value.items()))
+    if field_of(left)[0] is not where:
+        raise NftSyntaxError("a mark computed from another field")
+    number = _value(right, "mark")
+    match operator:
+        case "|":
+            return SetMark(where, number, number)
+        case "&":
+            return SetMark(where, 0, 0xFFFFFFFF & ~number)
+        case "^":
+            return SetMark(where, number, 0)
+    raise NftSyntaxError(operator)
+
+
+def _bounds(operator: str, value: int) -> tuple[int, int]:
+    top = (1 << 128) - 1
+    return {"<": (0, value - 1), "<=": (0, value), ">": (value + 1, top), ">=": (value, top)}[operator]
+
+
+def _fib(body: Mapping[str, Any]) -> tuple[Field, str]:
+    flags = body.get("flags", [])
+    flags = [flags] if isinstance(flags, str) else list(flags)
+    if body.get("result") != "type" or not flags or set(flags) - {"saddr", "daddr", "iif"}:
+        raise NftSyntaxError("fib")
+    limited = "iif" in flags
+    if "saddr" in flags:
+        return (Field.SADDR_TYPE_IIF if limited else Field.SADDR_TYPE), "fib_addrtype"
+    return (Field.DADDR_TYPE_IIF if limited else Field.DADDR_TYPE), "fib_addrtype"
+
+
+def _reject(body: Any, family: TableFamily) -> Reject:
+    if not isinstance(body, dict) or not body:
+        return Reject("icmp6-port-unreachable" if family is TableFamily.IP6 else "icmp-port-unreachable")
+    if body.get("type") == "tcp reset":
+        return Reject("tcp-reset")
+    prefix = {"icmpv6": "icmp6", "icmp": "icmp", "icmpx": "icmpx"}[body.get("type", "icmpx")]
+    return Reject(f"{prefix}-{body.get('expr', 'port-unreachable')}")
+
+
+def _nat(kind: str, body: Any) -> Statement:
+    body = body or {}
+    addresses: tuple[tuple[Ip, Ip], ...] = ()
+    address = body.get("addr")
+    if isinstance(address, str):
+        addresses = ((Ip.parse(address), Ip.parse(address)),)
+    elif isinstance(address, dict) and "range" in address:
+        addresses = ((Ip.parse(address["range"][0]), Ip.parse(address["range"][1])),)
+    elif address is not None:
+        return Nat(NatKind(kind), unmodelled="an address that is looked up")
+    port = body.get("port")
+    ports: tuple[int, int] | None = None
+    if isinstance(port, int):
+        ports = (port, port)
+    elif isinstance(port, dict) and "range" in port:
+        ports = (int(port["range"][0]), int(port["range"][1]))
+    elif port is not None:
+        return Nat(NatKind(kind), addresses, unmodelled="a port that is looked up")
+    return Nat(NatKind(kind), addresses, ports)
+
+
+# Text for people
+
+
+def rule_text(body: Mapping[str, Any]) -> str:
+    """The rule about as `nft list ruleset` prints it, with the chain it is in."""
+    expressions = body.get("expr", [])
+    words = [expression_text(e) for e in expressions if isinstance(e, dict)] if isinstance(expressions, list) else []
+    comment = f' comment "{body["comment"]}"' if body.get("comment") else ""
+    where = f"{body.get('family')} {body.get('table')} {body.get('chain')}"
+    return f"{where}: {' '.join(w for w in words if w)}{comment}"
+
+
+def expression_text(expression: Mapping[str, Any]) -> str:
+    """One expression or statement; JSON-like where it has no short form."""
+    kind, body = next(iter(expression.items()), ("", None))
+    match kind:
+        case "match" if isinstance(body, dict):
+            operator = {"==": " ", "in": " "}.get(str(body.get("op")), f" {body.get('op')} ")
+            return f"{_operand(body.get('left'))}{operator}{_operand(body.get('right'))}"
+        case "counter":
+            return ""
+        case "jump" | "goto" if isinstance(body, dict):
+            return f"{kind} {body.get('target')}"
+        case "vmap" if isinstance(body, dict):
+            return f"{_operand(body.get('key'))} vmap {_operand(body.get('data'))}"
+        case "dnat" | "snat" | "redirect" | "masquerade" if isinstance(body, dict):
+            port = f":{_operand(body['port'])}" if "port" in body else ""
+            return f"{kind} to {_operand(body.get('addr', ''))}{port}"
+        case "reject" if isinstance(body, dict):
+            return f"reject with {body.get('type', '')} {body.get('expr', '')}".strip()
+    return str(kind) if body is None else f"{kind} {_operand(body)}"
+
+
+def _operand(value: Any) -> str:
+    if isinstance(value, dict) and len(value) == 1:
+        kind, body = next(iter(value.items()))
+        match kind:
+            case "payload" if isinstance(body, dict):
+                return f"{body.get('protocol', '')} {body.get('field', '')}".strip()
+            case "meta" | "ct" if isinstance(body, dict):
+                return str(body.get("key")) if kind == "meta" and "name" in str(body.get("key")) else f"{kind} {body.get('key')}"
+            case "prefix" if isinstance(body, dict):
+                return f"{body.get('addr')}/{body.get('len')}"
+            case "range" if isinstance(body, list):
+                return "-".join(_operand(v) for v in body)
+            case "set" if isinstance(body, list):
+                return "{ " + ", ".join(_operand(v) for v in body) + " }"
+            case "fib" if isinstance(body, dict):
+                return f"fib {' . '.join(body.get('flags', []))} {body.get('result')}"
+            case "concat" | "&" | "|" if isinstance(body, list):
+                return f" {'.' if kind == 'concat' else kind} ".join(_operand(v) for v in body)
+    if isinstance(value, list):
+        return ",".join(_operand(v) for v in value)
+    return str(value)
+
+

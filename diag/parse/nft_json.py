@@ -1,0 +1,216 @@
+"""`nft -j list ruleset`, libnftables-json(5).
+
+Syntax: `{"nftables": [{"table": …}, {"chain": …}, {"set": …}, {"map": …}, {"rule": {"expr": […]}}]}`
+
+>>> sample = b'''{"nftables": [
+... {"table": {"family": "inet", "name": "fw"}},
+... {"chain": {"family": "inet", "table": "fw", "name": "fwd", "type": "filter", "hook": "forward", "prio": 0,
+...            "policy": "drop"}},
+... {"rule": {"family": "inet", "table": "fw", "chain": "fwd", "comment": "web", "expr": [
+...   {"match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": {"set": [80, 443]}}},
+...   {"accept": null}]}}]}'''
+>>> table, = parse_nft_json(sample, "host/nft-ruleset.json").value
+>>> rule, = table.chains["fwd"].rules
+>>> print(rule.evidence)
+host/nft-ruleset.json:5: inet fw fwd: tcp dport { 80, 443 } accept comment "web"
+>>> for part in rule.parts: print(part)
+Within(field=<Field.PROTOCOL: 'l4proto'>, ranges=((6, 6),), negated=False)
+Within(field=<Field.DPORT: 'dport'>, ranges=((80, 80), (443, 443)), negated=False)
+Accept()
+
+nft leaves out of its listing what a match implies (`tcp dport` means TCP); it is put back here. The tables of
+iptables-nft are listed too: those that `iptables-save` shows are left out, so that no rule counts twice.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from diag.model.netfilter import (
+    Base,
+    Chain,
+    ChainType,
+    Hook,
+    Match,
+    NamedSet,
+    NfRule,
+    NfTable,
+    OpaqueStatement,
+    Origin,
+    Statement,
+    TableFamily,
+)
+from diag.model.provenance import Evidence, Gap, GapKind
+from diag.parse.nft_expression import NftSyntaxError, RuleReader, element_of, rule_text
+from diag.parse.result import Parsed
+
+_PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
+
+
+@dataclass
+class _Draft:
+    family: TableFamily
+    name: str
+    chains: dict[str, tuple[Base | None, list[NfRule]]] = field(default_factory=dict)
+    sets: dict[str, NamedSet] = field(default_factory=dict)
+    incomplete: Evidence | None = None
+
+
+def parse_nft_json(
+    data: bytes, file: str, compat: frozenset[tuple[str, str]] = frozenset()
+) -> Parsed[tuple[NfTable, ...]]:
+    """Read the tables that are not in `compat`, which holds (family, name) of those that iptables-save shows."""
+    text = data.decode("utf-8-sig", errors="replace")
+    objects, gaps = _objects(text, file)
+    drafts: dict[tuple[str, str], _Draft] = {}
+    for line, item in objects:
+        kind, body = next(iter(item.items()), ("", None))
+        if not isinstance(body, dict) or kind == "metainfo":
+            continue
+        table_name = str(body.get("name" if kind == "table" else "table", ""))
+        family = str(body.get("family", ""))
+        if (family, table_name) in compat:
+            continue
+        draft = _draft(drafts, family, table_name, file, line, gaps)
+        if draft is not None:
+            _add(draft, kind, body, file, line, gaps)
+    if gaps and any(g.kind is GapKind.UNREADABLE and g.line == 0 for g in gaps):
+        for draft in drafts.values():
+            draft.incomplete = Evidence(file, 0, "the file is damaged: rules may be missing")
+    return Parsed(tuple(_finish(d) for d in drafts.values()), tuple(gaps))
+
+
+def _objects(text: str, file: str) -> tuple[list[tuple[int, dict[str, Any]]], list[Gap]]:
+    """The elements of the list with their lines; those before the damage where the file is cut or broken."""
+    start = text.find("[")
+    if start < 0:
+        if not text.strip():
+            return [], []
+        return [], [_damaged(file, "no list of objects is in it")]
+    decoder = json.JSONDecoder()
+    found: list[tuple[int, dict[str, Any]]] = []
+    position, line, counted = start + 1, 1, 0
+    while True:
+        while position < len(text) and text[position] in " \t\r\n,":
+            position += 1
+        if position >= len(text):
+            return found, [_damaged(file, "it ends before its list does")]
+        if text[position] == "]":
+            return found, []
+        line += text.count("\n", counted, position)
+        counted = position
+        try:
+            value, position = decoder.raw_decode(text, position)
+        except (json.JSONDecodeError, RecursionError) as error:
+            return found, [_damaged(file, f"it is no JSON from line {line} on ({type(error).__name__})")]
+        if isinstance(value, dict):
+            found.append((line, value))
+
+
+def _damaged(file: str, why: str) -> Gap:
+    return Gap(GapKind.UNREADABLE, file, 0, f"the file is damaged: {why}", "every flow that meets nftables")
+
+
+def _draft(
+    drafts: dict[tuple[str, str], _Draft], family: str, name: str, file: str, line: int, gaps: list[Gap]
+) -> _Draft | None:
+    if (family, name) not in drafts:
+        try:
+            drafts[family, name] = _Draft(TableFamily(family), name)
+        except ValueError:
+            gaps.append(Gap(GapKind.UNMODELLED, file, line, f"the table family {family!r} is not known"))
+            return None
+    return drafts[family, name]
+
+
+def _add(draft: _Draft, kind: str, body: dict[str, Any], file: str, line: int, gaps: list[Gap]) -> None:
+    match kind:
+        case "table" | "counter" | "quota" | "limit" | "ct helper" | "ct timeout" | "ct expectation" | "flowtable":
+            pass
+        case "chain":
+            base = _base(body, Evidence(file, line, _chain_text(body)))
+            _, rules = draft.chains.get(str(body.get("name")), (None, []))
+            draft.chains[str(body.get("name"))] = (base, rules)
+        case "set" | "map":
+            name = str(body.get("name"))
+            draft.sets[name] = _named_set(body, draft.sets.get(name), Evidence(file, line, f"{kind} {name}"))
+        case "element":
+            name = str(body.get("name"))
+            draft.sets[name] = _named_set(body, draft.sets.get(name), Evidence(file, line, f"element of {name}"))
+        case "rule":
+            _add_rule(draft, body, file, line, gaps)
+        case _:
+            gaps.append(Gap(GapKind.UNMODELLED, file, line, f"objects of the kind {kind!r} are not modelled"))
+
+
+def _chain_text(body: Mapping[str, Any]) -> str:
+    where = f"{body.get('family')} {body.get('table')} {body.get('name')}"
+    if "hook" not in body:
+        return f"chain {where}"
+    return f"chain {where} hook {body['hook']} priority {body.get('prio')} policy {body.get('policy', 'accept')}"
+
+
+def _base(body: Mapping[str, Any], evidence: Evidence) -> Base | None:
+    if "hook" not in body:
+        return None
+    priority = body.get("prio", 0)
+    devices = body.get("dev", ())
+    return Base(
+        Hook(body["hook"]),
+        priority if isinstance(priority, int) else _PRIORITIES.get(str(priority), 0),
+        ChainType(body.get("type", "filter")),
+        body.get("policy") == "drop",
+        (devices,) if isinstance(devices, str) else tuple(devices),
+        evidence,
+    )
+
+
+def _named_set(body: Mapping[str, Any], old: NamedSet | None, evidence: Evidence) -> NamedSet:
+    types = body.get("type", "")
+    flags = body.get("flags", ())
+    names = tuple(str(t) for t in types) if isinstance(types, list) else (str(types),)
+    if isinstance(types, dict):
+        return NamedSet(str(body.get("name")), (), "its type is an expression", evidence)
+    unmodelled = "rules add to it while packets pass" if "dynamic" in flags or "dynamic" == flags else ""
+    elements = list(old.elements) if old else []
+    for raw in body.get("elem", ()):
+        try:
+            elements.append(element_of(raw, names, evidence, is_map=body.get("map") == "verdict"))
+        except (NftSyntaxError, ValueError, TypeError, KeyError, IndexError) as error:
+            unmodelled = f"an element is not understood ({error})"
+    if body.get("map") not in (None, "verdict"):
+        unmodelled = "maps to data are not modelled"
+    return NamedSet(str(body.get("name")), tuple(elements), unmodelled or (old.unmodelled if old else ""), evidence)
+
+
+def _add_rule(draft: _Draft, body: dict[str, Any], file: str, line: int, gaps: list[Gap]) -> None:
+    chain = str(body.get("chain"))
+    _, rules = draft.chains.setdefault(chain, (None, []))
+    evidence = Evidence(file, line, rule_text(body))
+    reader = RuleReader(draft.family, f"{chain}#{len(rules) + 1}", evidence)
+    parts: tuple[Match | Statement, ...]
+    try:
+        parts = reader.read(body.get("expr", []))
+    except (NftSyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        gaps.append(
+            Gap(GapKind.UNREADABLE, file, line, f"a rule is not understood ({error})", "every flow that meets it")
+        )
+        parts = (OpaqueStatement(evidence.text),)
+    draft.sets.update(reader.anonymous)
+    rules.append(NfRule(parts, evidence, len(rules) + 1, str(body.get("comment", ""))))
+
+
+def _finish(draft: _Draft) -> NfTable:
+    chains = {}
+    for name, (base, rules) in draft.chains.items():
+        body = tuple(rules)
+        if draft.incomplete:
+            body = (*body, NfRule((OpaqueStatement("rules after the damage"),), draft.incomplete))
+        chains[name] = Chain(name, body, base)
+    return NfTable(
+        draft.family, draft.name, Origin.NFT, MappingProxyType(chains), MappingProxyType(dict(draft.sets))
+    )
