@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 from diag.capture.steps import UnavailableError
 
 _CLONE_NEWNET = 0x40000000
+_NO_PERMISSION = "no permission to enter its network namespace: run as root"
 
 
 def enter(path: str) -> None:
@@ -15,14 +17,15 @@ def enter(path: str) -> None:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise UnavailableError(f"the namespace {path} is gone") from None
+        raise UnavailableError("its network namespace is gone") from None
     except PermissionError:
-        raise UnavailableError(f"no permission to enter the namespace {path}: run as root") from None
+        raise UnavailableError(_NO_PERMISSION) from None
     try:
         libc = ctypes.CDLL(None, use_errno=True)
         if libc.setns(descriptor, _CLONE_NEWNET):
-            reason = os.strerror(ctypes.get_errno())
-            raise UnavailableError(f"cannot enter the namespace {path} ({reason}): run as root")
+            number = ctypes.get_errno()
+            permitted = number not in (errno.EPERM, errno.EACCES)
+            raise UnavailableError(f"cannot enter {path}: {os.strerror(number)}" if permitted else _NO_PERMISSION)
     finally:
         os.close(descriptor)
 

@@ -29,6 +29,8 @@ class Output:
     stderr: str = ""
     incomplete: str = ""
     """What is missing from the content, and why; empty when nothing is."""
+    path: str = ""
+    """The file it really is, when the step could only give another form than its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +105,7 @@ class _Crew:
         self.running: dict[Job, _Running] = {}
         self.items: list[Item] = []
         self.done = 0
-        self._reports: queue.SimpleQueue[tuple[Job, Item | None]] = queue.SimpleQueue()
+        self._reports: queue.SimpleQueue[_Report] = queue.SimpleQueue()
 
     def start(self, job: Job) -> None:
         now = time.monotonic()
@@ -120,7 +122,7 @@ class _Crew:
             return
         first = min(running.until for running in self.running.values())
         try:
-            job, item = self._reports.get(timeout=max(0.0, first - time.monotonic()))
+            job, step, item = self._reports.get(timeout=max(0.0, first - time.monotonic()))
         except queue.Empty:
             for running in [r for r in self.running.values() if r.until <= time.monotonic()]:
                 self._give_up(running)
@@ -128,10 +130,10 @@ class _Crew:
         known = self.running.get(job)
         if known is None:
             return
-        if item is None:
+        if step is None or item is None:
             self._finish(known)
-        elif item.path in known.missing:
-            known.missing.remove(item.path)
+        elif step.path in known.missing:
+            known.missing.remove(step.path)
             self.items.append(item)
 
     def _give_up(self, running: _Running) -> None:
@@ -152,7 +154,11 @@ class _Crew:
             self.progress(running.job.name, self.done, self.done + len(self.running) + len(self.waiting))
 
 
-def _work(job: Job, reports: queue.SimpleQueue[tuple[Job, Item | None]]) -> None:
+_Report = tuple[Job, Step | None, Item | None]
+"""A step's item, or for a job that is over neither."""
+
+
+def _work(job: Job, reports: queue.SimpleQueue[_Report]) -> None:
     """The thread of a job."""
     obstacle = ""
     if job.before is not None:
@@ -162,10 +168,10 @@ def _work(job: Job, reports: queue.SimpleQueue[tuple[Job, Item | None]]) -> None
             obstacle = explain(error)
     for step in job.steps:
         if obstacle:
-            reports.put((job, Item(step.path, None, FileRecord(command=step.command, error=obstacle))))
+            reports.put((job, step, Item(step.path, None, FileRecord(command=step.command, error=obstacle))))
         else:
-            reports.put((job, _run(step)))
-    reports.put((job, None))
+            reports.put((job, step, _run(step)))
+    reports.put((job, None, None))
 
 
 def _run(step: Step) -> Item:
@@ -183,7 +189,7 @@ def _run(step: Step) -> Item:
         duration=time.monotonic() - started,
         error=output.incomplete,
     )
-    return Item(step.path, output.content, record)
+    return Item(output.path or step.path, output.content, record)
 
 
 def _record(step: Step, started: float, error: str) -> FileRecord:

@@ -141,7 +141,7 @@ class HookRun:
         """Through every chain; None when the packet passes. `tracked`: it has met conntrack in this namespace already."""
         if self.hooks.missing:
             where = f"{self.context.packet.family.label} rules of {self.context.netns}"
-            if self.context.ask(f"the {where} are not known: {self.hooks.missing}", key=("missing", self.hook)):
+            if self.context.ask(f"the {where} were not captured: {self.hooks.missing}", key=("missing", self.hook)):
                 evidence = Evidence("", 0, f"the {where} were not captured")
                 return Stopped("", evidence, "", "", self.hook, None)
         steps: list[tuple[int, Callable[[], Stopped | None]]] = []

@@ -13,7 +13,7 @@ MAX_RUNS = 64
 """Runs per flow before the verdict is called unknown."""
 
 
-class TooManyUnknowns(Exception):
+class TooManyUnknownsError(Exception):
     """More open questions than the walk can try."""
 
 
@@ -45,12 +45,12 @@ R = TypeVar("R", bound=HasChoices)
 
 
 def every_run(run: Callable[[Choices], R]) -> list[R]:
-    """Run with every combination of answers, the all-false one first. Raises TooManyUnknowns."""
+    """Run with every combination of answers, the all-false one first. Raises TooManyUnknownsError."""
     results: list[R] = []
     pending: list[tuple[bool, ...]] = [()]
     while pending:
         if len(results) >= MAX_RUNS:
-            raise TooManyUnknowns
+            raise TooManyUnknownsError
         prefix = pending.pop()
         result = run(Choices(prefix))
         results.append(result)

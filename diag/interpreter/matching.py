@@ -233,28 +233,54 @@ def _in_set(match: InSet, context: Context) -> bool:
         return context.ask(f"the set {match.set_name} was not captured")
     if found.unmodelled:
         return context.ask(f"the set {match.set_name} cannot be evaluated: {found.unmodelled}")
-    values = [context.value(f) for f in match.fields]
-    if any(v is None for v in values):
+    element = lookup(found, match.fields, context)
+    if element is None and any(context.value(f) is None for f in match.fields):
         return False
-    return lookup(found, match.fields, context) is not None if not match.negated else (
-        lookup(found, match.fields, context) is None
-    )
+    return (element is not None) != match.negated
+
+
+_PORT_OF = {Field.SADDR: Field.SPORT, Field.DADDR: Field.DPORT}
 
 
 def lookup(named: NamedSet, fields: tuple[Field, ...], context: Context) -> SetElement | None:
     """The element that the packet's fields are in; the most specific one where several are (ipset `nomatch`)."""
-    values = [context.value(f) for f in fields]
+    columns = [_column(named, position, where, context) for position, where in enumerate(fields)]
     best: tuple[int, SetElement] | None = None
     for element in named.elements:
-        if len(element.key) != len(values):
+        if len(element.key) != len(columns):
             continue
-        if all(v is not None and _dimension_fits(v, key, context) for v, key in zip(values, element.key, strict=True)):
+        if all(fits(key) for fits, key in zip(columns, element.key, strict=True)):
             size = sum(key[1] - key[0] for key in element.key if not isinstance(key, str))
             if best is None or size < best[0]:
                 best = (size, element)
     if best is None or best[1].negated:
         return None
     return best[1]
+
+
+def _column(
+    named: NamedSet, position: int, where: Field, context: Context
+) -> Callable[[tuple[int, int] | str], bool]:
+    """How one dimension of an element is compared with the packet."""
+    if named.dimensions and named.dimensions[position : position + 1] == ("port",):
+        port = context.value(_PORT_OF[where])
+        base = context.packet.protocol << 16
+
+        def port_fits(key: tuple[int, int] | str) -> bool:
+            return (
+                isinstance(port, Port)
+                and not isinstance(key, str)
+                and key[0] >> 16 == context.packet.protocol
+                and _in_ranges(port, ((key[0] - base, key[1] - base),), context)
+            )
+
+        return port_fits
+    value = context.value(where)
+
+    def fits(key: tuple[int, int] | str) -> bool:
+        return value is not None and _dimension_fits(value, key, context)
+
+    return fits
 
 
 def _dimension_fits(value: int | str | Port, key: tuple[int, int] | str, context: Context) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
-from diag.interpreter.choices import Choices, TooManyUnknowns, every_run
+from diag.interpreter.choices import Choices, TooManyUnknownsError, every_run
 from diag.interpreter.classify import delivered_reason, failure_disposition, failure_reason, failure_symptom
 from diag.interpreter.outcome import Arrived, Cause, Failed
 from diag.interpreter.packet import SYN, Packet, Port, PortKind
@@ -40,7 +40,7 @@ class Tracer:
         """The fate of one flow. Where something is unknown every possibility is walked, and only what they share stands."""
         try:
             runs = every_run(lambda choices: self._run(flow, choices))
-        except TooManyUnknowns:
+        except TooManyUnknownsError:
             cause = "more is unknown on the way than can be tried"
             return _unknown(flow, (cause,), Reason.NOT_MODELLED)
         return _agree(flow, runs)

@@ -18,7 +18,7 @@ from diag.interpreter.outcome import Arrived, Cause, Failed, Outcome
 from diag.interpreter.packet import Connection, Packet
 from diag.interpreter.world import World
 from diag.kernel import icmp_errors, sysctl
-from diag.kernel.fib import FibQuery, RouteNotCaptured, select_source
+from diag.kernel.fib import FibQuery, RouteNotCapturedError, select_source
 from diag.kernel.topology import Attachment, Crossing
 from diag.model.address import Family, Ip, Prefix
 from diag.model.flow import ICMP, ICMPV6, Hop, HopKind
@@ -67,7 +67,7 @@ class Walk:
         self._note(HopKind.SEND, netns, f"{self.world.label(netns)} sends {packet}")
         try:
             return self._output(netns, packet, Passage())
-        except RouteNotCaptured as missing:
+        except RouteNotCapturedError as missing:
             return Failed(Cause.NOT_CAPTURED, netns, packet, str(missing))
 
     def send_error(self, netns: str, cause: Packet) -> Outcome:
@@ -90,7 +90,7 @@ class Walk:
             table = self.conntrack.setdefault(netns, ConntrackTable())
             passage.connection, passage.direction, passage.state = table.related(cause.tuple)
             return self._output(netns, error, passage)
-        except RouteNotCaptured as missing:
+        except RouteNotCapturedError as missing:
             return Failed(Cause.NOT_CAPTURED, netns, error, str(missing))
 
     def choose_source(self, netns: str, packet: Packet) -> Packet | Failed:
@@ -99,7 +99,7 @@ class Walk:
             return Failed(Cause.NOT_CAPTURED, netns, packet, f"the links of {self.world.label(netns)} were not captured")
         try:
             route = self.world.fib(netns, packet.family).lookup(FibQuery(packet.daddr))
-        except RouteNotCaptured as missing:
+        except RouteNotCapturedError as missing:
             return Failed(Cause.NOT_CAPTURED, netns, packet, str(missing))
         refused = self._refused_by_route(netns, packet, route, at_source=True)
         if refused is not None:
@@ -296,7 +296,8 @@ class Walk:
         """Whose link answers for the next hop: ARP or neighbour discovery, or a permanent entry."""
         segment = self.world.topology.segment(netns, oif)
         permanent = self._permanent_mac(netns, oif, nexthop)
-        answering = []
+        answering: list[Attachment] = []
+        refused: list[Failed] = []
         for attachment in segment.attachments:
             if (attachment.netns, attachment.link) == (netns, oif):
                 continue
@@ -304,14 +305,20 @@ class Walk:
                 link = self.world.link(attachment.netns, attachment.link)
                 if link is not None and link.mac == permanent:
                     answering.append(attachment)
-            elif self._answers(attachment, nexthop, packet, asker=netns):
-                answering.append(attachment)
+            elif self._owns(attachment, nexthop):
+                refusal = self._refuses_to_answer(attachment, nexthop, packet, asker=netns)
+                if refusal is None:
+                    answering.append(attachment)
+                else:
+                    refused.append(refusal)
         for other in answering[1:]:
             where = f"{answering[0].netns} and {other.netns}"
             if self.choices.ask(("duplicate", netns, str(nexthop), other), f"{nexthop} is answered by {where} alike"):
                 return other
         if answering:
             return answering[0]
+        if refused:
+            return refused[0]
         return self._nobody(netns, oif, packet, nexthop, at_source=at_source)
 
     def _nobody(self, netns: str, oif: str, packet: Packet, nexthop: Ip, *, at_source: bool) -> Failed:
@@ -351,8 +358,8 @@ class Walk:
                 return neighbour.mac
         return ""
 
-    def _answers(self, attachment: Attachment, nexthop: Ip, packet: Packet, *, asker: str) -> bool:
-        """arp_process() and ndisc_recv_ns()."""
+    def _owns(self, attachment: Attachment, nexthop: Ip) -> bool:
+        """Whether the namespace there answers for the address: arp_process() and ndisc_recv_ns()."""
         space = self.world.netns(attachment.netns)
         link = self.world.link(attachment.netns, attachment.link)
         if link is None:
@@ -365,20 +372,20 @@ class Walk:
         try:
             fib = self.world.fib(attachment.netns, nexthop.family)
             route = fib.lookup(FibQuery(nexthop.value, iif=link.name))
-        except RouteNotCaptured:
+        except RouteNotCapturedError:
             return nexthop in own
         if route is None or route.type is not RouteType.LOCAL:
             return False
-        match sysctl.arp_ignore(space, link.name):
-            case 0:
-                pass
-            case 1 | 2 | 3:
-                if nexthop not in own:
-                    return False
-            case _:
-                return False
-        asking = packet if self.world.fib(asker, packet.family).is_local(packet.saddr) else None
-        return asking is None or self._validate_source(attachment.netns, link.name, replace(asking, daddr=nexthop.value)) is None
+        ignore = sysctl.arp_ignore(space, link.name)
+        return ignore == 0 or (ignore in (1, 2, 3) and nexthop in own)
+
+    def _refuses_to_answer(
+        self, attachment: Attachment, nexthop: Ip, packet: Packet, *, asker: str
+    ) -> Failed | None:
+        """ARP is answered only where a packet from the asker would be accepted (source validation, rp_filter)."""
+        if not self.world.fib(asker, packet.family).is_local(packet.saddr):
+            return None
+        return self._validate_source(attachment.netns, attachment.link, replace(packet, daddr=nexthop.value))
 
     def _carry(self, netns: str, target: Attachment, packet: Packet) -> Outcome:
         """Through the bridges between here and the attachment, then up."""

@@ -32,7 +32,7 @@ class FibQuery:
     mark: int = 0
 
 
-class RouteNotCaptured(Exception):
+class RouteNotCapturedError(Exception):
     """The answer depends on state that the capture does not hold; the message says which."""
 
 
@@ -63,10 +63,10 @@ class Fib:
     def lookup(self, query: FibQuery) -> Route | None:
         """The route for a packet, of any type but `throw`; None: no route at all.
 
-        Raises RouteNotCaptured when routes or policy rules that matter are not known.
+        Raises RouteNotCapturedError when routes or policy rules that matter are not known.
         """
         if not self.captured:
-            raise RouteNotCaptured(f"the {self.family.label} routes of {self.netns.id} were not captured")
+            raise RouteNotCapturedError(f"the {self.family.label} routes of {self.netns.id} were not captured")
         if query not in self._cache:
             self._cache[query] = self._walk_rules(query)
         return self._cache[query]
@@ -77,7 +77,7 @@ class Fib:
             if rule.priority < skip_to or not _selects(rule, query, self.family):
                 continue
             if rule.unmodelled:
-                raise RouteNotCaptured(f"a policy rule of {self.netns.id} selects by {rule.unmodelled}")
+                raise RouteNotCapturedError(f"a policy rule of {self.netns.id} selects by {rule.unmodelled}")
             match rule.action:
                 case "lookup":
                     route = self._longest(rule, query)
@@ -90,7 +90,7 @@ class Fib:
                 case "nop":
                     pass
                 case other:
-                    raise RouteNotCaptured(f"a policy rule of {self.netns.id} has the action {other}")
+                    raise RouteNotCapturedError(f"a policy rule of {self.netns.id} has the action {other}")
         return None
 
     def _longest(self, rule: PolicyRule, query: FibQuery) -> Route | None:

@@ -398,6 +398,8 @@ class NamedSet:
     unmodelled: str = ""
     """Not empty: membership cannot be told, and why."""
     evidence: Evidence | None = None
+    dimensions: tuple[str, ...] = ()
+    """ipset only: `ip`, `net` or `port` per dimension; a port is kept as protocol × 65536 + port."""
 
 
 @dataclass(frozen=True, slots=True)

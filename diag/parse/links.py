@@ -1,0 +1,232 @@
+"""Links and addresses: `ip -j -d addr show`, `ip addr` and `ip link` as text, `ifconfig`.
+
+>>> sample = b'''3: docker0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue state UP group default
+...     link/ether 02:42:c1:ab:0f:28 brd ff:ff:ff:ff:ff:ff
+...     inet 172.17.0.1/16 brd 172.17.255.255 scope global docker0
+... 18: veth3776ec8@if17: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc noqueue master docker0 state UP
+...     link/ether de:6b:54:d6:fd:42 brd ff:ff:ff:ff:ff:ff link-netnsid 2
+... '''
+>>> for link in parse_links_text(sample, "host/ip-addr.txt").value:
+...     print(link.index, link.name, link.kind.value, link.master, link.peer_index, link.peer_netnsid)
+3 docker0 device  0 None
+18 veth3776ec8 veth docker0 17 2
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+from diag.model.address import Ip, Prefix
+from diag.model.netns import Address, Link, LinkKind
+from diag.model.provenance import Evidence, Gap, GapKind
+from diag.parse.json_items import dict_of, json_items, list_of, number_of, text_of
+from diag.parse.result import Parsed
+from diag.parse.ticket_lines import ticket_lines, unreadable
+
+_KINDS = {kind.value: kind for kind in LinkKind}
+_AFFECTS = "every flow through this namespace's interfaces"
+
+
+def parse_links_json(data: bytes, file: str) -> Parsed[tuple[Link, ...]]:
+    """`ip -j -d addr show`."""
+    items = json_items(data, file, _AFFECTS)
+    links, gaps = [], list(items.gaps)
+    for item in items.value:
+        name = text_of(item.body, "ifname")
+        if not name:
+            gaps.append(Gap(GapKind.UNREADABLE, file, item.line, "a link without a name", _AFFECTS))
+            continue
+        links.append(_link(item.body, name, file, item.line, gaps))
+    return Parsed(tuple(links), tuple(gaps))
+
+
+def _link(body: dict[str, Any], name: str, file: str, line: int, gaps: list[Gap]) -> Link:
+    info = dict_of(body, "linkinfo")
+    data = dict_of(info, "info_data")
+    flags = [f for f in list_of(body, "flags") if isinstance(f, str)]
+    kind = LinkKind.LOOPBACK if "LOOPBACK" in flags else _KINDS.get(text_of(info, "info_kind"), _other(info))
+    addresses = tuple(a for raw in list_of(body, "addr_info") if (a := _address(raw, file, line, gaps)) is not None)
+    netnsid = body.get("link_netnsid")
+    peer = text_of(body, "link")
+    state = ",".join(flags)
+    shown = " ".join(f"{a.ip}/{a.prefix.length}" for a in addresses)
+    return Link(
+        name,
+        number_of(body, "ifindex"),
+        kind,
+        up="UP" in flags,
+        carrier="LOWER_UP" in flags,
+        mac=text_of(body, "address"),
+        mtu=number_of(body, "mtu"),
+        master=text_of(body, "master"),
+        peer_index=number_of(body, "link_index"),
+        peer_name="" if re.fullmatch(r"if\d+", peer) else peer,
+        peer_netnsid=netnsid if isinstance(netnsid, int) and not isinstance(netnsid, bool) else None,
+        addresses=addresses,
+        mode=text_of(data, "mode"),
+        vxlan_id=number_of(data, "id") if kind is LinkKind.VXLAN else None,
+        bridge_id=text_of(data, "bridge_id"),
+        stp=bool(number_of(data, "stp_state")),
+        nf_call_iptables=bool(number_of(data, "nf_call_iptables")),
+        nf_call_ip6tables=bool(number_of(data, "nf_call_ip6tables")),
+        vlan_filtering=bool(number_of(data, "vlan_filtering")),
+        evidence=Evidence(file, line, f"{number_of(body, 'ifindex')}: {name} <{state}> {shown}".rstrip()),
+    )
+
+
+def _other(info: dict[str, Any]) -> LinkKind:
+    return LinkKind.OTHER if text_of(info, "info_kind") else LinkKind.DEVICE
+
+
+def _address(raw: Any, file: str, line: int, gaps: list[Gap]) -> Address | None:
+    if not isinstance(raw, dict) or "local" not in raw:
+        return None
+    try:
+        ip = Ip.parse(text_of(raw, "local"))
+        length = number_of(raw, "prefixlen", ip.family.bits)
+        network = Ip.parse(text_of(raw, "address")) if "address" in raw else ip
+        prefix = Prefix.of(network, min(length, ip.family.bits))
+    except ValueError as error:
+        gaps.append(Gap(GapKind.UNREADABLE, file, line, f"an address is not understood: {error}", _AFFECTS))
+        return None
+    scope = text_of(raw, "scope") or "global"
+    return Address(ip, prefix, scope, bool(raw.get("secondary")), bool(raw.get("dadfailed")))
+
+
+_HEAD = re.compile(r"^(\d+):\s+([^\s:@]+)(?:@(\S+?))?:\s+<([^>]*)>(.*)$")
+_INET = re.compile(r"^\s+(inet6?)\s+(\S+)(?:\s+peer\s+(\S+))?(.*)$")
+_IFCONFIG = re.compile(r"^([^\s:]+(?::\d+)?):?\s+(?:flags=\d+<([^>]*)>|Link encap:(\S+))(.*)$")
+_IFCONFIG_INET = re.compile(r"^\s+inet6?\s+(?:addr:\s*)?(\S+)")
+
+
+def parse_links_text(data: bytes, file: str) -> Parsed[tuple[Link, ...]]:
+    """`ip addr`, `ip link` or `ifconfig`, told line by line."""
+    gaps: list[Gap] = []
+    links: list[Link] = []
+    for line, evidence in ticket_lines(data, file, gaps, _AFFECTS):
+        link = _head(line, evidence) or _ifconfig_head(line, evidence)
+        if link is not None:
+            links.append(link)
+        elif links and line[0] in " \t":
+            links[-1] = _detail(links[-1], line, evidence, gaps)
+        else:
+            gaps.append(unreadable(evidence, "ip addr", _AFFECTS))
+    return Parsed(tuple(links), tuple(gaps))
+
+
+def _word_after(text: str, key: str) -> str:
+    words = text.split()
+    return words[words.index(key) + 1] if key in words[:-1] else ""
+
+
+def _head(line: str, evidence: Evidence) -> Link | None:
+    match = _HEAD.match(line)
+    if match is None:
+        return None
+    index, name, peer, flag_text, rest = match.groups()
+    flags = flag_text.split(",")
+    peer_index = int(peer[2:]) if peer and re.fullmatch(r"if\d{1,9}", peer) else 0
+    master = _word_after(rest, "master")
+    mtu = _word_after(rest, "mtu")
+    kind = LinkKind.LOOPBACK if "LOOPBACK" in flags else LinkKind.DEVICE
+    if peer_index or name.startswith("veth"):
+        kind = LinkKind.VETH
+    elif re.fullmatch(r"br-[0-9a-f]{12}", name):
+        kind = LinkKind.BRIDGE
+    return Link(
+        name,
+        int(index) if len(index) < 10 else 0,
+        kind,
+        up="UP" in flags,
+        carrier="LOWER_UP" in flags or "NO-CARRIER" not in flags,
+        mtu=int(mtu) if mtu.isdigit() and len(mtu) < 10 else 0,
+        master=master,
+        peer_index=peer_index,
+        peer_name=peer if peer and not peer_index else "",
+        evidence=evidence,
+    )
+
+
+def _ifconfig_head(line: str, evidence: Evidence) -> Link | None:
+    match = _IFCONFIG.match(line)
+    if match is None:
+        return None
+    name, flag_text, encap, rest = match.groups()
+    flags = (flag_text or "").split(",")
+    loopback = "LOOPBACK" in flags or encap == "Local"
+    mtu = _word_after(rest, "mtu")
+    return Link(
+        name,
+        0,
+        LinkKind.LOOPBACK if loopback else LinkKind.VETH if name.startswith("veth") else LinkKind.DEVICE,
+        up="UP" in flags or bool(encap),
+        carrier="RUNNING" in flags or bool(encap),
+        mtu=int(mtu) if mtu.isdigit() and len(mtu) < 10 else 0,
+        evidence=evidence,
+    )
+
+
+def _detail(link: Link, line: str, evidence: Evidence, gaps: list[Gap]) -> Link:
+    match = _INET.match(line)
+    if match is not None and ("/" in match[2] or match[1] == "inet6" or "netmask" in match[4] or "peer" in line):
+        address = _text_address(match, evidence, gaps)
+        return replace(link, addresses=(*link.addresses, address)) if address else link
+    if _IFCONFIG_INET.match(line):
+        address = _ifconfig_address(line, evidence, gaps)
+        return replace(link, addresses=(*link.addresses, address)) if address else link
+    words = line.split()
+    if words[0].startswith("link/") and len(words) > 1:
+        netnsid = _word_after(line, "link-netnsid")
+        peer = int(netnsid) if netnsid.isdigit() and len(netnsid) < 10 else link.peer_netnsid
+        return replace(link, mac=words[1] if ":" in words[1] else link.mac, peer_netnsid=peer)
+    if words[0] == "ether" and len(words) > 1:
+        return replace(link, mac=words[1])
+    if words[0] in ("bridge", "veth", "macvlan", "ipvlan", "vxlan", "dummy", "tun"):
+        mode = _word_after(line, "mode")
+        return replace(link, kind=_KINDS[words[0]], mode=mode)
+    return link
+
+
+def _text_address(match: re.Match[str], evidence: Evidence, gaps: list[Gap]) -> Address | None:
+    _, local, peer, rest = match.groups()
+    netmask = _word_after(rest, "netmask") or _word_after(rest, "prefixlen")
+    own, _, length = local.partition("/")
+    try:
+        ip = Ip.parse(own)
+        if peer:
+            prefix = Prefix.parse(peer)
+        else:
+            prefix = Prefix.parse(f"{own}/{length or netmask or ip.family.bits}")
+    except ValueError:
+        gaps.append(unreadable(evidence, "ip addr", _AFFECTS))
+        return None
+    scope = _word_after(rest, "scope") or "global"
+    return Address(ip, prefix, scope, "secondary" in rest.split(), "dadfailed" in rest.split())
+
+
+def _ifconfig_address(line: str, evidence: Evidence, gaps: list[Gap]) -> Address | None:
+    match = _IFCONFIG_INET.match(line)
+    assert match is not None
+    mask = re.search(r"(?:Mask:|netmask\s+|prefixlen\s+)(\S+)", line)
+    try:
+        own, _, length = match[1].partition("/")
+        ip = Ip.parse(own)
+        return Address(ip, Prefix.parse(f"{own}/{length or (mask[1] if mask else ip.family.bits)}"))
+    except ValueError:
+        gaps.append(unreadable(evidence, "ifconfig", _AFFECTS))
+        return None
+
+
+def merge_links(primary: tuple[Link, ...], other: tuple[Link, ...]) -> tuple[Link, ...]:
+    """Links of a second output (`ifconfig` beside `ip addr`): only those that the first does not name."""
+    names = {link.name for link in primary}
+    return (*primary, *_unseen(other, names))
+
+
+def _unseen(links: tuple[Link, ...], names: set[str]) -> Iterator[Link]:
+    for link in links:
+        if link.name not in names:
+            yield link

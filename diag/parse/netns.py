@@ -1,0 +1,198 @@
+"""One namespace's folder of a bundle: links, routes, rules, netfilter, sysctls, sockets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import TypeVar
+
+from diag.model.address import Family
+from diag.model.bundle import Bundle
+from diag.model.netfilter import NfTable, Origin, Ruleset, TableFamily
+from diag.model.netns import HostsEntry, Link, Netns, PolicyRule, ResolvConf, Route, RouteType, Socket
+from diag.model.provenance import Gap, GapKind
+from diag.parse.bridge_ports import parse_bridge_json, parse_bridge_text, with_ports
+from diag.parse.ipset import parse_ipset
+from diag.parse.iptables_save import parse_iptables_save
+from diag.parse.links import merge_links, parse_links_json, parse_links_text
+from diag.parse.neighbours import parse_neighbours
+from diag.parse.nft_json import parse_nft_json
+from diag.parse.resolver_files import parse_hosts, parse_resolv_conf
+from diag.parse.result import Parsed
+from diag.parse.routes import local_routes, parse_routes_json, parse_routes_text
+from diag.parse.rules import parse_rules_json, parse_rules_text
+from diag.parse.sockets import parse_sockets
+from diag.parse.sysctl import parse_sysctl
+
+T = TypeVar("T")
+
+_SAVE_FILES = (
+    ("iptables-save.txt", TableFamily.IP),
+    ("iptables-legacy-save.txt", TableFamily.IP),
+    ("ip6tables-save.txt", TableFamily.IP6),
+    ("ip6tables-legacy-save.txt", TableFamily.IP6),
+)
+
+
+@dataclass
+class NetnsReader:
+    """Reads the files under one prefix and collects what was missing or unreadable."""
+
+    bundle: Bundle
+    prefix: str
+    """`host/`, `containers/<id>/` or `netns/<name>/`."""
+    label: str
+    """What a person calls the namespace."""
+    gaps: list[Gap] = field(default_factory=list)
+
+    def read(self, netns: str) -> Netns:
+        """All that is there; a part whose file is missing is None and has a gap."""
+        links = self._links()
+        routes = {family: self._routes(family, links) for family in Family}
+        sysctl, evidence = self._take(("sysctl.txt",), parse_sysctl) or ({}, {})
+        return Netns(
+            netns,
+            links,
+            MappingProxyType(routes),
+            MappingProxyType({family: self._rules(family) for family in Family}),
+            self._take(("ip-neigh.json", "ip-neigh.txt"), parse_neighbours) or (),
+            MappingProxyType(dict(sysctl)),
+            MappingProxyType(dict(evidence)),
+            self._ruleset(),
+            self._sockets(),
+            self.hosts(),
+            self.resolv_conf(),
+        )
+
+    def hosts(self) -> tuple[HostsEntry, ...] | None:
+        """`/etc/hosts`, where it was captured."""
+        return self._take(("hosts",), parse_hosts)
+
+    def resolv_conf(self) -> ResolvConf | None:
+        """`/etc/resolv.conf`, where it was captured."""
+        return self._take(("resolv.conf",), parse_resolv_conf)
+
+    def has(self, name: str) -> bool:
+        """Whether the bundle holds the file."""
+        return self.prefix + name in self.bundle.files
+
+    def _take(self, names: tuple[str, ...], parse: Callable[[bytes, str], Parsed[T]]) -> T | None:
+        """Parse the first of these files that is there."""
+        for name in names:
+            if self.has(name):
+                parsed = parse(self.bundle.files[self.prefix + name], self.prefix + name)
+                self.gaps.extend(parsed.gaps)
+                return parsed.value
+        return None
+
+    def missing(self, name: str, what: str, affects: str) -> None:
+        """Record that a file is not there, with the collector's own reason if the manifest has one."""
+        path = self.prefix + name
+        record = self.bundle.records.get(path)
+        if record is not None and record.error:
+            self.gaps.append(Gap(GapKind.FAILED, path, 0, f"{what} could not be captured: {record.error}", affects))
+        else:
+            self.gaps.append(Gap(GapKind.MISSING, path, 0, f"{what} of {self.label} was not captured", affects))
+
+    def _links(self) -> tuple[Link, ...] | None:
+        links = self._take(("ip-addr.json",), parse_links_json)
+        for name in ("ip-addr.txt", "ip-link.txt", "ifconfig.txt"):
+            more = self._take((name,), parse_links_text)
+            if more is not None:
+                links = more if links is None else merge_links(links, more)
+        ports = self._take(("bridge-link.json",), parse_bridge_json)
+        for name in ("bridge-link.txt", "brctl-show.txt"):
+            more_ports = self._take((name,), parse_bridge_text)
+            ports = more_ports if ports is None else (*ports, *(more_ports or ()))
+        if links is None and not ports:
+            self.missing("ip-addr.json", "the interfaces", f"every flow through {self.label}")
+            return None
+        return with_ports(links or (), ports) if ports else links
+
+    def _routes(self, family: Family, links: tuple[Link, ...] | None) -> tuple[Route, ...] | None:
+        stem = "ip-route" if family is Family.IPV4 else "ip6-route"
+        found = self._take((f"{stem}.json",), lambda d, f: parse_routes_json(d, f, family))
+        if found is None:
+            found = self._take((f"{stem}.txt",), lambda d, f: parse_routes_text(d, f, family))
+        if found is None:
+            if family is Family.IPV4 and self.label:
+                self.missing(f"{stem}.json", "the routes", f"every flow that {self.label} sends or forwards")
+            return None
+        if not any(route.type is RouteType.LOCAL for route in found):
+            found = (*found, *local_routes(links or (), family))
+        return found
+
+    def _rules(self, family: Family) -> tuple[PolicyRule, ...] | None:
+        stem = "ip-rule" if family is Family.IPV4 else "ip6-rule"
+        found = self._take((f"{stem}.json",), lambda d, f: parse_rules_json(d, f, family))
+        if found is None:
+            found = self._take((f"{stem}.txt",), lambda d, f: parse_rules_text(d, f, family))
+        return found
+
+    def _sockets(self) -> tuple[Socket, ...] | None:
+        found: list[Socket] | None = None
+        for name in ("tcp", "tcp6", "udp", "udp6"):
+            protocol = name.removesuffix("6")
+            part = self._take((f"proc-net-{name}.txt",), lambda d, f, p=protocol: parse_sockets(d, f, p))  # type: ignore[misc]
+            if part is not None:
+                found = [*(found or []), *part]
+        return None if found is None else tuple(found)
+
+    # Netfilter
+
+    def _ruleset(self) -> Ruleset:
+        tables: list[NfTable] = []
+        for name, family in _SAVE_FILES:
+            if self.has(name):
+                data = self.bundle.files[self.prefix + name]
+                origin = _origin(name, data)
+                parsed = parse_iptables_save(data, self.prefix + name, family, origin)
+                self.gaps.extend(parsed.gaps)
+                tables.extend(t for t in parsed.value if not _known(t, tables))
+        nft = self._nft(tables)
+        ipsets = self._take(("ipset.txt",), parse_ipset) or {}
+        return Ruleset((*tables, *nft), MappingProxyType(ipsets), MappingProxyType(self._missing_families()))
+
+    def _nft(self, tables: list[NfTable]) -> tuple[NfTable, ...]:
+        shown = frozenset((t.family.value, t.name) for t in tables if t.origin is Origin.IPTABLES_NFT)
+        found = self._take(("nft-ruleset.json",), lambda d, f: parse_nft_json(d, f, shown))
+        if found is None and self.has("nft-ruleset.txt"):
+            detail = "the text form of the nft ruleset is not read yet; capture it with nft -j"
+            self.gaps.append(Gap(GapKind.UNREADABLE, f"{self.prefix}nft-ruleset.txt", 0, detail))
+        elif found is None and self.prefix == "host/":
+            self.missing("nft-ruleset.json", "the native nft ruleset", "")
+        return found or ()
+
+    def _missing_families(self) -> dict[TableFamily, str]:
+        if self.has("nft-ruleset.json"):
+            return {}
+        lost: dict[TableFamily, str] = {}
+        if not self.has("iptables-save.txt") and not self.has("iptables-legacy-save.txt"):
+            lost[TableFamily.IP] = self._lost_rules("iptables-save.txt", "the IPv4 rules")
+        if self.prefix == "host/" and not self.has("ip6tables-save.txt") and not self.has("ip6tables-legacy-save.txt"):
+            lost[TableFamily.IP6] = self._lost_rules("ip6tables-save.txt", "the IPv6 rules")
+        return lost
+
+    def _lost_rules(self, name: str, what: str) -> str:
+        self.missing(name, what, f"every flow that meets the rules of {self.label}")
+        record = self.bundle.records.get(self.prefix + name)
+        return record.error if record is not None and record.error else f"{self.prefix}{name} is not in the bundle"
+
+
+def _origin(name: str, data: bytes) -> Origin:
+    """Versions before 1.8 name no variant: they are legacy."""
+    head = data[:4096]
+    if "legacy" in name or b"legacy" in head.split(b"\n", 1)[0]:
+        return Origin.IPTABLES_LEGACY
+    if b"nf_tables" in head or b"iptables-nft-save" in head or b"ip6tables-nft-save" in head or not head.strip():
+        return Origin.IPTABLES_NFT
+    return Origin.IPTABLES_LEGACY
+
+
+def _known(table: NfTable, tables: list[NfTable]) -> bool:
+    """The legacy rules once more, from a host whose plain iptables is the legacy variant."""
+    return any(
+        t.origin is table.origin is Origin.IPTABLES_LEGACY and t.family is table.family and t.name == table.name
+        for t in tables
+    )

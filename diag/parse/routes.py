@@ -1,0 +1,166 @@
+"""Routes: `ip -j route show table all`, `ip -j -6 route …`, and the same as text.
+
+>>> sample = b'''default via 172.16.194.2 dev ens33 proto dhcp src 172.16.194.135 metric 100
+... 172.19.0.0/16 dev br-c7c20444a940 proto kernel scope link src 172.19.0.1
+... blackhole 10.9.0.0/16 metric 20
+... '''
+>>> for route in parse_routes_text(sample, "host/ip-route.txt", Family.IPV4).value:
+...     print(route.type.value, route.destination, route.nexthops[0].dev if route.nexthops else "-", route.metric)
+unicast 0.0.0.0/0 ens33 100
+unicast 172.19.0.0/16 br-c7c20444a940 0
+blackhole 10.9.0.0/16 - 20
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from diag.model.address import Family, Ip, Prefix
+from diag.model.netns import Link, Nexthop, Route, RouteType
+from diag.model.provenance import Evidence, Gap, GapKind
+from diag.parse.json_items import dict_of, json_items, list_of, number_of, text_of
+from diag.parse.result import Parsed
+from diag.parse.ticket_lines import ticket_lines, unreadable
+
+_AFFECTS = "every flow that this namespace routes"
+_TYPES = {kind.value: kind for kind in RouteType}
+
+
+def parse_routes_json(data: bytes, file: str, family: Family) -> Parsed[tuple[Route, ...]]:
+    """Routes of one family; those of the other, which `table all` may list too, are left to its own file."""
+    items = json_items(data, file, _AFFECTS)
+    routes, gaps = [], list(items.gaps)
+    for item in items.value:
+        try:
+            route = _route(item.body, file, item.line, family)
+        except ValueError as error:
+            gaps.append(Gap(GapKind.UNREADABLE, file, item.line, f"a route is not understood: {error}", _AFFECTS))
+            continue
+        if route.destination.family is family:
+            routes.append(route)
+    return Parsed(tuple(routes), tuple(gaps))
+
+
+def _route(body: dict[str, Any], file: str, line: int, family: Family) -> Route:
+    destination = text_of(body, "dst")
+    if not destination:
+        raise ValueError("it has no destination")
+    gateway = _gateway(body)
+    if gateway is not None and destination == "default" and "via" not in body:
+        family = gateway.family
+    nexthops = tuple(_nexthop(n) for n in list_of(body, "nexthops") if isinstance(n, dict))
+    if not nexthops and text_of(body, "dev"):
+        nexthops = (_nexthop(body),)
+    kind = text_of(body, "type") or "unicast"
+    if kind not in _TYPES:
+        raise ValueError(f"type {kind!r}")
+    prefix = Prefix.parse(destination, family=family)
+    source = text_of(body, "prefsrc")
+    table = str(body.get("table", "main"))
+    return Route(
+        prefix,
+        _TYPES[kind],
+        {"254": "main", "255": "local", "253": "default"}.get(table, table),
+        nexthops,
+        Ip.parse(source) if source else None,
+        number_of(body, "metric"),
+        text_of(body, "scope") or "global",
+        text_of(body, "protocol"),
+        Evidence(file, line, _text(kind, destination, nexthops, table)),
+    )
+
+
+def _gateway(body: dict[str, Any]) -> Ip | None:
+    text = text_of(body, "gateway") or text_of(dict_of(body, "via"), "host")
+    return Ip.parse(text) if text else None
+
+
+def _nexthop(body: dict[str, Any]) -> Nexthop:
+    flags = [f for f in list_of(body, "flags") if isinstance(f, str)]
+    return Nexthop(text_of(body, "dev"), _gateway(body), "dead" in flags, "onlink" in flags)
+
+
+def _text(kind: str, destination: str, nexthops: tuple[Nexthop, ...], table: str) -> str:
+    words = [] if kind == "unicast" else [kind]
+    words.append(destination)
+    for nexthop in nexthops:
+        words += ["via", str(nexthop.gateway)] if nexthop.gateway else []
+        words += ["dev", nexthop.dev] if nexthop.dev else []
+    if table != "main":
+        words += ["table", table]
+    return " ".join(words)
+
+
+def parse_routes_text(data: bytes, file: str, family: Family) -> Parsed[tuple[Route, ...]]:
+    """`ip route`, also with `table all`; the legs of a multipath route follow on lines of their own."""
+    gaps: list[Gap] = []
+    routes: list[Route] = []
+    for line, evidence in ticket_lines(data, file, gaps, _AFFECTS):
+        words = line.split()
+        try:
+            if words[0] == "nexthop" and routes:
+                last = routes[-1]
+                routes[-1] = Route(
+                    last.destination,
+                    last.type,
+                    last.table,
+                    (*last.nexthops, _words_nexthop(words)),
+                    last.prefsrc,
+                    last.metric,
+                    last.scope,
+                    last.protocol,
+                    last.evidence,
+                )
+            else:
+                routes.append(_words_route(words, family, evidence))
+        except (ValueError, IndexError):
+            gaps.append(unreadable(evidence, "ip route", _AFFECTS))
+    return Parsed(tuple(r for r in routes if r.destination.family is family), tuple(gaps))
+
+
+def _after(words: list[str], key: str) -> str:
+    return words[words.index(key) + 1] if key in words[:-1] else ""
+
+
+def _words_nexthop(words: list[str]) -> Nexthop:
+    via = _after(words, "via")
+    if via in ("inet", "inet6"):
+        via = words[words.index("via") + 2]
+    return Nexthop(_after(words, "dev"), Ip.parse(via) if via else None, "dead" in words, "onlink" in words)
+
+
+def _words_route(words: list[str], family: Family, evidence: Evidence) -> Route:
+    kind = RouteType.UNICAST
+    if words[0] in _TYPES:
+        kind, words = _TYPES[words[0]], words[1:]
+    destination = Prefix.parse(words[0], family=family)
+    source, metric, table = _after(words, "src"), _after(words, "metric"), _after(words, "table")
+    nexthops = (_words_nexthop(words),) if _after(words, "dev") or _after(words, "via") else ()
+    return Route(
+        destination,
+        kind,
+        table or "main",
+        nexthops,
+        Ip.parse(source) if source else None,
+        int(metric) if metric.isdigit() else 0,
+        _after(words, "scope") or "global",
+        _after(words, "proto"),
+        evidence,
+    )
+
+
+def local_routes(links: tuple[Link, ...], family: Family) -> tuple[Route, ...]:
+    """The `local` table that the kernel keeps for these addresses, for captures that show the main table only."""
+    routes = []
+    for link in links:
+        for address in link.addresses:
+            if address.ip.family is not family or not link.up:
+                continue
+            prefix = Prefix.of(address.ip, family.bits)
+            if family is Family.IPV4 and address.ip.is_loopback:
+                prefix = address.prefix
+            way = (Nexthop(link.name),)
+            routes.append(
+                Route(prefix, RouteType.LOCAL, "local", way, address.ip, scope="host", evidence=link.evidence)
+            )
+    return tuple(routes)

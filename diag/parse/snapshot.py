@@ -1,0 +1,183 @@
+"""A bundle to a snapshot: every file of the layout, whose namespace is whose, and what is missing."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+from diag.model.bundle import Bundle
+from diag.model.docker import Container, DockerNetwork, Endpoint
+from diag.model.netns import Netns
+from diag.model.provenance import Gap, GapKind
+from diag.model.snapshot import NameFiles, Snapshot
+from diag.parse.docker_objects import parse_containers, parse_engine, parse_networks
+from diag.parse.json_items import decode
+from diag.parse.netns import NetnsReader
+
+HOST = "host"
+
+
+def build_snapshot(bundle: Bundle) -> Snapshot:
+    """All facts of a bundle. Never raises for what a file holds: what cannot be read is a gap."""
+    gaps = list(bundle.gaps)
+    networks = _networks(bundle, gaps)
+    containers, captured = _containers(bundle, networks, gaps)
+    folders = _folders(bundle, containers, gaps)
+    containers = (*containers, *_from_folders(folders, containers))
+    engine = parse_engine(bundle.files.get("docker/version.json"), bundle.files.get("docker/info.json"))
+    host = NetnsReader(bundle, "host/", "the host")
+    netns: dict[str, Netns] = {HOST: host.read(HOST)}
+    gaps += host.gaps
+    netns_of = _netns_of(containers, folders)
+    _read_containers(bundle, containers, folders, netns_of, netns, gaps)
+    for name in sorted({p.split("/")[1] for p in bundle.files if p.startswith("netns/") and p.count("/") > 1}):
+        reader = NetnsReader(bundle, f"netns/{name}/", f"Docker's namespace {name}")
+        netns[f"netns/{name}"] = reader.read(f"netns/{name}")
+        gaps += reader.gaps
+    return Snapshot(
+        engine,
+        networks,
+        tuple(sorted(containers, key=lambda c: c.name)),
+        MappingProxyType(netns),
+        MappingProxyType(netns_of),
+        MappingProxyType(_name_files(bundle, containers, folders)),
+        bundle.captured_at,
+        bundle.host or engine.name,
+        tuple(dict.fromkeys(gaps)),
+        captured,
+        MappingProxyType({path: decode(data) for path, data in bundle.files.items() if not path.startswith("docker/")}),
+    )
+
+
+def _networks(bundle: Bundle, gaps: list[Gap]) -> tuple[DockerNetwork, ...]:
+    data = bundle.files.get("docker/networks.json")
+    if data is None:
+        gaps.append(_docker_gap(bundle, "docker/networks.json", "Docker's networks"))
+        return ()
+    parsed = parse_networks(data, "docker/networks.json")
+    gaps.extend(parsed.gaps)
+    return parsed.value
+
+
+def _docker_gap(bundle: Bundle, path: str, what: str) -> Gap:
+    record = bundle.records.get(path)
+    if record is not None and record.error:
+        return Gap(GapKind.FAILED, path, 0, f"{what} could not be captured: {record.error}", "which pairs there are")
+    return Gap(GapKind.MISSING, path, 0, f"{what} were not captured", "which pairs there are, and their names")
+
+
+def _containers(
+    bundle: Bundle, networks: tuple[DockerNetwork, ...], gaps: list[Gap]
+) -> tuple[tuple[Container, ...], bool]:
+    data = bundle.files.get("docker/containers.json")
+    if data is not None:
+        parsed = parse_containers(data, "docker/containers.json")
+        gaps.extend(parsed.gaps)
+        return parsed.value, True
+    gaps.append(_docker_gap(bundle, "docker/containers.json", "Docker's containers"))
+    return _members(networks), False
+
+
+def _members(networks: tuple[DockerNetwork, ...]) -> tuple[Container, ...]:
+    """Without `docker inspect`, the containers that the networks list."""
+    found: dict[str, Container] = {}
+    for network in networks:
+        for member in network.members:
+            ip = next((a for a in member.addresses if a.family == 4), None)
+            ip6 = next((a for a in member.addresses if a.family == 6), None)
+            endpoint = Endpoint(network.name, network.id, ip, ip6)
+            old = found.get(member.container_id)
+            name = member.name or member.container_id[:12]
+            if old is None:
+                old = Container(member.container_id, name, network_mode=network.name, evidence=network.evidence)
+            found[member.container_id] = replace(old, endpoints=(*old.endpoints, endpoint))
+    return tuple(found.values())
+
+
+def _folders(bundle: Bundle, containers: tuple[Container, ...], gaps: list[Gap]) -> dict[str, str]:
+    """Container name to its folder in the bundle; folders are named by id or by name."""
+    names = {p.split("/")[1] for p in bundle.files if p.startswith("containers/") and p.count("/") > 1}
+    by_key = {c.name: c.name for c in containers} | {c.short_id: c.name for c in containers}
+    found: dict[str, str] = {}
+    for name in sorted(names):
+        owner = by_key.get(name) or by_key.get(name[:12])
+        if owner is None:
+            owner = name
+            gaps.append(
+                Gap(GapKind.INCONSISTENT, f"containers/{name}", 0, f"docker inspect has no container {name}")
+            )
+        found[owner] = name
+    return found
+
+
+def _from_folders(folders: Mapping[str, str], containers: tuple[Container, ...]) -> tuple[Container, ...]:
+    known = {c.name for c in containers}
+    return tuple(
+        Container(name if re.fullmatch(r"[0-9a-f]{12,64}", name) else name, name) for name in folders if name not in known
+    )
+
+
+def _netns_of(containers: tuple[Container, ...], folders: Mapping[str, str]) -> dict[str, str]:
+    """Whose stack each running container uses."""
+    by_key = {c.id: c for c in containers} | {c.name: c for c in containers} | {c.short_id: c for c in containers}
+    found: dict[str, str] = {}
+    for container in containers:
+        owner: Container | None = container
+        for _ in range(len(containers) + 1):
+            if owner is None or not owner.joined_to:
+                break
+            owner = by_key.get(owner.joined_to) or by_key.get(owner.joined_to[:12])
+        if not container.running:
+            continue
+        if owner is None or owner.joined_to:
+            if container.name in folders:
+                found[container.name] = container.short_id
+            continue
+        if owner.network_mode == "host":
+            found[container.name] = HOST
+        elif owner.running:
+            found[container.name] = owner.short_id
+    return found
+
+
+def _read_containers(
+    bundle: Bundle,
+    containers: tuple[Container, ...],
+    folders: Mapping[str, str],
+    netns_of: Mapping[str, str],
+    netns: dict[str, Netns],
+    gaps: list[Gap],
+) -> None:
+    """Every namespace once: from its owner's folder, else from that of a container that shares it."""
+    ordered = sorted(containers, key=lambda c: netns_of.get(c.name) != c.short_id)
+    for container in ordered:
+        key = netns_of.get(container.name)
+        if key is None or key == HOST:
+            continue
+        folder = folders.get(container.name)
+        old = netns.get(key)
+        if old is not None and (old.links is not None or folder is None):
+            continue
+        reader = NetnsReader(bundle, f"containers/{folder or container.short_id}/", container.name)
+        if folder is not None and reader.has("ip-addr.json") or reader.has("ip-addr.txt"):
+            netns[key] = reader.read(key)
+            gaps += reader.gaps
+        elif old is None:
+            reader.missing("ip-addr.json", "the network namespace", f"every pair with {container.name}")
+            netns[key] = Netns(key)
+            gaps += reader.gaps
+
+
+def _name_files(
+    bundle: Bundle, containers: tuple[Container, ...], folders: Mapping[str, str]
+) -> dict[str, NameFiles]:
+    found = {}
+    for container in containers:
+        folder = folders.get(container.name)
+        if folder is None:
+            continue
+        reader = NetnsReader(bundle, f"containers/{folder}/", container.name)
+        found[container.name] = NameFiles(reader.hosts(), reader.resolv_conf())
+    return found
