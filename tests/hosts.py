@@ -24,7 +24,14 @@ from diag.model.snapshot import Snapshot
 from diag.parse.iptables_save import parse_iptables_save
 
 LOCAL_LOOPBACK = Route(Prefix.parse("127.0.0.0/8"), RouteType.LOCAL, "local", (Nexthop("lo"),))
-LOOPBACK = Link("lo", 1, LinkKind.LOOPBACK, up=True, carrier=True, addresses=(Address(Ip.parse("127.0.0.1"), Prefix.parse("127.0.0.0/8"), "host"),))
+LOOPBACK = Link(
+    "lo",
+    1,
+    LinkKind.LOOPBACK,
+    up=True,
+    carrier=True,
+    addresses=(Address(Ip.parse("127.0.0.1"), Prefix.parse("127.0.0.0/8"), "host"),),
+)
 
 
 def connected(dev: str, address: Ip, prefix: Prefix) -> tuple[Route, Route]:
@@ -54,10 +61,23 @@ class Host:
         found = {"com.docker.network.bridge.name": bridge, **options}
         internal = found.pop("internal", "") == "true"
         made = DockerNetwork(
-            name, f"{name}{'0' * 64}"[:64], "bridge", ipam=(IpamConfig(prefix, gateway),), options=found, internal=internal
+            name,
+            f"{name}{'0' * 64}"[:64],
+            "bridge",
+            ipam=(IpamConfig(prefix, gateway),),
+            options=found,
+            internal=internal,
         )
         index = 100 + len(self.networks)
-        link = Link(bridge, index, LinkKind.BRIDGE, up=True, carrier=True, addresses=(Address(gateway, prefix),), evidence=Evidence("host/ip-addr.json", 1, bridge))
+        link = Link(
+            bridge,
+            index,
+            LinkKind.BRIDGE,
+            up=True,
+            carrier=True,
+            addresses=(Address(gateway, prefix),),
+            evidence=Evidence("host/ip-addr.json", 1, bridge),
+        )
         host = self.spaces["host"]
         space = _with(host, (link,), connected(bridge, gateway, prefix))
         return replace(self, networks=(*self.networks, made), spaces={**self.spaces, "host": space})
@@ -74,16 +94,44 @@ class Host:
             prefix = network.ipam[0].subnet
             address = Ip(prefix.family, prefix.first + 10 + number)
             inside, outside = 1000 + 20 * number + 2 * position, 1001 + 20 * number + 2 * position
-            link = Link(f"eth{position}", inside, LinkKind.VETH, up=True, carrier=True, peer_index=outside, peer_netnsid=0, addresses=(Address(address, prefix),), evidence=Evidence(f"containers/{short}/ip-addr.json", 1, f"eth{position}"))
-            veth = Link(f"veth{outside}", outside, LinkKind.VETH, up=True, carrier=True, master=f"br-{network_name}", peer_index=inside, peer_netnsid=number + 1, evidence=Evidence("host/ip-addr.json", 1, f"veth{outside}"))
-            routes = connected(link.name, address, prefix)
+            link = Link(
+                f"eth{position}",
+                inside,
+                LinkKind.VETH,
+                up=True,
+                carrier=True,
+                peer_index=outside,
+                peer_netnsid=0,
+                addresses=(Address(address, prefix),),
+                evidence=Evidence(f"containers/{short}/ip-addr.json", 1, f"eth{position}"),
+            )
+            veth = Link(
+                f"veth{outside}",
+                outside,
+                LinkKind.VETH,
+                up=True,
+                carrier=True,
+                master=f"br-{network_name}",
+                peer_index=inside,
+                peer_netnsid=number + 1,
+                evidence=Evidence("host/ip-addr.json", 1, f"veth{outside}"),
+            )
+            routes: tuple[Route, ...] = connected(link.name, address, prefix)
             if position == 0 and not network.internal:
                 way = (Nexthop(link.name, network.ipam[0].gateway),)
                 routes += (Route(Prefix(Family.IPV4, 0, 0), RouteType.UNICAST, "main", way),)
             space = _with(space, (link,), routes)
             spaces["host"] = _with(spaces["host"], (veth,), ())
             endpoints.append(Endpoint(network_name, network.id, address, gateway=network.ipam[0].gateway))
-        made = Container(f"{short}{'f' * 52}", name, status, mode or (networks[0] if networks else "none"), hostname=short, pid=4000 + number, endpoints=tuple(endpoints))
+        made = Container(
+            f"{short}{'f' * 52}",
+            name,
+            status,
+            mode or (networks[0] if networks else "none"),
+            hostname=short,
+            pid=4000 + number,
+            endpoints=tuple(endpoints),
+        )
         if status == "running" and mode != "host" and not mode.startswith("container:"):
             spaces[short] = space
         return replace(self, containers=(*self.containers, made), spaces=spaces)
@@ -107,9 +155,15 @@ class Host:
 
     def snapshot(self) -> Snapshot:
         """The facts of this host."""
-        tables: tuple[NfTable, ...] = parse_iptables_save(self.iptables.encode(), "host/iptables-save.txt", TableFamily.IP, Origin.IPTABLES_NFT).value
+        tables: tuple[NfTable, ...] = parse_iptables_save(
+            self.iptables.encode(), "host/iptables-save.txt", TableFamily.IP, Origin.IPTABLES_NFT
+        ).value
         host = self.spaces["host"]
-        host = replace(host, ruleset=replace(host.ruleset, tables=(*host.ruleset.tables, *tables)), sysctl=MappingProxyType({**host.sysctl, **self.sysctls}))
+        host = replace(
+            host,
+            ruleset=replace(host.ruleset, tables=(*host.ruleset.tables, *tables)),
+            sysctl=MappingProxyType({**host.sysctl, **self.sysctls}),
+        )
         of = {}
         for container in self.containers:
             if container.status != "running":
@@ -120,7 +174,13 @@ class Host:
                 of[container.name] = of[container.joined_to]
             else:
                 of[container.name] = container.short_id
-        return Snapshot(Engine("28.0.0"), self.networks, tuple(sorted(self.containers, key=lambda c: c.name)), MappingProxyType({**self.spaces, "host": host}), MappingProxyType(of))
+        return Snapshot(
+            Engine("28.0.0"),
+            self.networks,
+            tuple(sorted(self.containers, key=lambda c: c.name)),
+            MappingProxyType({**self.spaces, "host": host}),
+            MappingProxyType(of),
+        )
 
     def address(self, name: str, network: str = "") -> Ip:
         """A container's address on a network, or its first."""

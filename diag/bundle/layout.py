@@ -1,8 +1,7 @@
 """The files that a bundle may hold, the command each is the output of, and what is not known without it.
 
-This is the layout as data: the reader loads exactly these paths and nothing else, and :func:`absent_facts` turns what
-is not there into gaps. A file may be given in several forms (`ip-addr.json`, `ip-addr.txt`, `ifconfig.txt`); any one
-of them will do.
+This is the layout as data: the reader loads exactly these paths and nothing else. A file may be given in several forms
+(`ip-addr.json`, `ip-addr.txt`, `ifconfig.txt`); any one of them will do.
 
 >>> [is_layout_path(path) for path in ("host/ip-addr.json", "containers/web/hosts", "netns/1-k3x/ip-neigh.json")]
 [True, True, True]
@@ -15,9 +14,6 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Flag, auto
-
-from diag.model.bundle import Bundle, FileRecord
-from diag.model.provenance import Gap, GapKind
 
 MANIFEST = "manifest.json"
 TOP_FOLDERS = frozenset({"host", "docker", "containers", "netns"})
@@ -45,8 +41,6 @@ class Fact:
     scope: Scope
     missing: str = ""
     """What is not known without it, one sentence; empty when no verdict depends on it."""
-    covered_by: tuple[str, ...] = ()
-    """Other files that show the same and more."""
 
 
 FACTS = (
@@ -108,7 +102,6 @@ FACTS = (
         "iptables-save -c",
         Scope.NETNS,
         "IPv4 packets may meet rules that were not captured",
-        covered_by=("nft-ruleset.json", "nft-ruleset.txt", "iptables-legacy-save.txt"),
     ),
     Fact(("iptables-legacy-save.txt",), "iptables-legacy-save -c", Scope.NETNS),
     Fact(
@@ -116,7 +109,6 @@ FACTS = (
         "ip6tables-save -c",
         Scope.NETNS,
         "IPv6 packets may meet rules that were not captured",
-        covered_by=("nft-ruleset.json", "nft-ruleset.txt", "ip6tables-legacy-save.txt"),
     ),
     Fact(("ip6tables-legacy-save.txt",), "ip6tables-legacy-save -c", Scope.NETNS),
     Fact(
@@ -183,32 +175,11 @@ def is_layout_path(path: str) -> bool:
             return False
 
 
-def absent_facts(bundle: Bundle) -> tuple[Gap, ...]:
-    """A gap for every fact that verdicts depend on and that the bundle does not have, with the manifest's reason.
+def fact_of(path: str) -> Fact | None:
+    """The fact that a file holds.
 
-    Looks at `docker/`, `host/` and the folders of namespaces that are there; a container without any folder is not
-    known to this function.
+    >>> fact_of("containers/web/ip-route.json").missing
+    'IPv4 routes are inferred from the addresses only'
     """
-    gaps = [_failure(path, record) for path, record in sorted(bundle.records.items()) if record.error]
-    named = {gap.file for gap in gaps}
-    for folder, scope in _folders(bundle):
-        for fact in FACTS:
-            paths = [f"{folder}/{name}" for name in (*fact.files, *fact.covered_by)]
-            if fact.scope & scope and fact.missing and not any(p in bundle.files or p in named for p in paths):
-                detail = f"not in the bundle (`{fact.command}`)"
-                gaps.append(Gap(GapKind.MISSING, paths[0], 0, detail, fact.missing))
-    return tuple(gaps)
-
-
-def _failure(path: str, record: FileRecord) -> Gap:
     name = path.rpartition("/")[2]
-    affects = next((fact.missing for fact in FACTS if name in fact.files), "")
-    return Gap(GapKind.FAILED, path, 0, f"not captured: {record.error}", affects)
-
-
-def _folders(bundle: Bundle) -> list[tuple[str, Scope]]:
-    owners = {"containers": Scope.CONTAINER, "netns": Scope.DOCKER_NETNS}
-    seen = {
-        (f"{top}/{path.split('/')[1]}", owners[top]) for path in bundle.files if (top := path.split("/")[0]) in owners
-    }
-    return [("docker", Scope.ENGINE), ("host", Scope.HOST), *sorted(seen, key=lambda item: item[0])]
+    return next((fact for fact in FACTS if name in fact.files), None)

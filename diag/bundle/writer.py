@@ -12,7 +12,7 @@ import tempfile
 import zipfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO, cast
 
 from diag.bundle.layout import MANIFEST
 from diag.bundle.manifest import encode_manifest
@@ -23,34 +23,49 @@ _ZIP_EPOCH = (1980, 1, 1, 0, 0, 0)
 _NOT_WRITTEN = re.compile(r"\.(gz|zst|xz|bz2|7z|rar|html?|pdf|md|json|jsonl|txt|csv)$", re.IGNORECASE)
 
 
+def check_target(path: str) -> None:
+    """Raise UsageError when a bundle cannot be written there, for whoever wants to know before the work is done."""
+    target = Path(path)
+    if _archive_writer(target.name) is None:
+        if _NOT_WRITTEN.search(target.name):
+            raise UsageError(f"{path} is not a form of bundle", hint="Use .tar.gz, .tar.zst, .zip, or a folder")
+        if target.is_file() or (target.is_dir() and any(target.iterdir())):
+            raise UsageError(f"{path} exists already", hint="Name a new folder, or an archive, which is replaced")
+    elif target.is_dir():
+        raise UsageError(f"{path} is a folder", hint="Name a file")
+    if not target.parent.is_dir():
+        raise UsageError(f"the folder {target.parent} does not exist", hint="Make it first")
+    if not os.access(target.parent, os.W_OK):
+        raise UsageError(f"no permission to write in {target.parent}", hint="Choose another place with -o")
+
+
 def write_bundle(bundle: Bundle, path: str) -> None:
-    """Write a bundle with its manifest; the suffix picks the form: `.tar.gz`, `.tgz`, `.tar.zst`, `.zip`, else a folder.
+    """Write a bundle with its manifest; the suffix picks the form: `.tar.gz`, `.tar.zst`, `.tar`, `.zip`, or a folder.
 
     Files get mode 0600 and folders 0700, for a host's network state is nobody else's business. Replaces an existing
-    archive atomically; an existing folder must be empty. Raises UsageError for a name that promises another format, and
-    OSError when the disk does not take it.
+    archive atomically; an existing folder must be empty. Raises UsageError as :func:`check_target` does, and OSError
+    when the disk does not take it.
     """
+    check_target(path)
     target = Path(path)
     writer = _archive_writer(target.name)
-    if writer is not None:
-        _replace(target, lambda stream: writer(bundle, stream))
-    elif _NOT_WRITTEN.search(target.name):
-        raise UsageError(f"{path} is not a form of bundle", hint="Use .tar.gz, .tar.zst, .zip, or a folder")
-    else:
+    if writer is None:
         _write_folder(bundle, target)
+    else:
+        _replace(target, lambda stream: writer(bundle, stream))
 
 
 def write_tar_gz(bundle: Bundle, stream: BinaryIO) -> None:
     """Write a bundle as `.tar.gz` to a stream."""
     with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
-        _write_tar(bundle, packed)
+        _write_tar(bundle, cast(IO[bytes], packed))
 
 
 def _write_tar_zst(bundle: Bundle, stream: BinaryIO) -> None:
     import zstandard
 
     with zstandard.ZstdCompressor(level=9).stream_writer(stream, closefd=False) as packed:
-        _write_tar(bundle, packed)
+        _write_tar(bundle, cast(IO[bytes], packed))
 
 
 def _write_zip(bundle: Bundle, stream: BinaryIO) -> None:
@@ -69,6 +84,8 @@ def _archive_writer(name: str) -> Callable[[Bundle, BinaryIO], None] | None:
         return write_tar_gz
     if lowered.endswith((".tar.zst", ".tzst")):
         return _write_tar_zst
+    if lowered.endswith(".tar"):
+        return _write_tar
     if lowered.endswith(".zip"):
         return _write_zip
     return None
@@ -82,8 +99,8 @@ def _members(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
         yield f"{top}/{path}", content
 
 
-def _write_tar(bundle: Bundle, stream: object) -> None:
-    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:  # type: ignore[call-overload]
+def _write_tar(bundle: Bundle, stream: IO[bytes]) -> None:
+    with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for name, content in _members(bundle):
             info = tarfile.TarInfo(name)
             info.size = len(content)
@@ -105,8 +122,6 @@ def _replace(target: Path, write: Callable[[BinaryIO], None]) -> None:
 
 
 def _write_folder(bundle: Bundle, target: Path) -> None:
-    if target.is_file() or (target.is_dir() and any(target.iterdir())):
-        raise UsageError(f"{target} exists already", hint="Name a new folder, or an archive, which is replaced")
     temporary = Path(tempfile.mkdtemp(prefix=f".{target.name}.", dir=target.parent))  # mode 0700
     try:
         for path, content in [(MANIFEST, encode_manifest(bundle)), *bundle.files.items()]:

@@ -36,6 +36,8 @@ class LiveContainer:
     own_resolv: bool = False
     sandbox: str = ""
     """`SandboxKey`: where Docker keeps the namespace."""
+    joined: bool = False
+    """It shares another container's namespace (`--network container:X`)."""
 
     @property
     def folder(self) -> str:
@@ -258,6 +260,7 @@ def _live(container: Mapping[str, Any]) -> LiveContainer:
         own_hosts="/etc/hosts" in mounted,
         own_resolv="/etc/resolv.conf" in mounted,
         sandbox=(container.get("NetworkSettings") or {}).get("SandboxKey") or "",
+        joined=str((container.get("HostConfig") or {}).get("NetworkMode")).startswith("container:"),
     )
 
 

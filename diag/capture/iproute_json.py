@@ -5,7 +5,7 @@ The shape is that of iproute2 6.1: `ip -j -d addr show`, `ip -j route show table
 without a reserved name are numbers (iproute2 looks into `/etc/iproute2` for names), and there is one object a line, so
 that a line number is enough to point at a fact.
 
-Messages are `pyroute2.netlink.nlmsg` objects, which are mappings with `get_attr`.
+Messages are `pyroute2.netlink.nlmsg` objects, wrapped in :class:`Attributes`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,55 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-Message = Any
 Document = list[dict[str, Any]]
+
+
+class Attributes:
+    """A netlink message or a nested attribute of one.
+
+    pyroute2's own `get_attr` searches all attributes for each question, which for a host with a thousand links is most
+    of the time of a capture; here they are indexed once, and still decoded only when asked for.
+    """
+
+    __slots__ = ("_message", "_slots")
+
+    def __init__(self, message: Any) -> None:
+        self._message = message
+        self._slots: dict[str, Any] = {}
+        for slot in message["attrs"]:
+            self._slots.setdefault(slot[0], slot)
+
+    def __getitem__(self, field: str) -> Any:
+        """A field of the fixed header."""
+        return self._message[field]
+
+    def get(self, name: str) -> Any:
+        """The value of an attribute, None without one."""
+        slot = self._slots.get(name)
+        return None if slot is None else slot[1]
+
+    def nested(self, name: str) -> Attributes | None:
+        """An attribute that holds attributes; None when there is none, or it is of a kind that pyroute2 cannot read."""
+        value = self.get(name)
+        try:
+            return None if value is None else Attributes(value)
+        except (KeyError, TypeError):
+            return None
+
+    def legs(self, name: str) -> list[Attributes]:
+        """An attribute that is a list of messages."""
+        return [Attributes(value) for value in self.get(name) or ()]
+
+    def unknown(self) -> list[int]:
+        """The numbers of the attributes that pyroute2 has no name for."""
+        return [slot[1]["header"]["type"] for slot in self._message["attrs"] if slot[0] == "UNKNOWN"]
+
+    def all(self) -> dict[str, Any]:
+        """Every attribute."""
+        return {name: slot[1] for name, slot in self._slots.items()}
+
+
+Message = Attributes
 
 INET, INET6 = 2, 10
 _FAMILIES = {INET: "inet", INET6: "inet6"}
@@ -30,7 +77,7 @@ def encode(document: Document) -> bytes:
 
 def link_names(links: Iterable[Message]) -> dict[int, str]:
     """Interface names by index."""
-    return {link["index"]: link.get_attr("IFLA_IFNAME") for link in links}
+    return {link["index"]: link.get("IFLA_IFNAME") for link in links}
 
 
 def _name(names: Mapping[int, str], index: int) -> str:
@@ -39,7 +86,7 @@ def _name(names: Mapping[int, str], index: int) -> str:
 
 def _copy(source: Message, keys: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """The attributes that are there, under the names that iproute2 gives them."""
-    found = ((key, source.get_attr(attribute)) for key, attribute in keys)
+    found = ((key, source.get(attribute)) for key, attribute in keys)
     return {key: value for key, value in found if value is not None}
 
 
@@ -111,27 +158,27 @@ def addr_show(links: list[Message], addresses: Iterable[Message]) -> Document:
 
 
 def _link(link: Message, names: Mapping[int, str], up: set[int]) -> dict[str, Any]:
-    peer = link.get_attr("IFLA_LINK")
-    elsewhere = link.get_attr("IFLA_LINK_NETNSID")
+    peer = link.get("IFLA_LINK")
+    elsewhere = link.get("IFLA_LINK_NETNSID")
     out: dict[str, Any] = {"ifindex": link["index"]}
     out |= _peer(peer, elsewhere, names)
-    out["ifname"] = link.get_attr("IFLA_IFNAME")
+    out["ifname"] = link.get("IFLA_IFNAME")
     out["flags"] = _link_flags(link["flags"], parent_down=bool(peer) and elsewhere is None and peer not in up)
     out |= _copy(link, (("mtu", "IFLA_MTU"), ("qdisc", "IFLA_QDISC")))
-    master = link.get_attr("IFLA_MASTER")
+    master = link.get("IFLA_MASTER")
     if master:
         out["master"] = _name(names, master)
     out |= _copy(link, (("operstate", "IFLA_OPERSTATE"),))
-    group = link.get_attr("IFLA_GROUP") or 0
+    group = link.get("IFLA_GROUP") or 0
     out["group"] = str(group) if group else "default"
-    if link.get_attr("IFLA_TXQLEN"):
-        out["txqlen"] = link.get_attr("IFLA_TXQLEN")
+    if link.get("IFLA_TXQLEN"):
+        out["txqlen"] = link.get("IFLA_TXQLEN")
     out["link_type"] = _LINK_TYPES.get(link["ifi_type"], str(link["ifi_type"]))
     out |= _hardware_addresses(link)
     if elsewhere is not None:
         out["link_netnsid"] = elsewhere
     out |= _copy(link, _LINK_TAIL)
-    info = link.get_attr("IFLA_LINKINFO")
+    info = link.nested("IFLA_LINKINFO")
     if info is not None:
         out["linkinfo"] = _link_info(info, names)
     out |= _copy(link, _LINK_QUEUES)
@@ -153,27 +200,27 @@ def _link_flags(flags: int, parent_down: bool) -> list[str]:
 
 def _hardware_addresses(link: Message) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    if link.get_attr("IFLA_ADDRESS"):
-        out["address"] = link.get_attr("IFLA_ADDRESS")
-    if link.get_attr("IFLA_BROADCAST"):
+    if link.get("IFLA_ADDRESS"):
+        out["address"] = link.get("IFLA_ADDRESS")
+    if link.get("IFLA_BROADCAST"):
         if link["flags"] & _POINTOPOINT:
             out["link_pointtopoint"] = True
-        out["broadcast"] = link.get_attr("IFLA_BROADCAST")
+        out["broadcast"] = link.get("IFLA_BROADCAST")
     return out
 
 
 def _link_info(info: Message, names: Mapping[int, str]) -> dict[str, Any]:
-    kind = info.get_attr("IFLA_INFO_KIND")
-    data = info.get_attr("IFLA_INFO_DATA")
+    kind = info.get("IFLA_INFO_KIND")
+    data = info.nested("IFLA_INFO_DATA")
     out = {"info_kind": kind} if kind else {}
     details = _INFO_DATA.get(kind)
-    if details is not None and hasattr(data, "get_attr"):
+    if details is not None and data is not None:
         out["info_data"] = details(data, names)
-    slave = info.get_attr("IFLA_INFO_SLAVE_KIND")
+    slave = info.get("IFLA_INFO_SLAVE_KIND")
     if slave:
         out["info_slave_kind"] = slave
-        port = info.get_attr("IFLA_INFO_SLAVE_DATA")
-        if slave == "bridge" and hasattr(port, "get_attr"):
+        port = info.nested("IFLA_INFO_SLAVE_DATA")
+        if slave == "bridge" and port is not None:
             out["info_slave_data"] = _bridge_slave(port)
     return out
 
@@ -203,7 +250,7 @@ _BRIDGE_TAIL = (
 def _bridge(data: Message, _names: Mapping[int, str]) -> dict[str, Any]:
     out = _copy(data, _BRIDGE)
     for key, attribute in (("bridge_id", "IFLA_BR_BRIDGE_ID"), ("root_id", "IFLA_BR_ROOT_ID")):
-        out |= _bridge_id(key, data.get_attr(attribute))
+        out |= _bridge_id(key, data.get(attribute))
     return out | _copy(data, _BRIDGE_TAIL)
 
 
@@ -236,7 +283,7 @@ _SWITCHES = (
 
 def _port(port: Message) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    state = port.get_attr("IFLA_BRPORT_STATE")
+    state = port.get("IFLA_BRPORT_STATE")
     if state is not None:
         out["state"] = _PORT_STATES[state] if state < len(_PORT_STATES) else state
     out |= _copy(port, (("priority", "IFLA_BRPORT_PRIORITY"), ("cost", "IFLA_BRPORT_COST")))
@@ -246,7 +293,7 @@ def _port(port: Message) -> dict[str, Any]:
 def _bridge_slave(port: Message) -> dict[str, Any]:
     out = _port(port)
     for key, attribute in (("bridge_id", "IFLA_BRPORT_BRIDGE_ID"), ("root_id", "IFLA_BRPORT_ROOT_ID")):
-        out |= _bridge_id(key, port.get_attr(attribute))
+        out |= _bridge_id(key, port.get(attribute))
     return out | _copy(port, (("multicast_router", "IFLA_BRPORT_MULTICAST_ROUTER"),))
 
 
@@ -259,8 +306,8 @@ _IPVLAN_FLAGS = ((1, "private"), (2, "vepa"))
 
 
 def _ipvlan(data: Message, _names: Mapping[int, str]) -> dict[str, Any]:
-    mode = data.get_attr("IFLA_IPVLAN_MODE")
-    flags = data.get_attr("IFLA_IPVLAN_FLAGS") or 0
+    mode = data.get("IFLA_IPVLAN_MODE")
+    flags = data.get("IFLA_IPVLAN_FLAGS") or 0
     known = isinstance(mode, int) and mode < len(_IPVLAN_MODES)
     out = {} if mode is None else {"mode": _IPVLAN_MODES[mode] if known else mode}
     if isinstance(flags, int):
@@ -280,14 +327,14 @@ _VXLAN_SWITCHES = (
 def _vxlan(data: Message, names: Mapping[int, str]) -> dict[str, Any]:
     out = _copy(data, (("id", "IFLA_VXLAN_ID"),))
     for suffix in ("", "6"):
-        remote = data.get_attr(f"IFLA_VXLAN_GROUP{suffix}")
+        remote = data.get(f"IFLA_VXLAN_GROUP{suffix}")
         if remote:
             group = remote.lower().startswith("ff") if suffix else 224 <= int(remote.partition(".")[0]) < 240
             out[("group" if group else "remote") + suffix] = remote
-        if data.get_attr(f"IFLA_VXLAN_LOCAL{suffix}"):
-            out["local" + suffix] = data.get_attr(f"IFLA_VXLAN_LOCAL{suffix}")
-    if data.get_attr("IFLA_VXLAN_LINK"):
-        out["link"] = _name(names, data.get_attr("IFLA_VXLAN_LINK"))
+        if data.get(f"IFLA_VXLAN_LOCAL{suffix}"):
+            out["local" + suffix] = data.get(f"IFLA_VXLAN_LOCAL{suffix}")
+    if data.get("IFLA_VXLAN_LINK"):
+        out["link"] = _name(names, data.get("IFLA_VXLAN_LINK"))
     out |= _copy(data, (("port", "IFLA_VXLAN_PORT"),))
     switches = _copy(data, _VXLAN_SWITCHES)
     out |= {key: bool(value) for key, value in switches.items() if value or key == "learning"}
@@ -298,7 +345,7 @@ _TUN_TYPES = {1: "tun", 2: "tap"}
 
 
 def _tun(data: Message, _names: Mapping[int, str]) -> dict[str, Any]:
-    kind = data.get_attr("IFLA_TUN_TYPE")
+    kind = data.get("IFLA_TUN_TYPE")
     return {"type": _TUN_TYPES.get(kind, str(kind))}
 
 
@@ -333,16 +380,16 @@ _ADDRESS_FLAGS = (
 
 def _address(message: Message) -> dict[str, Any]:
     family = message["family"]
-    far = message.get_attr("IFA_ADDRESS")
-    local = message.get_attr("IFA_LOCAL") or far
-    flags = message.get_attr("IFA_FLAGS")
+    far = message.get("IFA_ADDRESS")
+    local = message.get("IFA_LOCAL") or far
+    flags = message.get("IFA_FLAGS")
     flags = message["flags"] if flags is None else flags
     out = {"family": _FAMILIES.get(family, str(family)), "local": local}
     if far and far != local:
         out["address"] = far
     out["prefixlen"] = message["prefixlen"]
-    if message.get_attr("IFA_BROADCAST"):
-        out["broadcast"] = message.get_attr("IFA_BROADCAST")
+    if message.get("IFA_BROADCAST"):
+        out["broadcast"] = message.get("IFA_BROADCAST")
     out["scope"] = _scope(message["scope"])
     if flags & 0x01:
         out["temporary" if family == INET6 else "secondary"] = True
@@ -350,7 +397,7 @@ def _address(message: Message) -> dict[str, Any]:
         out["dynamic"] = True
     out |= dict.fromkeys(_flags(flags, _ADDRESS_FLAGS), True)
     out |= _copy(message, (("label", "IFA_LABEL"),))
-    times = message.get_attr("IFA_CACHEINFO")
+    times = message.get("IFA_CACHEINFO")
     if times is not None:
         out["valid_life_time"] = times["ifa_valid"]
         out["preferred_life_time"] = times["ifa_preferred"]
@@ -431,14 +478,14 @@ def _route(route: Message, names: Mapping[int, str]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     if route["type"] != 1:
         out["type"] = _TYPES.get(route["type"], str(route["type"]))
-    out["dst"] = _prefix(route, route.get_attr("RTA_DST"), route["dst_len"]) or "default"
-    source = _prefix(route, route.get_attr("RTA_SRC"), route["src_len"])
+    out["dst"] = _prefix(route, route.get("RTA_DST"), route["dst_len"]) or "default"
+    source = _prefix(route, route.get("RTA_SRC"), route["src_len"])
     if source:
         out["from"] = source
     if route["tos"]:
         out["tos"] = hex(route["tos"])
-    out |= _next_hop(route, names, route.get_attr("RTA_OIF"))
-    table = route.get_attr("RTA_TABLE") or route["table"]
+    out |= _next_hop(route, names, route.get("RTA_OIF"))
+    table = route.get("RTA_TABLE") or route["table"]
     if table != _MAIN:
         out["table"] = _table(table)
     if route["proto"] != _BOOT:
@@ -447,13 +494,13 @@ def _route(route: Message, names: Mapping[int, str]) -> dict[str, Any]:
         out["scope"] = _scope(route["scope"])
     out |= _copy(route, (("prefsrc", "RTA_PREFSRC"), ("metric", "RTA_PRIORITY")))
     out["flags"] = _flags(route["flags"], _ROUTE_FLAGS)
-    cache = route.get_attr("RTA_CACHEINFO")
+    cache = route.get("RTA_CACHEINFO")
     if cache is not None and cache["rta_expires"]:
         out["expires"] = cache["rta_expires"] // _USER_HZ
-    out |= _metrics(route.get_attr("RTA_METRICS"))
-    if route.get_attr("RTA_PREF") is not None:
-        out["pref"] = _PREFERENCES.get(route.get_attr("RTA_PREF"), str(route.get_attr("RTA_PREF")))
-    hops = route.get_attr("RTA_MULTIPATH")
+    out |= _metrics(route.nested("RTA_METRICS"))
+    if route.get("RTA_PREF") is not None:
+        out["pref"] = _PREFERENCES.get(route.get("RTA_PREF"), str(route.get("RTA_PREF")))
+    hops = route.legs("RTA_MULTIPATH")
     if hops:
         out["nexthops"] = [_leg(hop, names) for hop in hops]
     return out
@@ -469,12 +516,12 @@ def _prefix(message: Message, address: str | None, length: int) -> str:
 
 def _next_hop(message: Message, names: Mapping[int, str], device: int | None) -> dict[str, Any]:
     out: dict[str, Any] = {}
-    encapsulation = message.get_attr("RTA_ENCAP_TYPE")
+    encapsulation = message.get("RTA_ENCAP_TYPE")
     if encapsulation:
         out["encap"] = str(encapsulation)
-    if message.get_attr("RTA_GATEWAY"):
-        out["gateway"] = message.get_attr("RTA_GATEWAY")
-    via = message.get_attr("RTA_VIA")
+    if message.get("RTA_GATEWAY"):
+        out["gateway"] = message.get("RTA_GATEWAY")
+    via = message.get("RTA_VIA")
     if via is not None:
         out["via"] = {"family": _FAMILIES.get(via["family"], str(via["family"])), "host": via["addr"]}
     if device:
@@ -491,7 +538,7 @@ def _leg(hop: Message, names: Mapping[int, str]) -> dict[str, Any]:
 def _metrics(metrics: Message | None) -> dict[str, Any]:
     if metrics is None:
         return {}
-    values = {key[5:].lower(): value for key, value in metrics["attrs"] if key.startswith("RTAX_")}
+    values = {key[5:].lower(): value for key, value in metrics.all().items() if key.startswith("RTAX_")}
     return {"metrics": [values]} if values else {}
 
 
@@ -511,36 +558,32 @@ def rule_show(rules: Iterable[Message]) -> Document:
 
 
 def _rule(rule: Message) -> dict[str, Any]:
-    out: dict[str, Any] = {"priority": rule.get_attr("FRA_PRIORITY") or 0}
+    out: dict[str, Any] = {"priority": rule.get("FRA_PRIORITY") or 0}
     if rule["flags"] & _INVERT:
         out["not"] = None
-    source = rule.get_attr("FRA_SRC")
+    source = rule.get("FRA_SRC")
     out |= _selector("src", source, rule["src_len"], rule["family"]) or {"src": "all"}
-    out |= _selector("dst", rule.get_attr("FRA_DST"), rule["dst_len"], rule["family"])
+    out |= _selector("dst", rule.get("FRA_DST"), rule["dst_len"], rule["family"])
     if rule["tos"]:
         out["tos"] = hex(rule["tos"])
     out |= _mark(rule)
     out |= _interfaces(rule)
     out |= _transport(rule)
-    table = rule.get_attr("FRA_TABLE") or rule["table"]
+    table = rule.get("FRA_TABLE") or rule["table"]
     if table:
         out["table"] = _table(table)
     for key, attribute in (
         ("suppress_prefixlen", "FRA_SUPPRESS_PREFIXLEN"),
         ("suppress_ifgroup", "FRA_SUPPRESS_IFGROUP"),
     ):
-        value = rule.get_attr(attribute)
+        value = rule.get(attribute)
         if value is not None and value != _UNSET:
             out[key] = value if key == "suppress_prefixlen" else str(value)
     out |= _action(rule)
-    protocol = rule.get_attr("FRA_PROTOCOL")
+    protocol = rule.get("FRA_PROTOCOL")
     if protocol not in (None, 0, 2):
         out["protocol"] = _PROTOCOLS.get(protocol, str(protocol))
-    unknown = [
-        value["header"]["type"]
-        for key, value in rule["attrs"]
-        if key == "UNKNOWN" and value["header"]["type"] not in _PORT_MASKS
-    ]
+    unknown = [number for number in rule.unknown() if number not in _PORT_MASKS]
     return {**out, "unknown": unknown} if unknown else out
 
 
@@ -552,8 +595,8 @@ def _selector(key: str, address: str | None, length: int, family: int) -> dict[s
 
 
 def _mark(rule: Message) -> dict[str, Any]:
-    mark = rule.get_attr("FRA_FWMARK")
-    mask = rule.get_attr("FRA_FWMASK")
+    mark = rule.get("FRA_FWMARK")
+    mask = rule.get("FRA_FWMASK")
     if not mark and mask in (None, 0):
         return {}
     out = {"fwmark": hex(mark or 0)}
@@ -566,11 +609,11 @@ def _interfaces(rule: Message) -> dict[str, Any]:
         ("iif", "FRA_IIFNAME", _IIF_DETACHED),
         ("oif", "FRA_OIFNAME", _OIF_DETACHED),
     ):
-        if rule.get_attr(attribute):
-            out[key] = rule.get_attr(attribute)
+        if rule.get(attribute):
+            out[key] = rule.get(attribute)
             if rule["flags"] & detached:
                 out[f"{key}_detached"] = None
-    if rule.get_attr("FRA_L3MDEV"):
+    if rule.get("FRA_L3MDEV"):
         out["l3mdev"] = None
     return out
 
@@ -578,19 +621,19 @@ def _interfaces(rule: Message) -> dict[str, Any]:
 def _transport(rule: Message) -> dict[str, Any]:
     """Selectors by user and by protocol and port; pyroute2 gives ranges as `53:60`."""
     out: dict[str, Any] = {}
-    users = rule.get_attr("FRA_UID_RANGE")
+    users = rule.get("FRA_UID_RANGE")
     if users:
         first, _, last = users.partition(":")
         out |= {"uid_start": int(first), "uid_end": int(last)}
-    protocol = rule.get_attr("FRA_IP_PROTO")
+    protocol = rule.get("FRA_IP_PROTO")
     if protocol:
         out["ipproto"] = _IP_PROTOCOLS.get(protocol, f"ipproto-{protocol}")
     for key, attribute in (("sport", "FRA_SPORT_RANGE"), ("dport", "FRA_DPORT_RANGE")):
-        ports = rule.get_attr(attribute)
+        ports = rule.get(attribute)
         if ports:
             first, _, last = ports.partition(":")
             out |= {key: int(first)} if first == last else {f"{key}_start": int(first), f"{key}_end": int(last)}
-    tunnel = rule.get_attr("FRA_TUN_ID")
+    tunnel = rule.get("FRA_TUN_ID")
     return {**out, "tun_id": tunnel} if tunnel else out
 
 
@@ -599,7 +642,7 @@ def _action(rule: Message) -> dict[str, Any]:
         case 1:
             return {}
         case 2:
-            out: dict[str, Any] = {"goto": rule.get_attr("FRA_GOTO")}
+            out: dict[str, Any] = {"goto": rule.get("FRA_GOTO")}
             return {**out, "unresolved": None} if rule["flags"] & _UNRESOLVED else out
         case 3:
             return {"nop": None}
@@ -641,9 +684,9 @@ def neigh_show(neighbours: Iterable[Message], names: Mapping[int, str]) -> Docum
 
 
 def _neighbour(entry: Message, names: Mapping[int, str]) -> dict[str, Any]:
-    out: dict[str, Any] = {"dst": entry.get_attr("NDA_DST"), "dev": _name(names, entry["ifindex"])}
-    if entry.get_attr("NDA_LLADDR"):
-        out["lladdr"] = entry.get_attr("NDA_LLADDR")
+    out: dict[str, Any] = {"dst": entry.get("NDA_DST"), "dev": _name(names, entry["ifindex"])}
+    if entry.get("NDA_LLADDR"):
+        out["lladdr"] = entry.get("NDA_LLADDR")
     out |= dict.fromkeys(_flags(entry["flags"], _NEIGHBOUR_FLAGS))
     return {**out, "state": _flags(entry["state"], _NEIGHBOUR_STATES)}
 
@@ -657,12 +700,12 @@ def _fdb_entry(entry: Message, names: Mapping[int, str]) -> dict[str, Any]:
     out = _copy(entry, (("mac", "NDA_LLADDR"),))
     out["ifname"] = _name(names, entry["ifindex"])
     out |= _copy(entry, (("dst", "NDA_DST"), ("vlan", "NDA_VLAN"), ("port", "NDA_PORT"), ("vni", "NDA_VNI")))
-    via = entry.get_attr("NDA_IFINDEX")
+    via = entry.get("NDA_IFINDEX")
     if via:
         out["viaIf"] = _name(names, via)
     out["flags"] = _flags(entry["flags"], _FDB_FLAGS)
-    if entry.get_attr("NDA_MASTER"):
-        out["master"] = _name(names, entry.get_attr("NDA_MASTER"))
+    if entry.get("NDA_MASTER"):
+        out["master"] = _name(names, entry.get("NDA_MASTER"))
     out["state"] = _fdb_state(entry["state"])
     return out
 
@@ -686,23 +729,22 @@ def bridge_link_show(links: list[Message]) -> Document:
 
 
 def _bridge_port(link: Message) -> Message | None:
-    info = link.get_attr("IFLA_LINKINFO")
-    if info is None or info.get_attr("IFLA_INFO_SLAVE_KIND") != "bridge":
+    info = link.nested("IFLA_LINKINFO")
+    if info is None or info.get("IFLA_INFO_SLAVE_KIND") != "bridge":
         return None
-    port = info.get_attr("IFLA_INFO_SLAVE_DATA")
-    return port if hasattr(port, "get_attr") else None
+    return info.nested("IFLA_INFO_SLAVE_DATA")
 
 
 def _port_of_bridge(link: Message, port: Message, names: Mapping[int, str], up: set[int]) -> dict[str, Any]:
-    peer = link.get_attr("IFLA_LINK")
-    elsewhere = link.get_attr("IFLA_LINK_NETNSID")
+    peer = link.get("IFLA_LINK")
+    elsewhere = link.get("IFLA_LINK_NETNSID")
     out: dict[str, Any] = {"ifindex": link["index"]}
     if peer is not None:
         # `bridge` shows a name even for an index of another namespace; there the number alone is the truth.
         out["link"] = (_name(names, peer) if elsewhere is None else f"if{peer}") if peer else None
-    out["ifname"] = link.get_attr("IFLA_IFNAME")
+    out["ifname"] = link.get("IFLA_IFNAME")
     out["flags"] = _link_flags(link["flags"], parent_down=bool(peer) and elsewhere is None and peer not in up)
     out |= _copy(link, (("mtu", "IFLA_MTU"),))
-    if link.get_attr("IFLA_MASTER"):
-        out["master"] = _name(names, link.get_attr("IFLA_MASTER"))
+    if link.get("IFLA_MASTER"):
+        out["master"] = _name(names, link.get("IFLA_MASTER"))
     return out | _port(port) | _copy(port, (("mcast_router", "IFLA_BRPORT_MULTICAST_ROUTER"),))

@@ -49,14 +49,13 @@ def capture_live(
         raise CaptureError("live capture works on Linux only", hint=_HINT)
     capture = _Capture(options)
     started = datetime.now(UTC)
-    items = run_jobs(capture.first_jobs(), limit=options.timeout, workers=_workers(), progress=progress)
+    items = run_jobs(capture.first_jobs(), limit=options.timeout, workers=_WORKERS, progress=progress)
     capture.close()
     return _bundle(capture, items, started)
 
 
-def _workers() -> int:
-    """Threads: programs run beside Python, so a few more than processors."""
-    return min(16, 2 + 2 * (os.cpu_count() or 1))
+_WORKERS = 4
+"""Threads: Python itself runs on one processor at a time, and the rest keeps the programs going."""
 
 
 @dataclass
@@ -118,7 +117,8 @@ class _Capture:
             return []
         self.elsewhere = docker_engine.elsewhere(self.engine)
         jobs: list[Job] = []
-        for container in self.engine.containers:
+        # A shared namespace belongs to the container that it was made for, so that one comes first.
+        for container in sorted(self.engine.containers, key=lambda c: c.joined):
             jobs += self._jobs_of(container)
         if not self.elsewhere:
             jobs += self._docker_netns_jobs(self.engine)
@@ -224,7 +224,7 @@ def _bundle(capture: _Capture, items: list[Item], started: datetime) -> Bundle:
     if capture.elsewhere:
         items = _without_host(capture, items)
     files = {item.path: item.content for item in items if item.content is not None}
-    records = {item.path: item.record for item in items}
+    records = {item.path: item.record for item in items if item.content is not None or item.record.error}
     if not files:
         reasons = sorted({record.error for record in records.values() if record.error})
         raise CaptureError("nothing could be captured", why="; ".join(reasons[:2]), hint=_HINT)

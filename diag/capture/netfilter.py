@@ -18,7 +18,7 @@ from diag.capture.iptc_save import save as save_with_iptc
 from diag.capture.steps import Output, Step, UnavailableError
 
 _NO_LEGACY = b"# this namespace has no legacy tables\n"
-_NO_NFT = b"# this namespace has no nftables tables, so iptables-nft has no rules\n"
+_NO_NFT = b"# this namespace has no nftables tables of this family, so iptables-nft has no rules\n"
 _NO_SETS = b"# no rule uses a set\n"
 
 
@@ -44,8 +44,8 @@ class _Rules:
         self._uses_sets = False
 
     @functools.cached_property
-    def _has_nft(self) -> bool | None:
-        return has_nft_tables()
+    def _nft(self) -> frozenset[int] | None:
+        return nft_families()
 
     def _save(self, program: str) -> Output:
         output = run_program([program, "-c"], self._limit)
@@ -56,7 +56,8 @@ class _Rules:
         """The nft variant; the legacy one where there is no other."""
         nft, legacy = variants(family)
         if nft:
-            return Output(_NO_NFT) if self._has_nft is False else self._save(nft)
+            none = self._nft is not None and _FAMILY[family] not in self._nft
+            return Output(_NO_NFT) if none else self._save(nft)
         if legacy:
             return self._save(legacy) if legacy_tables(family) else Output(_NO_LEGACY)
         if not legacy_tables(family):
@@ -65,19 +66,17 @@ class _Rules:
             raise UnavailableError(f"{family}tables-save is not installed")
         return save_with_iptc(family, legacy_tables(family))
 
-    def legacy(self, family: str) -> Output:
-        """The legacy variant beside the nft one."""
+    def legacy(self, family: str) -> Output | None:
+        """The legacy variant beside the nft one; no file where it has no tables or is the only one."""
         nft, legacy = variants(family)
-        if not legacy_tables(family):
-            return Output(_NO_LEGACY)
-        if not nft:
-            raise UnavailableError(f"there is only one variant here: see {family}tables-save.txt")
+        if not nft or not legacy_tables(family):
+            return None
         if not legacy:
             raise UnavailableError(f"there are legacy tables, and {family}tables-legacy-save is not installed")
         return self._save(legacy)
 
     def nft(self) -> Output:
-        if self._has_nft is False:
+        if self._nft is not None and not self._nft:
             return Output(b'{"nftables": []}\n')
         try:
             return run_program(["nft", "-j", "list", "ruleset"], self._limit)
@@ -88,11 +87,9 @@ class _Rules:
         return Output(text.content, text.exit_status, text.stderr, text.incomplete, f"{self._folder}/nft-ruleset.txt")
 
     def ipset(self) -> Output:
-        if not self._uses_sets and find_program("ipset") is None:
-            return Output(_NO_SETS)
-        if self._has_nft is False and not legacy_tables("ip") and not legacy_tables("ip6"):
-            return Output(_NO_SETS)
-        return run_program(["ipset", "save"], self._limit)
+        """The sets; in a container only if a rule uses one, and on a host without `ipset` it is enough if none does."""
+        needed = self._uses_sets or (self._folder == "host" and find_program("ipset") is not None)
+        return run_program(["ipset", "save"], self._limit) if needed else Output(_NO_SETS)
 
 
 @functools.cache
@@ -134,17 +131,41 @@ _NETLINK_NETFILTER = 12
 _NFTABLES = 10
 _GET_TABLE = 1
 _HEADER = struct.Struct("=IHHII")
+_FAMILY = {"ip": 2, "ip6": 10}
 
 
-def has_nft_tables() -> bool | None:
-    """Whether the namespace has any nftables table; None when the kernel does not say (no permission, no nftables)."""
+def nft_families() -> frozenset[int] | None:
+    """The families that have nftables tables (2 IPv4, 10 IPv6, 1 both…) in the calling thread's namespace.
+
+    None when the kernel does not say: no permission, or no nftables.
+    """
+    found: set[int] = set()
     try:
         with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as channel:
             channel.settimeout(2.0)
             body = struct.pack("=BBH", socket.AF_UNSPEC, 0, 0)
             kind = _NFTABLES << 8 | _GET_TABLE
             channel.send(_HEADER.pack(_HEADER.size + len(body), kind, _REQUEST | _DUMP, 1, 0) + body)
-            _, kind, _, _, _ = _HEADER.unpack_from(channel.recv(1 << 16))
-    except (OSError, struct.error):
+            while _take(channel.recv(1 << 16), found):
+                pass
+    except (OSError, struct.error, _RefusedError):
         return None
-    return None if kind == _ERROR else kind != _DONE
+    return frozenset(found)
+
+
+class _RefusedError(Exception):
+    pass
+
+
+def _take(answer: bytes, found: set[int]) -> bool:
+    """Note the families of one datagram of tables; whether there are more to come."""
+    at = 0
+    while at < len(answer):
+        length, kind, _, _, _ = _HEADER.unpack_from(answer, at)
+        if kind == _DONE:
+            return False
+        if kind == _ERROR or length < _HEADER.size:
+            raise _RefusedError
+        found.add(answer[at + _HEADER.size])
+        at += (length + 3) & ~3
+    return True

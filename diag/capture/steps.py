@@ -40,8 +40,8 @@ class Step:
     path: str
     command: str
     """What a person would type for the same output."""
-    run: Callable[[], Output]
-    """Raises UnavailableError, or OSError, which counts as the same."""
+    run: Callable[[], Output | None]
+    """None: there is nothing of the kind, which is no gap. Raises UnavailableError, or OSError, which is the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +182,8 @@ def _run(step: Step) -> Item:
         return Item(step.path, None, _record(step, started, error=explain(error)))
     except Exception as error:  # a defect in one collector must not cost the others' results
         return Item(step.path, None, _record(step, started, error=f"internal error: {type(error).__name__}: {error}"))
+    if output is None:
+        return Item(step.path, None, _record(step, started, error=""))
     record = FileRecord(
         command=step.command,
         exit_status=output.exit_status,

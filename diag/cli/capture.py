@@ -5,12 +5,11 @@ from __future__ import annotations
 import io
 import re
 import sys
-from pathlib import Path
 
 import click
 
 from diag.cli.source import capture_progress
-from diag.errors import DiagError
+from diag.errors import DiagError, UsageError
 from diag.model.bundle import Bundle
 
 
@@ -36,8 +35,13 @@ def command(output: str | None, timeout: float) -> None:
     Reads addresses, routes, netfilter rules and Docker's objects, of the host and of every container; changes nothing.
     Passwords, environment variables, command lines and established connections are not in it.
     """
+    from diag.bundle.writer import check_target
     from diag.capture.live import CaptureOptions, capture_live
 
+    if output != "-":
+        check_target(output or "diag-host.tar.gz")
+    elif sys.stdout.isatty():
+        raise UsageError("standard output is a terminal", hint="Redirect it: `diag capture -o - > bundle.tar.gz`")
     with capture_progress() as progress:
         bundle = capture_live(CaptureOptions(timeout=timeout), progress)
     target = output or default_name(bundle)
@@ -58,8 +62,6 @@ def default_name(bundle: Bundle) -> str:
 def _write_stdout(bundle: Bundle) -> None:
     from diag.bundle.writer import write_tar_gz
 
-    if sys.stdout.isatty():
-        raise DiagError("standard output is a terminal", hint="Redirect it: `diag capture -o - > bundle.tar.gz`")
     archive = io.BytesIO()
     write_tar_gz(bundle, archive)
     sys.stdout.buffer.write(archive.getvalue())
@@ -76,14 +78,23 @@ def _write(bundle: Bundle, target: str) -> None:
 
 
 def _summarize(bundle: Bundle, target: str) -> None:
-    """What was written and what is missing, on standard error."""
+    """What was written, and what is missing and why, on standard error."""
     containers = {path.split("/")[1] for path in bundle.files if path.startswith("containers/")}
-    missing = {path: record.error for path, record in bundle.records.items() if record.error}
-    where = "standard output" if target == "-" else Path(target)
+    where = "standard output" if target == "-" else target
     print(f"{where}: {len(bundle.files)} files, {len(containers)} containers", file=sys.stderr)
     by_reason: dict[str, list[str]] = {}
-    for path, why in sorted(missing.items()):
-        by_reason.setdefault(why, []).append(path)
-    for why, paths in by_reason.items():
-        more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
-        print(f"not complete: {paths[0]}{more}: {why}", file=sys.stderr)
+    for path, record in bundle.records.items():
+        if record.error:
+            by_reason.setdefault(record.error, []).append(path)
+    for why, paths in sorted(by_reason.items()):
+        print(f"not complete: {_affected(paths)}: {why}", file=sys.stderr)
+
+
+def _affected(paths: list[str]) -> str:
+    """The most important of these files, what its absence means, and how many others there are."""
+    from diag.bundle.layout import FACTS, fact_of
+
+    facts = {path: fact for path in paths if (fact := fact_of(path)) is not None}
+    first = min(facts, key=lambda path: (FACTS.index(facts[path]), path))
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    return f"{first}{more}" + (f" ({facts[first].missing})" if facts[first].missing else "")

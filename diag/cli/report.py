@@ -16,17 +16,20 @@ from diag.errors import DiagError
 @source_option
 @click.option("-o", "--output", "outputs", multiple=True, metavar="FILE", help="Where to; the suffix picks the format.")
 @click.option(
-    "--format", "form", type=click.Choice(["html", "pdf", "md", "json", "txt"]), help="Format of `-o -` (standard output)."
+    "--format",
+    "form",
+    type=click.Choice(["html", "pdf", "md", "json", "txt"]),
+    help="Format of `-o -` (standard output).",
 )
 def command(source: str, outputs: tuple[str, ...], form: str | None) -> int:
     """Analyse a host and write .html, .pdf, .md, .json or .txt; without -o, a summary on the terminal."""
     from diag.pipeline import analyse_bundle
     from diag.report.render import ReportFormat, format_of, render
-    from diag.report.terminal import render_summary
+    from diag.report.text import render_summary
 
     if "-" in outputs and form is None:
         raise click.UsageError("-o - needs --format")
-    wanted = [(name, ReportFormat(form) if name == "-" else format_of(name)) for name in outputs]
+    wanted = [(name, ReportFormat(str(form)) if name == "-" else format_of(name)) for name in outputs]
     analysis = analyse_bundle(load_bundle(source))
     if not wanted:
         print(render_summary(analysis))

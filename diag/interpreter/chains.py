@@ -240,9 +240,8 @@ class HookRun:
             case Reject(kind):
                 return self._stop(kind, table, chain, rule)
             case Queue():
-                if self.context.ask("the packet goes to a program in user space (NFQUEUE)"):
-                    return self._stop("", table, chain, rule)
-                return _ACCEPT
+                asked = self.context.ask("the packet goes to a program in user space (NFQUEUE)")
+                return self._stop("", table, chain, rule) if asked else _ACCEPT
             case Return():
                 return "return"
             case Jump(name) | Goto(name):
@@ -254,15 +253,12 @@ class HookRun:
             case SetMark() | CopyMark():
                 self._mark(statement)
                 return None
-            case Notrack():
-                self.untracked = True
-                return None
-            case NoEffect():
+            case Notrack() | NoEffect():
+                self.untracked |= isinstance(statement, Notrack)
                 return None
             case OpaqueStatement(text):
-                if self.context.ask(f"the effect of {text!r} is not modelled"):
-                    return self._stop("", table, chain, rule)
-                return None
+                asked = self.context.ask(f"the effect of {text!r} is not modelled")
+                return self._stop("", table, chain, rule) if asked else None
             case _:
                 assert_never(statement)
 

@@ -63,7 +63,7 @@ def failure_symptom(flow: Flow, failed: Failed) -> Symptom:
     return icmp_errors.symptom_of(failed.error, flow.protocol) if failed.error else Symptom.TIMEOUT
 
 
-def delivered_reason(world: World, flow: Flow, arrived: Arrived, forth: tuple[Hop, ...], *, proxied: bool) -> Reason:
+def delivered_reason(flow: Flow, arrived: Arrived, forth: tuple[Hop, ...], *, proxied: bool) -> Reason:
     """By what kind of path a flow is delivered."""
     if proxied:
         return Reason.DOCKER_PROXY
@@ -80,7 +80,7 @@ def failure_reason(world: World, flow: Flow, failed: Failed) -> tuple[Reason, Ev
     """Why, and the line that decides."""
     match failed.cause:
         case Cause.RULE:
-            return _rule_reason(world, flow, failed), failed.evidence
+            return _rule_reason(world, failed), failed.evidence
         case Cause.NO_ROUTE:
             return _no_route_reason(world, flow, failed), failed.evidence
         case Cause.BLACKHOLE | Cause.UNREACHABLE_ROUTE | Cause.PROHIBIT:
@@ -150,9 +150,7 @@ def _neighbour_reason(world: World, flow: Flow, failed: Failed) -> tuple[Reason,
     return Reason.NO_NEIGHBOUR, failed.evidence
 
 
-def _broken_link(
-    world: World, failed: Failed, netns: str, endpoint: Endpoint
-) -> tuple[Reason, Evidence | None] | None:
+def _broken_link(world: World, failed: Failed, netns: str, endpoint: Endpoint) -> tuple[Reason, Evidence | None] | None:
     """A link at either end, or the bridge, that is down or on no bridge."""
     network = world.snapshot.network(endpoint.network)
     ends = [(failed.netns, failed.oif)]
@@ -181,19 +179,19 @@ def _netns_link_evidence(world: World, netns: str) -> Evidence | None:
     return None
 
 
-def _rule_reason(world: World, flow: Flow, failed: Failed) -> Reason:
+def _rule_reason(world: World, failed: Failed) -> Reason:
     stopped = failed.stopped
     assert stopped is not None
     if stopped.reject:
         return Reason.FIREWALL_REJECT
-    docker = _docker_reason(world, flow, failed, stopped.rule, stopped.chain, stopped.hook, stopped.table)
+    docker = _docker_reason(world, failed, stopped.rule, stopped.chain, stopped.hook, stopped.table)
     if docker is not None:
         return docker
     return Reason.POLICY_DROP if stopped.rule is None else Reason.FIREWALL_DROP
 
 
 def _docker_reason(
-    world: World, flow: Flow, failed: Failed, rule: NfRule | None, chain: str, hook: Hook, table: str
+    world: World, failed: Failed, rule: NfRule | None, chain: str, hook: Hook, table: str
 ) -> Reason | None:
     """Docker's own rules, told by what they match on and by what Docker says of the networks they stand between."""
     if failed.netns != "host" or rule is None or chain == "DOCKER-USER":

@@ -68,8 +68,10 @@ def apply_nat(packet: Packet, connection: Connection, direction: int, *, destina
     """Rewrite the packet's destination or source as its connection says (nf_nat_packet())."""
     source_nat = bool(connection.status & CtStatus.SNAT)
     destination_nat = bool(connection.status & CtStatus.DNAT)
-    applies = (destination_nat if destination else source_nat) if direction == 0 else (
-        source_nat if destination else destination_nat
+    applies = (
+        (destination_nat if destination else source_nat)
+        if direction == 0
+        else (source_nat if destination else destination_nat)
     )
     if not applies:
         return packet

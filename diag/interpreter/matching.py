@@ -258,9 +258,7 @@ def lookup(named: NamedSet, fields: tuple[Field, ...], context: Context) -> SetE
     return best[1]
 
 
-def _column(
-    named: NamedSet, position: int, where: Field, context: Context
-) -> Callable[[tuple[int, int] | str], bool]:
+def _column(named: NamedSet, position: int, where: Field, context: Context) -> Callable[[tuple[int, int] | str], bool]:
     """How one dimension of an element is compared with the packet."""
     if named.dimensions and named.dimensions[position : position + 1] == ("port",):
         port = context.value(_PORT_OF[where])

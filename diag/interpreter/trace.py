@@ -94,7 +94,7 @@ class _OneRun:
     def _arrived(self, request: Packet, arrived: Arrived) -> Trace:
         publisher = self._docker_proxy(arrived)
         if publisher is not None:
-            failed = self._through_proxy(publisher, arrived)
+            failed = self._through_proxy(publisher)
             if failed is not None:
                 return failed
         self.walk.hops = []
@@ -110,7 +110,7 @@ class _OneRun:
             return self._nobody_home(arrived)
         symptom = Symptom.OK if listening or publisher is not None else Symptom.ECONNREFUSED
         where = "docker-proxy" if publisher is not None else arrived.netns
-        reason = delivered_reason(self.world, self.flow, arrived, self.forth, proxied=publisher is not None)
+        reason = delivered_reason(self.flow, arrived, self.forth, proxied=publisher is not None)
         return Trace(
             self.flow,
             Disposition.DELIVERED,
@@ -256,7 +256,7 @@ class _OneRun:
                     return container, published
         return None
 
-    def _through_proxy(self, publisher: tuple[Container, PublishedPort], arrived: Arrived) -> Trace | None:
+    def _through_proxy(self, publisher: tuple[Container, PublishedPort]) -> Trace | None:
         """docker-proxy opens a connection of its own; a TCP caller is connected before that, a UDP caller is not."""
         container, published = publisher
         address = next((e.ip or e.ip6 for e in container.endpoints if e.ip or e.ip6), None)

@@ -96,7 +96,9 @@ class Walk:
     def choose_source(self, netns: str, packet: Packet) -> Packet | Failed:
         """Give the packet the source address that connect() would, or say what connect() says."""
         if self.world.netns(netns).links is None:
-            return Failed(Cause.NOT_CAPTURED, netns, packet, f"the links of {self.world.label(netns)} were not captured")
+            return Failed(
+                Cause.NOT_CAPTURED, netns, packet, f"the links of {self.world.label(netns)} were not captured"
+            )
         try:
             route = self.world.fib(netns, packet.family).lookup(FibQuery(packet.daddr))
         except RouteNotCapturedError as missing:
@@ -135,10 +137,10 @@ class Walk:
                 return refused
             assert route is not None
             oif = self._out_device(netns, route)
-        if oif != "lo" and _is_loopback(packet.family, packet.saddr):
-            if not sysctl.route_localnet(self.world.netns(netns), oif):
-                detail = f"a packet from {packet.source} may not leave by {oif} (route_localnet is off)"
-                return Failed(Cause.MARTIAN, netns, packet, detail, at_source=True, oif=oif)
+        localnet = sysctl.route_localnet(self.world.netns(netns), oif)
+        if oif != "lo" and _is_loopback(packet.family, packet.saddr) and not localnet:
+            detail = f"a packet from {packet.source} may not leave by {oif} (route_localnet is off)"
+            return Failed(Cause.MARTIAN, netns, packet, detail, at_source=True, oif=oif)
         self._note_route(netns, packet, route)
         return self._postrouting(netns, packet, passage, route, Devices(oif=oif))
 
@@ -152,14 +154,14 @@ class Walk:
         if not alive:
             return Nexthop("lo" if route.type is RouteType.LOCAL else "")
         for nexthop in alive[1:]:
-            cause = f"which way a packet takes over the multipath route {route.destination} of {netns} depends on a hash"
+            cause = (
+                f"which way a packet takes over the multipath route {route.destination} of {netns} depends on a hash"
+            )
             if self.choices.ask(("nexthop", netns, str(route.destination), nexthop), cause):
                 return nexthop
         return alive[0]
 
-    def _refused_by_route(
-        self, netns: str, packet: Packet, route: Route | None, *, at_source: bool
-    ) -> Failed | None:
+    def _refused_by_route(self, netns: str, packet: Packet, route: Route | None, *, at_source: bool) -> Failed | None:
         who = self.world.label(netns)
         if route is None:
             detail = f"{who} has no route to {packet.destination}"
@@ -269,9 +271,7 @@ class Walk:
             return result
         return self._postrouting(netns, result, passage, route, Devices(iif, oif))
 
-    def _postrouting(
-        self, netns: str, packet: Packet, passage: Passage, route: Route, devices: Devices
-    ) -> Outcome:
+    def _postrouting(self, netns: str, packet: Packet, passage: Passage, route: Route, devices: Devices) -> Outcome:
         """A forwarded packet still shows its input interface here (ip_output()); one that starts here has none."""
         oif, at_source = devices.oif, not devices.iif
         result = self._hook(netns, Hook.POSTROUTING, packet, passage, devices, route)
@@ -379,9 +379,7 @@ class Walk:
         ignore = sysctl.arp_ignore(space, link.name)
         return ignore == 0 or (ignore in (1, 2, 3) and nexthop in own)
 
-    def _refuses_to_answer(
-        self, attachment: Attachment, nexthop: Ip, packet: Packet, *, asker: str
-    ) -> Failed | None:
+    def _refuses_to_answer(self, attachment: Attachment, nexthop: Ip, packet: Packet, *, asker: str) -> Failed | None:
         """ARP is answered only where a packet from the asker would be accepted (source validation, rp_filter)."""
         if not self.world.fib(asker, packet.family).is_local(packet.saddr):
             return None

@@ -52,7 +52,8 @@ class World:
     def bridge_rules(self, netns: str) -> bool:
         """Whether tables of the bridge family hold rules: bridged frames meet them, and they are not modelled yet."""
         return any(
-            table.family is TableFamily.BRIDGE and any(c.base and (c.rules or c.base.policy_drop) for c in table.chains.values())
+            table.family is TableFamily.BRIDGE
+            and any(c.base and (c.rules or c.base.policy_drop) for c in table.chains.values())
             for table in self.netns(netns).ruleset.tables
         )
 

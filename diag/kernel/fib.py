@@ -99,8 +99,10 @@ class Fib:
                 continue
             if rule.suppress_prefixlength is not None and route.destination.length <= rule.suppress_prefixlength:
                 return None
-            if route.type in (RouteType.UNICAST, RouteType.LOCAL) and route.nexthops and all(
-                n.dead for n in route.nexthops
+            if (
+                route.type in (RouteType.UNICAST, RouteType.LOCAL)
+                and route.nexthops
+                and all(n.dead for n in route.nexthops)
             ):
                 continue
             return route

@@ -90,7 +90,7 @@ class Resolver:
         other = self.snapshot.container(destination)
         if stack is None or other is None:
             return ()
-        wanted = set(_every_name(other)) | {n for n in self._candidates(stack)}
+        wanted = set(_every_name(other)) | self._candidates(stack)
         addresses = {str(ip) for e in other.endpoints for ip in (e.ip, e.ip6) if ip is not None}
         answers = (self.resolve(source, name) for name in sorted(wanted))
         return tuple(a for a in answers if addresses.intersection(a.addresses))
@@ -238,7 +238,10 @@ class Resolver:
         if other is not None and not other.running:
             return f"{owner} is not running, and Docker's DNS knows running containers only", other.evidence
         if not self.uses_embedded_dns(container):
-            return f"{container.name} is on the default bridge only, where Docker offers no names but those of --link", evidence
+            return (
+                f"{container.name} is on the default bridge only, where Docker offers no names but those of --link",
+                evidence,
+            )
         return f"{container.name} and {owner} share no network that Docker's DNS serves", evidence
 
     def _forwards(self, container: Container) -> bool:

@@ -82,9 +82,7 @@ def parse_bridge_text(data: bytes, file: str) -> Parsed[tuple[PortFacts, ...]]:
             ports.append(replace(bridge, name=shown[4] or ""))
         elif listed is not None:
             state = re.search(r"\bstate\s+(\S+)", listed[3])
-            ports.append(
-                PortFacts(listed[1], listed[2], BridgePort(state[1] if state else None), evidence=evidence)
-            )
+            ports.append(PortFacts(listed[1], listed[2], BridgePort(state[1] if state else None), evidence=evidence))
         elif bridge is not None and len(words) == 1 and line[0] in " \t":
             ports.append(replace(bridge, name=words[0], evidence=evidence))
         elif ports and _DETAIL.search(line):
@@ -103,7 +101,9 @@ def with_ports(links: tuple[Link, ...], ports: tuple[PortFacts, ...]) -> tuple[L
     known = {link.name for link in links}
     for name, facts in bridges.items():
         if name not in known:
-            merged.append(_merge(Link(name, 0, LinkKind.BRIDGE, up=True, carrier=True, evidence=facts.evidence), None, facts))
+            merged.append(
+                _merge(Link(name, 0, LinkKind.BRIDGE, up=True, carrier=True, evidence=facts.evidence), None, facts)
+            )
     for name, facts in by_name.items():
         if name not in known and name not in bridges:
             link = Link(name, 0, LinkKind.VETH, up=True, carrier=True, evidence=facts.evidence)

@@ -60,9 +60,7 @@ def _network(body: dict[str, Any], name: str, evidence: Evidence) -> DockerNetwo
         body.get("EnableIPv6") is True,
         tuple(c for raw in list_of(ipam, "Config") if isinstance(raw, dict) and (c := _ipam(raw)) is not None),
         MappingProxyType(options),
-        tuple(
-            _member(key, value) for key, value in dict_of(body, "Containers").items() if isinstance(value, dict)
-        ),
+        tuple(_member(key, value) for key, value in dict_of(body, "Containers").items() if isinstance(value, dict)),
         evidence=evidence,
     )
 

@@ -132,7 +132,9 @@ def parse_rule_spec(
     return (*matches, *target), cursor.comment
 
 
-_ALWAYS_OPAQUE_MODULES = frozenset({"socket", "rpfilter", "eui64", "ipv6header", "rt", "frag", "hbh", "dst", "ah", "esp"})
+_ALWAYS_OPAQUE_MODULES = frozenset(
+    {"socket", "rpfilter", "eui64", "ipv6header", "rt", "frag", "hbh", "dst", "ah", "esp"}
+)
 """Modules that match by their mere presence."""
 
 
@@ -186,7 +188,7 @@ def _interface(cursor: _Words, option: str, negated: bool) -> Match:
     return Named(where, (pattern,), negated)
 
 
-def _physdev_flag(cursor: _Words, option: str, negated: bool) -> Match:
+def _physdev_flag(_cursor: _Words, option: str, negated: bool) -> Match:
     bridged = {
         "--physdev-is-in": (Named(Field.PHYSIN, ("",), negated=True),),
         "--physdev-is-out": (Named(Field.PHYSOUT, ("",), negated=True),),
@@ -269,9 +271,7 @@ def _icmp_type(cursor: _Words, option: str, negated: bool) -> Match | NoEffect:
         if not first.isdigit() or (second and not second.isdigit()):
             return Opaque(f"{option} {value}")
         kind, code = int(first), int(second) if second else None
-    type_field, code_field = (
-        (Field.ICMPV6_TYPE, Field.ICMPV6_CODE) if v6 else (Field.ICMP_TYPE, Field.ICMP_CODE)
-    )
+    type_field, code_field = (Field.ICMPV6_TYPE, Field.ICMPV6_CODE) if v6 else (Field.ICMP_TYPE, Field.ICMP_CODE)
     body: tuple[Match, ...] = (Within(type_field, ((kind, kind),)),)
     if code is not None:
         body += (Within(code_field, ((code, code),)),)
@@ -449,8 +449,10 @@ _OPTIONS: dict[tuple[str, str], _Handler] = {
 }
 
 _NO_EFFECT_TARGETS = frozenset(
-    "LOG NFLOG ULOG TRACE AUDIT TCPMSS CHECKSUM CLASSIFY DSCP TOS TTL HL SECMARK CONNSECMARK RATEEST IDLETIMER LED "
-    "TEE TCPOPTSTRIP ECN".split()
+    {
+        *("LOG", "NFLOG", "ULOG", "TRACE", "AUDIT", "TCPMSS", "CHECKSUM", "CLASSIFY", "DSCP", "TOS", "TTL", "HL"),
+        *("SECMARK", "CONNSECMARK", "RATEEST", "IDLETIMER", "LED", "TEE", "TCPOPTSTRIP", "ECN"),
+    }
 )
 """Targets after which the packet goes on to the next rule with the same addresses, ports and mark."""
 
@@ -559,5 +561,3 @@ def _set_mark(name: str, values: dict[str, str], text: str) -> Statement:
     if "--restore-mark" in values:
         return CopyMark(Field.CT_MARK, Field.MARK, mask)
     return OpaqueStatement(text)
-
-

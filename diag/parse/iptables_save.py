@@ -182,9 +182,7 @@ def _read_line(line: str, evidence: Evidence, table: _TableDraft, gaps: list[Gap
     )
 
 
-def _finish(
-    draft: _TableDraft, file: str, last: int, family: TableFamily, origin: Origin, gaps: list[Gap]
-) -> NfTable:
+def _finish(draft: _TableDraft, file: str, last: int, family: TableFamily, origin: Origin, gaps: list[Gap]) -> NfTable:
     hooks = _BUILTIN.get(draft.name, {})
     if draft.elided or not draft.committed:
         for name in hooks:
@@ -211,8 +209,8 @@ def _finish(
             base = Base(hook, priority, kind, policy == "DROP", evidence=policy_line)
             if policy not in ("ACCEPT", "DROP"):
                 body.append(NfRule((OpaqueStatement(f"the policy of {name}, which is not shown"),), policy_line))
-                gaps.append(
-                    Gap(GapKind.UNREADABLE, file, policy_line.line, f"the policy of {draft.name} {name} is not shown")
-                )
+                if draft.committed and not draft.elided:
+                    what = f"the policy of {draft.name} {name} is not shown"
+                    gaps.append(Gap(GapKind.UNREADABLE, file, policy_line.line, what, f"flows that meet {name}"))
         chains[name] = Chain(name, tuple(body), base)
     return NfTable(family, draft.name, origin, MappingProxyType(chains))

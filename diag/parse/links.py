@@ -196,10 +196,7 @@ def _text_address(match: re.Match[str], evidence: Evidence, gaps: list[Gap]) -> 
     own, _, length = local.partition("/")
     try:
         ip = Ip.parse(own)
-        if peer:
-            prefix = Prefix.parse(peer)
-        else:
-            prefix = Prefix.parse(f"{own}/{length or netmask or ip.family.bits}")
+        prefix = Prefix.parse(peer or f"{own}/{length or netmask or ip.family.bits}")
     except ValueError:
         gaps.append(unreadable(evidence, "ip addr", _AFFECTS))
         return None

@@ -8,6 +8,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from diag.model.address import Ip
 from diag.model.netns import Neighbour
 from diag.model.provenance import Gap, GapKind
@@ -31,7 +33,9 @@ def _from_json(data: bytes, file: str) -> Parsed[tuple[Neighbour, ...]]:
         except ValueError as error:
             gaps.append(Gap(GapKind.UNREADABLE, file, item.line, f"a neighbour is not understood: {error}"))
             continue
-        found.append(Neighbour(ip, text_of(item.body, "dev"), text_of(item.body, "lladdr"), states[0] if states else ""))
+        found.append(
+            Neighbour(ip, text_of(item.body, "dev"), text_of(item.body, "lladdr"), states[0] if states else "")
+        )
     return Parsed(tuple(found), tuple(gaps))
 
 
@@ -41,7 +45,7 @@ def _from_text(data: bytes, file: str) -> Parsed[tuple[Neighbour, ...]]:
     for line, evidence in ticket_lines(data, file, gaps):
         words = line.split()
         try:
-            after = dict(zip(words[1:], words[2:], strict=False))
+            after = dict(pairwise(words[1:]))
             found.append(Neighbour(Ip.parse(words[0]), after["dev"], after.get("lladdr", ""), words[-1]))
         except (ValueError, KeyError):
             gaps.append(unreadable(evidence, "ip neigh"))

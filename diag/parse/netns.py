@@ -93,7 +93,15 @@ class NetnsReader:
         if record is not None and record.error:
             self.gaps.append(Gap(GapKind.FAILED, path, 0, f"{what} could not be captured: {record.error}", affects))
         else:
-            self.gaps.append(Gap(GapKind.MISSING, path, 0, f"{what} of {self.label} was not captured", affects))
+            self.gaps.append(
+                Gap(
+                    GapKind.MISSING,
+                    path,
+                    0,
+                    f"{what} of {self.label} {'were' if what.endswith('s') else 'was'} not captured",
+                    affects,
+                )
+            )
 
     def _links(self) -> tuple[Link, ...] | None:
         links = self._take(("ip-addr.json",), parse_links_json)

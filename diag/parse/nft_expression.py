@@ -350,7 +350,7 @@ class RuleReader:
 
     def _vmap(self, body: Mapping[str, Any]) -> None:
         key = body["key"]
-        fields = [self._field(part) for part in (key["concat"] if "concat" in key else [key])]
+        fields = [self._field(part) for part in key.get("concat", [key])]
         columns = tuple(where for where, _ in fields)
         data = body["data"]
         if isinstance(data, str):
@@ -479,7 +479,11 @@ def _operand(value: Any) -> str:
             case "payload" if isinstance(body, dict):
                 return f"{body.get('protocol', '')} {body.get('field', '')}".strip()
             case "meta" | "ct" if isinstance(body, dict):
-                return str(body.get("key")) if kind == "meta" and "name" in str(body.get("key")) else f"{kind} {body.get('key')}"
+                return (
+                    str(body.get("key"))
+                    if kind == "meta" and "name" in str(body.get("key"))
+                    else f"{kind} {body.get('key')}"
+                )
             case "prefix" if isinstance(body, dict):
                 return f"{body.get('addr')}/{body.get('len')}"
             case "range" if isinstance(body, list):
@@ -493,5 +497,3 @@ def _operand(value: Any) -> str:
     if isinstance(value, list):
         return ",".join(_operand(v) for v in value)
     return str(value)
-
-

@@ -175,7 +175,7 @@ def _named_set(body: Mapping[str, Any], old: NamedSet | None, evidence: Evidence
     names = tuple(str(t) for t in types) if isinstance(types, list) else (str(types),)
     if isinstance(types, dict):
         return NamedSet(str(body.get("name")), (), "its type is an expression", evidence)
-    unmodelled = "rules add to it while packets pass" if "dynamic" in flags or "dynamic" == flags else ""
+    unmodelled = "rules add to it while packets pass" if "dynamic" in flags or flags == "dynamic" else ""
     elements = list(old.elements) if old else []
     for raw in body.get("elem", ()):
         try:
@@ -211,6 +211,4 @@ def _finish(draft: _Draft) -> NfTable:
         if draft.incomplete:
             body = (*body, NfRule((OpaqueStatement("rules after the damage"),), draft.incomplete))
         chains[name] = Chain(name, body, base)
-    return NfTable(
-        draft.family, draft.name, Origin.NFT, MappingProxyType(chains), MappingProxyType(dict(draft.sets))
-    )
+    return NfTable(draft.family, draft.name, Origin.NFT, MappingProxyType(chains), MappingProxyType(dict(draft.sets)))

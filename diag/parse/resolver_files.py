@@ -60,7 +60,9 @@ def parse_resolv_conf(data: bytes, file: str) -> Parsed[ResolvConf]:
         elif words[0] == "options":
             ndots = next((int(w[6:]) for w in words if re.fullmatch(r"ndots:\d{1,2}", w)), ndots)
     upstream = _upstream(decode(data))
-    return Parsed(ResolvConf(tuple(nameservers), search, ndots, upstream, evidence or Evidence(file, 0, "")), tuple(gaps))
+    return Parsed(
+        ResolvConf(tuple(nameservers), search, ndots, upstream, evidence or Evidence(file, 0, "")), tuple(gaps)
+    )
 
 
 def _upstream(text: str) -> tuple[str, ...]:

@@ -6,9 +6,9 @@
 ... '''
 >>> for rule in parse_rules_text(sample, "host/ip-rule.txt", Family.IPV4).value:
 ...     print(rule.priority, rule.action, rule.table, rule.source, rule.inverted, rule.fwmark, rule.fwmask, rule.iif)
-0 lookup local None False None 4294967295 
+0 lookup local None False None 4294967295
 100 lookup 100 10.0.0.0/8 True 1 255 eth0
-32766 lookup main None False None 4294967295 
+32766 lookup main None False None 4294967295
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import replace
 from types import MappingProxyType
@@ -105,18 +104,14 @@ def _folders(bundle: Bundle, containers: tuple[Container, ...], gaps: list[Gap])
         owner = by_key.get(name) or by_key.get(name[:12])
         if owner is None:
             owner = name
-            gaps.append(
-                Gap(GapKind.INCONSISTENT, f"containers/{name}", 0, f"docker inspect has no container {name}")
-            )
+            gaps.append(Gap(GapKind.INCONSISTENT, f"containers/{name}", 0, f"docker inspect has no container {name}"))
         found[owner] = name
     return found
 
 
 def _from_folders(folders: Mapping[str, str], containers: tuple[Container, ...]) -> tuple[Container, ...]:
     known = {c.name for c in containers}
-    return tuple(
-        Container(name if re.fullmatch(r"[0-9a-f]{12,64}", name) else name, name) for name in folders if name not in known
-    )
+    return tuple(Container(name, name) for name in folders if name not in known)
 
 
 def _netns_of(containers: tuple[Container, ...], folders: Mapping[str, str]) -> dict[str, str]:
@@ -161,7 +156,7 @@ def _read_containers(
         if old is not None and (old.links is not None or folder is None):
             continue
         reader = NetnsReader(bundle, f"containers/{folder or container.short_id}/", container.name)
-        if folder is not None and reader.has("ip-addr.json") or reader.has("ip-addr.txt"):
+        if (folder is not None and reader.has("ip-addr.json")) or reader.has("ip-addr.txt"):
             netns[key] = reader.read(key)
             gaps += reader.gaps
         elif old is None:
@@ -170,9 +165,7 @@ def _read_containers(
             gaps += reader.gaps
 
 
-def _name_files(
-    bundle: Bundle, containers: tuple[Container, ...], folders: Mapping[str, str]
-) -> dict[str, NameFiles]:
+def _name_files(bundle: Bundle, containers: tuple[Container, ...], folders: Mapping[str, str]) -> dict[str, NameFiles]:
     found = {}
     for container in containers:
         folder = folders.get(container.name)

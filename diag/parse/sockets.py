@@ -20,7 +20,9 @@ from diag.model.provenance import Gap
 from diag.parse.result import Parsed
 from diag.parse.ticket_lines import ticket_lines, unreadable
 
-_ROW = re.compile(r"^\s*\d+:\s+([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})\s+[0-9A-F]+:[0-9A-F]{4}\s+([0-9A-F]{2})\b", re.I)
+_ROW = re.compile(
+    r"^\s*\d+:\s+([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})\s+[0-9A-F]+:[0-9A-F]{4}\s+([0-9A-F]{2})\b", re.I
+)
 _LISTEN, _UNCONNECTED = "0A", "07"
 
 

@@ -29,4 +29,6 @@ def ticket_lines(data: bytes, file: str, gaps: list[Gap], affects: str = "") -> 
 
 def unreadable(evidence: Evidence, what: str, affects: str = "") -> Gap:
     """A gap for one line that makes no sense."""
-    return Gap(GapKind.UNREADABLE, evidence.file, evidence.line, f"not a line of {what}: {evidence.text[:80]!r}", affects)
+    return Gap(
+        GapKind.UNREADABLE, evidence.file, evidence.line, f"not a line of {what}: {evidence.text[:80]!r}", affects
+    )

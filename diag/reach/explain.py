@@ -100,16 +100,16 @@ class Explainer:
         trace = _witness(path)
         detail = trace.detail if trace else ""
         apart = self._apart(a, b)
+        network = path.target.network if path.target else ""
         match path.reason:
             case Reason.ISOLATION | Reason.DIRECT_ACCESS_DROP if apart:
                 networks = self._kept_apart(a, path)
                 return f"they share no network, and Docker keeps {networks} apart ({detail})"
             case Reason.ISOLATION | Reason.DIRECT_ACCESS_DROP:
-                ip = path.target.ip if path.target else ""
-                network = path.target.network if path.target else ""
-                return f"its packets for {ip} leave by another network than {network}, and Docker keeps networks apart ({detail})"
+                way = f"its packets for {path.target.ip} leave by another network than {network}" if path.target else ""
+                return f"{way}, and Docker keeps networks apart ({detail})"
             case Reason.ICC_OFF:
-                return f"communication between containers is switched off on {path.target.network if path.target else ''} (ICC; {detail})"
+                return f"communication between containers is switched off on {network} (ICC; {detail})"
             case Reason.INTERNAL_NETWORK:
                 return f"{self._internal(a, path)} ({detail})"
             case Reason.NETWORK_NONE:

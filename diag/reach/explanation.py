@@ -12,6 +12,7 @@ from diag.model.flow import Flow, Protocol, Trace
 from diag.model.netns import Socket
 from diag.model.reasons import Disposition, Reachability, Reason, Via
 from diag.model.snapshot import Snapshot
+from diag.names.resolver import EMBEDDED_DNS
 from diag.reach.analysis import Analyser
 from diag.reach.explain import name_sentence
 from diag.reach.flows import HOST, FlowAnswerer
@@ -46,7 +47,9 @@ def explain(
     source = snapshot.container(src)
     if source is None and src != HOST:
         known = ", ".join(c.name for c in snapshot.containers[:8])
-        raise UsageError(f"there is no container {src!r}", why=f"the source has {known or 'none'}", hint="See diag pairs")
+        raise UsageError(
+            f"there is no container {src!r}", why=f"the source has {known or 'none'}", hint="See diag pairs"
+        )
     destination = snapshot.container(dst)
     if source is not None and destination is not None and source.name == destination.name:
         raise UsageError("SRC and DST are the same container", hint="Name two")
@@ -87,7 +90,9 @@ def _flow(
     names: tuple[NameAnswer, ...] = ()
     netns = answerer.netns_of(src)
     if netns is None:
-        raise UsageError(f"{src} is not running", why="it has no network stack to send from", hint=f"docker start {src}")
+        raise UsageError(
+            f"{src} is not running", why="it has no network stack to send from", hint=f"docker start {src}"
+        )
     address = _address(analyser, netns, dst, destination)
     if address is None:
         answer = analyser.resolver.resolve(src, dst)
@@ -177,11 +182,20 @@ def _no_name(src: str, dst: str, answer: NameAnswer) -> Explanation:
     verb = "may or may not resolve" if external else "cannot resolve"
     text = f"{src} {verb} the name {dst}: {answer.explanation}."
     path = Path(
-        "", "", "", Reachability.UNKNOWN if external else Reachability.UNREACHABLE, Allowed(), reason, answer.evidence, text
+        "",
+        "",
+        "",
+        Reachability.UNKNOWN if external else Reachability.UNREACHABLE,
+        Allowed(),
+        reason,
+        answer.evidence,
+        text,
     )
     return Explanation(src, dst, path.reachability, reason, text, (path,), (answer,), (), False, ())
 
 
 def _sockets(snapshot: Snapshot, container: Container) -> tuple[Socket, ...] | None:
+    """What listens in its namespace; Docker's own resolver there is left out."""
     netns = snapshot.netns_of.get(container.name)
-    return snapshot.netns[netns].sockets if netns else None
+    found = snapshot.netns[netns].sockets if netns else None
+    return None if found is None else tuple(s for s in found if s.ip != EMBEDDED_DNS)

@@ -59,7 +59,12 @@ class FixFinder:
         if source is None or destination is None:
             return None
         effect = after.pair(source, destination).reachability
-        better = {Reachability.UNREACHABLE: 0, Reachability.UNKNOWN: 0, Reachability.PARTIAL: 1, Reachability.REACHABLE: 2}
+        better = {
+            Reachability.UNREACHABLE: 0,
+            Reachability.UNKNOWN: 0,
+            Reachability.PARTIAL: 1,
+            Reachability.REACHABLE: 2,
+        }
         if better[effect] <= better[pair.reachability]:
             return None
         opens = self._opened(proposal)
@@ -183,7 +188,10 @@ class FixFinder:
         if not link.master:
             for network in self._all_networks(container):
                 after = whatif.change_link(
-                    self.snapshot, "host", name, lambda k, n=network: replace(k, master=n.bridge_name)  # type: ignore[misc]
+                    self.snapshot,
+                    "host",
+                    name,
+                    lambda k, n=network: replace(k, master=n.bridge_name),  # type: ignore[misc]
                 )
                 command = f"ip link set dev {shlex.quote(name)} master {shlex.quote(network.bridge_name)}"
                 yield Proposal(command, after, frozenset((container.name,)))
@@ -228,5 +236,3 @@ class FixFinder:
                 if "FORWARD" in table.chains:
                     return "FORWARD"
         return None
-
-

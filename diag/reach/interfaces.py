@@ -38,7 +38,9 @@ def _role(world: World, link: Link, uplinks: set[str]) -> InterfaceRole:
         case LinkKind.VETH:
             container, text = _veth_text(world, link)
         case _:
-            text = "the host's uplink (default route)" if link.name in uplinks else f"host interface ({link.kind.value})"
+            text = (
+                "the host's uplink (default route)" if link.name in uplinks else f"host interface ({link.kind.value})"
+            )
             if link.index and link.peer_index:
                 container, veth = _veth_text(world, link)
                 text = veth if container else text

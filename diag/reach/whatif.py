@@ -24,9 +24,7 @@ NEW_INDEX = 1 << 20
 
 def change_netns(snapshot: Snapshot, netns: str, change: Callable[[Netns], Netns]) -> Snapshot:
     """Replace one namespace."""
-    return replace(
-        snapshot, netns=MappingProxyType({**snapshot.netns, netns: change(snapshot.netns[netns])})
-    )
+    return replace(snapshot, netns=MappingProxyType({**snapshot.netns, netns: change(snapshot.netns[netns])}))
 
 
 def change_link(snapshot: Snapshot, netns: str, name: str, change: Callable[[Link], Link]) -> Snapshot:
@@ -91,7 +89,11 @@ def connect(snapshot: Snapshot, container: Container, network: DockerNetwork) ->
     gateway = None if network.internal else subnet.gateway
     snapshot = change_netns(snapshot, netns, lambda s: _plug(s, inside, address, subnet.subnet, gateway))
     snapshot = change_netns(
-        snapshot, "host", lambda s: replace(s, links=(*(s.links or ()), outside), ruleset=_like_others(s.ruleset, snapshot, network, address))
+        snapshot,
+        "host",
+        lambda s: replace(
+            s, links=(*(s.links or ()), outside), ruleset=_like_others(s.ruleset, snapshot, network, address)
+        ),
     )
     endpoint = Endpoint(network.name, network.id, address, gateway=subnet.gateway, aliases=(container.short_id,))
     moved = replace(container, endpoints=(*(e for e in container.endpoints if e.ip or e.ip6), endpoint))

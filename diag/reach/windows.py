@@ -33,14 +33,24 @@ class Sweep:
     spans: tuple[Span, ...]
 
     def witness(self) -> Trace:
-        """The trace that stands for the whole: one that is delivered if any is, else what stops most ports."""
+        """The trace that stands for the whole: one that is delivered if any is, else what stops most ports.
+
+        The echo request stands for the ports too where it fares the same.
+        """
 
         def weight(span: Span) -> tuple[bool, bool, int]:
             delivered = span.trace.disposition is Disposition.DELIVERED
             unknown = span.trace.disposition is Disposition.UNKNOWN
             return delivered, not unknown, span.ports[1] - span.ports[0]
 
-        return max(self.spans, key=weight).trace
+        heaviest = max(self.spans, key=weight).trace
+        ping = self.spans[0].trace
+        alike = (ping.disposition, ping.reason, ping.decided_by) == (
+            heaviest.disposition,
+            heaviest.reason,
+            heaviest.decided_by,
+        )
+        return ping if alike else heaviest
 
 
 def sweep(tracer: Tracer, netns: str, address: Ip) -> Sweep:

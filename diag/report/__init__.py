@@ -1,1 +1,1 @@
-""""""
+"""An analysis in words and pictures: one view model, one renderer per format."""

@@ -1,0 +1,36 @@
+# Two commands do everything on a fresh Debian machine with Python 3.11 or newer: make report, make test.
+
+CAPTURE = fixtures/captures/seed_connected-d20/bundle.tar.gz
+BIN = .venv/bin
+
+.PHONY: report test check format dist clean
+
+report: ## the main job on a bundled real capture
+	@scripts/setup.sh report
+	@$(BIN)/diag report --from $(CAPTURE) -o report.html -o report.pdf
+
+test: ## every check and test
+	@scripts/setup.sh test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage report
+
+check: ## the static part only
+	@scripts/setup.sh test
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format:
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+dist: ## wheel and sdist in dist/
+	@scripts/setup.sh test
+	$(BIN)/python -m build
+
+clean:
+	rm -rf .venv dist build report.html report.pdf .coverage .mypy_cache .ruff_cache .pytest_cache .hypothesis

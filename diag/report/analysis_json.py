@@ -1,0 +1,125 @@
+"""`analysis.json`: the stable, machine-readable form; its schema is `schema/analysis.schema.json`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from diag import __version__
+from diag.model.analysis import Analysis, Group, NameScope
+from diag.model.docker import Container, DockerNetwork
+from diag.model.provenance import Gap
+from diag.reach.flows import evidence_json
+from diag.report.explanation import name_json, path_json
+
+SCHEMA_VERSION = 1
+
+
+def render_json(analysis: Analysis) -> bytes:
+    """UTF-8, two spaces, keys in a fixed order: the same analysis gives the same bytes."""
+    return (json.dumps(analysis_document(analysis), ensure_ascii=False, indent=2) + "\n").encode()
+
+
+def analysis_document(analysis: Analysis) -> dict[str, Any]:
+    """The document as plain data."""
+    snapshot = analysis.snapshot
+    engine = snapshot.engine
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "tool": {"name": "docker-diag", "version": __version__},
+        "host": {
+            "name": snapshot.host,
+            "docker": engine.version,
+            "kernel": engine.kernel,
+            "os": engine.os,
+            "firewall_backend": engine.firewall_backend,
+            "interfaces": [
+                {"name": i.name, "role": i.role, "addresses": list(i.addresses), "state": i.state, "bridge": i.bridge}
+                for i in analysis.interfaces
+            ],
+        },
+        "captured_at": snapshot.captured_at,
+        "networks": [_network(n) for n in snapshot.networks],
+        "containers": [_container(c, analysis) for c in snapshot.containers],
+        "groups": [_group(g) for g in analysis.groups],
+        "names": [_scope(s) for s in analysis.names],
+        "findings": [],
+        "gaps": [_gap(g) for g in analysis.gaps],
+    }
+
+
+def _network(network: DockerNetwork) -> dict[str, Any]:
+    return {
+        "name": network.name,
+        "id": network.id,
+        "driver": network.driver,
+        "bridge": network.bridge_name if network.driver == "bridge" else None,
+        "subnets": [str(c.subnet) for c in network.ipam],
+        "gateways": [str(c.gateway) for c in network.ipam if c.gateway],
+        "internal": network.internal,
+        "icc": network.icc,
+    }
+
+
+def _container(container: Container, analysis: Analysis) -> dict[str, Any]:
+    return {
+        "name": container.name,
+        "id": container.id,
+        "status": container.status,
+        "network_mode": container.network_mode,
+        "role": analysis.roles.get(container.name, ""),
+        "netns": analysis.snapshot.netns_of.get(container.name),
+        "endpoints": [
+            {
+                "network": e.network,
+                "addresses": [str(ip) for ip in (e.ip, e.ip6) if ip is not None],
+                "fixed": e.fixed_ip,
+            }
+            for e in container.endpoints
+        ],
+        "ports": [
+            {
+                "container_port": p.container_port,
+                "protocol": p.protocol,
+                "host_port": p.host_port,
+                "host_ip": str(p.host_ip) if p.host_ip else None,
+            }
+            for p in container.ports
+        ],
+    }
+
+
+def _group(group: Group) -> dict[str, Any]:
+    paths = []
+    for path in group.paths:
+        found = path_json(path)
+        del found["hops"], found["hops_back"]
+        paths.append(found)
+    return {
+        "sources": list(group.sources),
+        "destinations": list(group.destinations),
+        "reachability": group.reachability.value,
+        "example": list(group.example),
+        "paths": paths,
+    }
+
+
+def _scope(scope: NameScope) -> dict[str, Any]:
+    return {
+        "container": scope.container,
+        "resolver": scope.resolver,
+        "names": [{**name_json(n), "target": n.target or None, "decided_by": evidence_json(n.evidence)} for n in scope.names],
+        "missing": [name_json(n) for n in scope.missing],
+    }
+
+
+def _gap(gap: Gap) -> dict[str, Any]:
+    return {
+        "kind": gap.kind.value,
+        "file": gap.file,
+        "line": gap.line,
+        "detail": gap.detail,
+        "affects": gap.affects,
+    }
+
+

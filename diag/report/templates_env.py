@@ -1,0 +1,26 @@
+"""The Jinja environment: everything is escaped, an unknown variable is an error."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+import jinja2
+
+
+def template_folder() -> Path:
+    """`report_templates/` of a checkout, or the copy inside an installed package."""
+    packaged = Path(str(resources.files("diag.report"))) / "templates"
+    checkout = Path(str(resources.files("diag"))).parent / "report_templates"
+    return packaged if packaged.is_dir() else checkout
+
+
+def environment() -> jinja2.Environment:
+    """For HTML: autoescape on everywhere."""
+    return jinja2.Environment(
+        loader=jinja2.FileSystemLoader(template_folder()),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )

@@ -1,0 +1,137 @@
+"""The picture of a host: its bridges as lanes, the containers on them, what stands apart. SVG, drawn without scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from html import escape
+
+from diag.model.analysis import Analysis
+from diag.model.docker import Container, DockerNetwork
+from diag.model.netns import Link
+from diag.report.shown import shown
+
+BOX, GAP, ROW, WIDTH = 176, 14, 96, 1120
+"""Width of a container's box, space between boxes, height of a row of boxes, width of the picture; in pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Box:
+    title: str
+    lines: tuple[str, ...]
+    kind: str
+    """`ok`, `down`, `host`, `none`."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Lane:
+    title: str
+    subtitle: str
+    boxes: tuple[_Box, ...]
+    kind: str
+    ports: str = ""
+
+
+def topology_svg(analysis: Analysis) -> str:
+    """An `<svg>` element; all text in it is escaped."""
+    lanes = list(_lanes(analysis))
+    per_row = max(1, (WIDTH - 2 * GAP) // (BOX + GAP))
+    parts: list[str] = []
+    y = GAP
+    for lane in lanes:
+        rows = max(1, -(-len(lane.boxes) // per_row))
+        height = 52 + rows * ROW
+        parts.append(f'<g class="lane lane-{lane.kind}">')
+        parts.append(f'<rect x="1" y="{y}" width="{WIDTH - 2}" height="{height}" rx="10"/>')
+        parts.append(_text(16, y + 24, lane.title, "lane-title"))
+        parts.append(_text(16, y + 42, lane.subtitle, "lane-subtitle"))
+        if not lane.boxes:
+            parts.append(_text(16, y + 84, "no containers", "empty"))
+        for position, box in enumerate(lane.boxes):
+            x = GAP + (position % per_row) * (BOX + GAP)
+            parts.extend(_box(x, y + 56 + (position // per_row) * ROW, box))
+        parts.append("</g>")
+        y += height + GAP
+    title = f"Networks and containers of {shown(analysis.snapshot.host) or 'the host'}"
+    return (
+        f'<svg class="topology" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}" role="img" '
+        f'aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title>'
+        + "".join(parts)
+        + "</svg>"
+    )
+
+
+def _text(x: int, y: int, text: str, style: str, limit: int = 120) -> str:
+    return f'<text x="{x}" y="{y}" class="{style}">{escape(_short(shown(text), limit))}</text>'
+
+
+def _short(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+
+
+def _box(x: int, y: int, box: _Box) -> Iterator[str]:
+    yield f'<g class="box box-{box.kind}"><title>{escape(shown(box.title))}</title>'
+    yield f'<line x1="{x + BOX // 2}" y1="{y - 8}" x2="{x + BOX // 2}" y2="{y}" class="wire"/>'
+    yield f'<rect x="{x}" y="{y}" width="{BOX}" height="{ROW - 18}" rx="6"/>'
+    yield _text(x + 10, y + 20, box.title, "box-title", 22)
+    for number, line in enumerate(box.lines[:3]):
+        yield _text(x + 10, y + 38 + 15 * number, line, "box-line", 26)
+    yield "</g>"
+
+
+def _lanes(analysis: Analysis) -> Iterator[_Lane]:
+    snapshot = analysis.snapshot
+    uplinks = [i for i in analysis.interfaces if i.role.startswith(("the host's uplink", "host interface"))]
+    published = [f"{p.host_port}/{p.protocol} → {c.name}" for c in snapshot.containers for p in c.ports]
+    edge = ", ".join(f"{i.name} {' '.join(i.addresses)}" for i in uplinks) or "no uplink in the capture"
+    on_host = tuple(_plain_box(c, "host") for c in snapshot.containers if snapshot.netns_of.get(c.name) == "host")
+    ports = f"published: {', '.join(dict.fromkeys(published))}" if published else "no published ports"
+    yield _Lane(f"host: {edge}", ports, on_host, "host")
+    for network in snapshot.networks:
+        if network.driver not in ("host", "null"):
+            yield _network_lane(network, analysis)
+    apart = tuple(
+        _plain_box(c, "none") for c in snapshot.containers if not c.endpoints and not c.joined_to and c.network_mode != "host"
+    )
+    if apart:
+        yield _Lane("no network", "no interface but lo", apart, "none")
+
+
+def _plain_box(container: Container, kind: str) -> _Box:
+    return _Box(container.name, (container.network_mode, container.status), kind if container.running else "down")
+
+
+def _network_lane(network: DockerNetwork, analysis: Analysis) -> _Lane:
+    snapshot = analysis.snapshot
+    subnets = ", ".join(str(c.subnet) for c in network.ipam)
+    gateways = ", ".join(str(c.gateway) for c in network.ipam if c.gateway)
+    bridge = _host_link(analysis, network.bridge_name) if network.driver == "bridge" else None
+    down = bridge is not None and not bridge.up
+    missing = network.driver == "bridge" and bridge is None
+    state = " (bridge is down)" if down else " (bridge is not in the capture)" if missing else ""
+    where = f"{network.bridge_name}, " if network.driver == "bridge" else f"{network.driver}, "
+    traits = [t for t, on in (("internal", network.internal), ("ICC off", not network.icc)) if on]
+    subtitle = f"{where}{subnets or 'no subnet'}, gateway {gateways or 'none'}{''.join(f', {t}' for t in traits)}{state}"
+    boxes = []
+    for container in snapshot.containers:
+        for endpoint in container.endpoints:
+            if endpoint.network == network.name:
+                address = str(endpoint.ip or endpoint.ip6 or "no address")
+                joined = [c.name for c in snapshot.containers if c.joined_to in (container.id, container.name)]
+                lines = [_interface(analysis, container, address), *(f"+ {name} (joined)" for name in joined)]
+                kind = "ok" if container.running and "down" not in lines[0] else "down"
+                boxes.append(_Box(container.name, (*lines, container.status if not container.running else ""), kind))
+    return _Lane(network.name, subtitle, tuple(boxes), "down" if down or missing else "net")
+
+
+def _host_link(analysis: Analysis, name: str) -> Link | None:
+    host = analysis.snapshot.netns.get("host")
+    return next((k for k in (host.links if host and host.links else ()) if k.name == name), None)
+
+
+def _interface(analysis: Analysis, container: Container, address: str) -> str:
+    netns = analysis.snapshot.netns.get(analysis.snapshot.netns_of.get(container.name, ""))
+    for link in netns.links if netns and netns.links else ():
+        if any(str(a.ip) == address for a in link.addresses):
+            return f"{link.name} {address}" + ("" if link.up and link.carrier else " down")
+    return address

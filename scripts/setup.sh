@@ -1,0 +1,58 @@
+#!/bin/sh
+# Sets up what `make report` and `make test` need: a virtual environment and, on Debian and its kin, system packages.
+# usage: scripts/setup.sh report|test
+set -eu
+
+what=${1:-report}
+cd "$(dirname "$0")/.."
+
+packages="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core fonts-noto-cjk"
+if [ "$what" = test ]; then
+  packages="$packages docker.io iptables nftables ipset busybox-static iproute2 conntrack procps util-linux poppler-utils"
+fi
+
+missing_packages() {
+  for package in "$@"; do
+    dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q '^install ok installed$' || printf '%s ' "$package"
+  done
+}
+
+as_root() {
+  if [ "$(id -u)" = 0 ]; then "$@"; else sudo -n "$@"; fi
+}
+
+install_packages() {
+  # shellcheck disable=SC2086  # a list of names without blanks
+  missing=$(missing_packages $packages)
+  if ! python3 -c 'import ensurepip' 2>/dev/null; then missing="$missing python3-venv"; fi
+  [ -n "$missing" ] || return 0
+  if [ "$(id -u)" != 0 ] && ! sudo -n true 2>/dev/null; then
+    echo "setup: these Debian packages are missing: $missing" >&2
+    echo "setup: without root or sudo they cannot be installed; ask for: apt-get install $missing" >&2
+    exit 1
+  fi
+  echo "setup: installing $missing"
+  as_root apt-get update -q
+  # shellcheck disable=SC2086
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends $missing
+}
+
+if command -v dpkg-query >/dev/null && command -v apt-get >/dev/null; then
+  install_packages
+else
+  echo "setup: no Debian here; WeasyPrint needs pango from your system for PDF" >&2
+fi
+
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+  echo "setup: Python 3.11 or newer is needed, this is $(python3 -V)" >&2
+  exit 1
+}
+[ -x .venv/bin/python ] || python3 -m venv .venv
+
+extra=""
+[ "$what" = test ] && extra="[dev]"
+stamp=".venv/.installed-$what"
+if [ ! -e "$stamp" ] || [ pyproject.toml -nt "$stamp" ]; then
+  .venv/bin/python -m pip install -q --disable-pip-version-check -e ".$extra"
+  touch "$stamp"
+fi
