@@ -1,8 +1,6 @@
-"""The engine's own objects, by its API: version, info, networks, containers.
+"""The engine's own objects, by its API (docker SDK): version, info, networks, containers.
 
-Which engine: `DOCKER_HOST`, else the context that `DOCKER_CONTEXT` or `~/.docker/config.json` names, else the local
-socket, as the `docker` command does. An engine that accepts a connection and says nothing is given up on after one
-time limit, not after one per question.
+An engine that accepts a connection and says nothing is given up on after one time limit, not after one per question.
 """
 
 from __future__ import annotations
@@ -17,6 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from diag.capture import netns, redact
+from diag.capture.docker_context import Address, Tls
 from diag.capture.steps import Output, Step, UnavailableError
 
 _MAX_SILENT = 3
@@ -42,55 +41,6 @@ class LiveContainer:
     @property
     def folder(self) -> str:
         return f"containers/{self.id[:12]}"
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the engine listens."""
-
-    url: str = ""
-    """Empty: the default socket."""
-    tls: Any = None
-    """A `docker.tls.TLSConfig`, or None."""
-
-    @property
-    def is_local(self) -> bool:
-        """Whether the engine is behind a socket of this host; that it also runs here is another question."""
-        return not self.url or self.url.startswith(("unix://", "http+unix://", "/", "npipe://"))
-
-    @property
-    def path(self) -> str:
-        """The socket's path."""
-        path = self.url.partition("://")[2] or (self.url if self.url.startswith("/") else "")
-        return path or "/var/run/docker.sock"
-
-
-def find_engine(environment: Mapping[str, str] = os.environ) -> Address:
-    """The engine that the `docker` command would talk to. Raises UnavailableError for a broken context."""
-    if environment.get("DOCKER_HOST"):
-        return Address(environment["DOCKER_HOST"], _tls(environment))
-    try:
-        from docker.context import ContextAPI
-    except ImportError:
-        raise UnavailableError("the Python package docker is not installed: pip install docker") from None
-    name = environment.get("DOCKER_CONTEXT") or None
-    try:
-        context = ContextAPI.get_context(name)
-    except Exception as error:  # the SDK raises bare exceptions for a damaged context
-        raise UnavailableError(f"the Docker context cannot be read: {error}") from None
-    if context is None:
-        raise UnavailableError(f"there is no Docker context `{name or 'of that name'}`: see `docker context ls`")
-    return Address(context.Host or "", context.TLSConfig)
-
-
-def _tls(environment: Mapping[str, str]) -> Any:
-    if not environment.get("DOCKER_TLS_VERIFY"):
-        return None
-    from docker.tls import TLSConfig
-
-    folder = environment.get("DOCKER_CERT_PATH") or os.path.expanduser("~/.docker")  # noqa: PTH111
-    cert, key, ca = (f"{folder}/{name}.pem" for name in ("cert", "key", "ca"))
-    return TLSConfig(client_cert=(cert, key), ca_cert=ca, verify=True)
 
 
 @dataclass
@@ -139,7 +89,7 @@ class Engine:
             raise UnavailableError("the Python package docker is not installed: pip install docker") from None
         return APIClient(
             base_url=self.address.url or None,
-            tls=self.address.tls or False,
+            tls=_tls(self.address.tls),
             version="auto",
             timeout=self.limit,  # type: ignore[arg-type]  # a float will do
             use_ssh_client=True,
@@ -147,7 +97,7 @@ class Engine:
 
     def _reason(self, error: Exception) -> tuple[str, bool]:
         """Why there is no answer, and whether asking on is of no use."""
-        where = self.address.url or f"unix://{self.address.path}"
+        where = str(self.address)
         chain = _chain(error)
         if isinstance(error, UnavailableError):
             return str(error), True
@@ -202,6 +152,15 @@ class Engine:
                 silent.append(_listed_name(entry))
                 found.append(_from_list(entry))
         return found, silent
+
+
+def _tls(files: Tls | None) -> Any:
+    if files is None:
+        return False
+    from docker.tls import TLSConfig
+
+    pair = (files.cert, files.key) if files.cert and files.key else None
+    return TLSConfig(client_cert=pair, ca_cert=files.ca or None, verify=files.verify)
 
 
 def _chain(error: BaseException | None) -> list[BaseException]:

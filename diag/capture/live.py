@@ -14,6 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from diag.capture import docker_engine, netfilter, netns, procfs, rtnetlink
+from diag.capture.docker_context import Address, find_engine
 from diag.capture.docker_engine import Engine, LiveContainer
 from diag.capture.steps import Item, Job, Output, Step, UnavailableError, run_jobs
 from diag.errors import CaptureError
@@ -76,7 +77,7 @@ class _Capture:
         if own:
             self.known.add(own)
         try:
-            self.engine = Engine(docker_engine.find_engine(), self.options.engine_timeout)
+            self.engine = Engine(find_engine(), self.options.engine_timeout)
         except UnavailableError as error:
             self.problem = str(error)
         if self.engine is None:
@@ -189,7 +190,7 @@ class _Capture:
                     )
 
 
-_ENGINE_PATHS = [(step.path, step.command) for step in Engine(docker_engine.Address(), 0.0).steps()]
+_ENGINE_PATHS = [(step.path, step.command) for step in Engine(Address(), 0.0).steps()]
 
 
 def _failed_job(name: str, paths: Iterable[tuple[str, str]], why: str) -> Job:

@@ -285,10 +285,10 @@ def _binding_covers(bound: Ip | None, called: Ip) -> bool:
 
 
 def _last_evidence(hops: tuple[Hop, ...]) -> Evidence | None:
-    """What let the packet through: the last rule that accepted or rewrote it, else the route or port it took."""
-    for kinds in ((HopKind.RULE,), (HopKind.ROUTE, HopKind.BRIDGE)):
+    """What let the packet through: the last rule that accepted or rewrote it, else the bridge, else the link."""
+    for kind in (HopKind.RULE, HopKind.BRIDGE, HopKind.DELIVER):
         for hop in reversed(hops):
-            if hop.kind in kinds and hop.evidence is not None:
+            if hop.kind is kind and hop.evidence is not None:
                 return hop.evidence
     return None
 

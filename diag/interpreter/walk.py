@@ -214,7 +214,9 @@ class Walk:
             result = self._hook(netns, Hook.INPUT, packet, passage, Devices(iif))
             if isinstance(result, Failed):
                 return result
-            self._note(HopKind.DELIVER, netns, f"{self.world.label(netns)} takes it on {iif}")
+            link = self.world.link(netns, iif)
+            text = f"{self.world.label(netns)} takes it on {iif}"
+            self._note(HopKind.DELIVER, netns, text, link.evidence if link else None)
             return Arrived(netns, iif, result, self._routed, self._dnat)
         if not self._may_forward(netns, iif, packet):
             name = "net.ipv4.ip_forward" if packet.family is Family.IPV4 else "net.ipv6.conf.all.forwarding"
@@ -388,7 +390,7 @@ class Walk:
     def _carry(self, netns: str, target: Attachment, packet: Packet) -> Outcome:
         """Through the bridges between here and the attachment, then up."""
         for position, crossing in enumerate(target.crossings):
-            link = self.world.link(crossing.netns, crossing.in_port)
+            link = self.world.link(crossing.netns, crossing.bridge)
             evidence = link.evidence if link else None
             text = f"bridge {crossing.bridge} carries it from {crossing.in_port} to {crossing.out_port}"
             self._note(HopKind.BRIDGE, crossing.netns, text, evidence)

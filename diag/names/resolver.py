@@ -242,7 +242,7 @@ class Resolver:
                 f"{container.name} is on the default bridge only, where Docker offers no names but those of --link",
                 evidence,
             )
-        return f"{container.name} and {owner} share no network that Docker's DNS serves", evidence
+        return f"{container.name} shares no network with it that Docker's DNS serves", evidence
 
     def _forwards(self, container: Container) -> bool:
         resolv = self._files(container).resolv

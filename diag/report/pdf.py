@@ -27,10 +27,11 @@ def render_pdf(analysis: Analysis) -> bytes:
         ) from error
     logging.getLogger("weasyprint").setLevel(logging.ERROR)
     style = (template_folder() / "print.css").read_text(encoding="utf-8")
+    picture_style = (template_folder() / "picture.css").read_text(encoding="utf-8")
     page = environment().get_template("print.html.j2")
     text = page.render(
         view=build_view(analysis),
-        topology=Markup(topology_svg(analysis)),  # noqa: S704  escapes its own text
+        topology=Markup(topology_svg(analysis, picture_style)),  # noqa: S704  escapes its own text
         style=Markup(style),  # noqa: S704  packaged file
     )
     document = weasyprint.HTML(string=text, url_fetcher=_refuse)

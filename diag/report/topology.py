@@ -32,8 +32,8 @@ class _Lane:
     ports: str = ""
 
 
-def topology_svg(analysis: Analysis) -> str:
-    """An `<svg>` element; all text in it is escaped."""
+def topology_svg(analysis: Analysis, style: str = "") -> str:
+    """An `<svg>` element; all text in it is escaped. `style` is put inside it, for renderers that look nowhere else."""
     lanes = list(_lanes(analysis))
     per_row = max(1, (WIDTH - 2 * GAP) // (BOX + GAP))
     parts: list[str] = []
@@ -56,6 +56,7 @@ def topology_svg(analysis: Analysis) -> str:
     return (
         f'<svg class="topology" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}" role="img" '
         f'aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title>'
+        + (f"<style>{style}</style>" if style else "")
         + "".join(parts)
         + "</svg>"
     )

@@ -477,8 +477,18 @@ def _scope(scope: NameScope) -> ScopeView:
         shown(scope.container),
         shown(scope.resolver),
         tuple(_name(n) for n in scope.names),
-        tuple(_name(n) for n in scope.missing),
+        tuple(_missing(scope)),
     )
+
+
+def _missing(scope: NameScope) -> Iterator[NameRow]:
+    """Names that are not found for the same reason share a row."""
+    by_reason: dict[tuple[str, str], list[str]] = {}
+    for answer in scope.missing:
+        reason = answer.reason.value if answer.reason else ""
+        by_reason.setdefault((reason, answer.explanation), []).append(answer.name)
+    for (reason, explanation), names in by_reason.items():
+        yield NameRow(shown(", ".join(names), 2000), "", reason, shown(explanation))
 
 
 def _name(answer: NameAnswer) -> NameRow:
