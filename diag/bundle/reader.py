@@ -273,10 +273,11 @@ def _read_file(path: Path, shown: str, loaded: _Loaded, limits: Limits) -> bytes
     except OSError as error:
         loaded.leave_out(shown, error.strerror or str(error))
         return None
-    with open(descriptor, "rb") as stream:  # noqa: PTH123  a descriptor, opened without following links
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            loaded.leave_out(shown, "it is not a regular file")
-            return None
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        loaded.leave_out(shown, "it is not a regular file")
+        return None
+    with os.fdopen(descriptor, "rb") as stream:
         try:
             content = stream.read(limits.file + 1)
         except OSError as error:

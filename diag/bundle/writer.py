@@ -126,7 +126,8 @@ def _write_folder(bundle: Bundle, target: Path) -> None:
     try:
         for path, content in [(MANIFEST, encode_manifest(bundle)), *bundle.files.items()]:
             file = temporary / path
-            file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            for folder in reversed(file.relative_to(temporary).parents[:-1]):
+                (temporary / folder).mkdir(mode=0o700, exist_ok=True)
             file.touch(mode=0o600)
             file.write_bytes(content)
         if target.is_dir():

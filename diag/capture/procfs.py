@@ -150,9 +150,10 @@ def read_inside(pid: int, folder: str, name: str) -> bytes:
 
 
 def _read_regular(descriptor: int, name: str) -> bytes:
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise UnavailableError(f"{name} is not a regular file")
     with open(descriptor, "rb") as stream:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise UnavailableError(f"{name} is not a regular file")
         content = stream.read(_MAX_FILE + 1)
     if len(content) > _MAX_FILE:
         raise UnavailableError(f"{name} is larger than {_MAX_FILE >> 20} MiB")

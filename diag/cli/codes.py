@@ -1,0 +1,52 @@
+"""`diag codes`: what a reason code means, how it is detected, how it is fixed."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import textwrap
+
+import click
+
+from diag.cli import DONE
+from diag.errors import UsageError
+from diag.reach.codes import CODES, Code, find_code
+
+
+@click.command("codes")
+@click.argument("code", required=False)
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
+def command(code: str | None, form: str) -> int:
+    """List the reason codes, or explain CODE."""
+    wanted = CODES
+    if code is not None:
+        found = find_code(code)
+        if found is None:
+            near = difflib.get_close_matches(code, [c.code.value for c in CODES], n=3)
+            hint = f"Did you mean {', '.join(near)}" if near else "diag codes lists them"
+            raise UsageError(f"there is no code {code!r}", hint=hint)
+        wanted = (found,)
+    if form == "json":
+        print(json.dumps([_as_json(c) for c in wanted], ensure_ascii=False, indent=2))
+    elif code is None:
+        for each in CODES:
+            print(f"{each.code.value:20} {each.title}")
+    else:
+        print(_as_text(wanted[0]))
+    return DONE
+
+
+def _as_json(code: Code) -> dict[str, str | bool]:
+    return {
+        "code": code.code.value,
+        "title": code.title,
+        "works": code.works,
+        "meaning": code.meaning,
+        "detected": code.detected,
+        "fix": code.fix,
+    }
+
+
+def _as_text(code: Code) -> str:
+    parts = (code.meaning, f"How it is found: {code.detected}", f"What helps: {code.fix}")
+    return "\n".join([f"{code.code.value}: {code.title}", "", *("\n".join(textwrap.wrap(p, 80)) for p in parts)])

@@ -1,0 +1,23 @@
+"""`diag schema`: the JSON Schema of an output."""
+
+from __future__ import annotations
+
+from importlib import resources
+
+import click
+
+from diag.cli import DONE
+
+_SCHEMAS = {
+    "analysis": ("diag.report", "schema/analysis.schema.json"),
+    "bundle": ("diag.bundle", "manifest.schema.json"),
+}
+
+
+@click.command("schema")
+@click.argument("name", type=click.Choice(sorted(_SCHEMAS)))
+def command(name: str) -> int:
+    """Print the JSON Schema of analysis.json or of a bundle's manifest.json."""
+    package, path = _SCHEMAS[name]
+    print(resources.files(package).joinpath(path).read_text(encoding="utf-8"), end="")
+    return DONE

@@ -1,0 +1,80 @@
+"""`manifest.json`, of any quality."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from diag.bundle.manifest import MAX_TEXT, check_files, decode_manifest, encode_manifest, printable
+from diag.model.bundle import SCHEMA_VERSION, Bundle, FileRecord
+from diag.model.provenance import GapKind
+
+RECORD = FileRecord("ip -j -d addr show", 0, "a warning", 0.25, "", "")
+FAILED = FileRecord("nft -j list ruleset", None, "", 0.0, "", "nft is not installed")
+
+
+def test_round_trip() -> None:
+    bundle = Bundle(
+        "live",
+        {"host/ip-addr.json": b"[]", "host/hosts": b"x"},
+        {"host/ip-addr.json": RECORD, "host/nft-ruleset.json": FAILED},
+        "web-1",
+        "2026-11-24T04:00:00Z",
+    )
+    manifest = decode_manifest(encode_manifest(bundle))
+    assert (manifest.host, manifest.captured_at, manifest.gaps) == ("web-1", "2026-11-24T04:00:00Z", ())
+    assert manifest.records.keys() == {"host/ip-addr.json", "host/hosts", "host/nft-ruleset.json"}
+    assert manifest.records["host/nft-ruleset.json"] == FAILED
+    kept = manifest.records["host/ip-addr.json"]
+    assert (kept.command, kept.stderr, kept.duration) == (RECORD.command, RECORD.stderr, RECORD.duration)
+    assert check_files(bundle.files, manifest.records) == ()
+
+
+def test_changed_files_are_noticed() -> None:
+    bundle = Bundle("live", {"host/hosts": b"x", "host/sysctl.txt": b"y"})
+    records = decode_manifest(encode_manifest(bundle)).records
+    (gap,) = check_files({"host/hosts": b"X", "host/sysctl.txt": b"y"}, records)
+    assert (gap.kind, gap.file) == (GapKind.INCONSISTENT, "host/hosts")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "is not JSON"),
+        (b"\xff\xfe", "is not JSON"),
+        (b"[" * 100_000, "is not JSON"),
+        (b"1" * 5000, "is not JSON"),
+        (b"[]", "is not a JSON object"),
+        (b"{}", "schema version None"),
+        (b'{"schema_version": 99}', "schema version 99"),
+        (b'{"schema_version": 1, "files": []}', "1 entries in `files`"),
+        (b'{"schema_version": 1, "files": {"../x": {}, "host/hosts": 1}}', "2 entries in `files`"),
+    ],
+)
+def test_bad_manifests_are_gaps(text: bytes, said: str) -> None:
+    (gap,) = decode_manifest(text).gaps
+    assert (gap.kind, gap.file) == (GapKind.UNREADABLE, "manifest.json")
+    assert said in gap.detail
+
+
+def test_fields_of_wrong_types_are_defaults() -> None:
+    fields: dict[str, object] = {
+        "command": 1,
+        "exit_status": True,
+        "stderr": None,
+        "duration": -1,
+        "sha256": [],
+        "error": {},
+    }
+    text = json.dumps({"schema_version": SCHEMA_VERSION, "files": {"host/hosts": fields}})
+    assert decode_manifest(text.encode()).records["host/hosts"] == FileRecord("")
+    for duration in ("1e999", "NaN", str(10**400), "true"):
+        raw = f'{{"schema_version": 1, "files": {{"host/hosts": {{"duration": {duration}}}}}}}'
+        assert decode_manifest(raw.encode()).records["host/hosts"].duration == 0.0
+
+
+def test_printable() -> None:
+    assert printable("a\tb\nc") == "a\tb\nc"
+    assert printable("\x1b[2J\u202e") == "\\x1b[2J\\u202e"
+    assert len(printable("x" * 10_000)) == MAX_TEXT + 1
