@@ -108,7 +108,9 @@ def _scope(scope: NameScope) -> dict[str, Any]:
     return {
         "container": scope.container,
         "resolver": scope.resolver,
-        "names": [{**name_json(n), "target": n.target or None, "decided_by": evidence_json(n.evidence)} for n in scope.names],
+        "names": [
+            {**name_json(n), "target": n.target or None, "decided_by": evidence_json(n.evidence)} for n in scope.names
+        ],
         "missing": [name_json(n) for n in scope.missing],
     }
 
@@ -121,5 +123,3 @@ def _gap(gap: Gap) -> dict[str, Any]:
         "detail": gap.detail,
         "affects": gap.affects,
     }
-
-

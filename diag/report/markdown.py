@@ -35,7 +35,12 @@ def render_markdown(analysis: Analysis) -> bytes:
 
 def escape(text: str) -> str:
     """Text that Markdown and HTML leave as it is."""
-    return _SPECIAL.sub(r"\\\1", text.replace("\n", " ")).replace("\\<", "&lt;").replace("\\>", "&gt;").replace("\\&", "&amp;")
+    return (
+        _SPECIAL.sub(r"\\\1", text.replace("\n", " "))
+        .replace("\\<", "&lt;")
+        .replace("\\>", "&gt;")
+        .replace("\\&", "&amp;")
+    )
 
 
 def code(text: str) -> str:

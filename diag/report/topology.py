@@ -92,7 +92,9 @@ def _lanes(analysis: Analysis) -> Iterator[_Lane]:
         if network.driver not in ("host", "null"):
             yield _network_lane(network, analysis)
     apart = tuple(
-        _plain_box(c, "none") for c in snapshot.containers if not c.endpoints and not c.joined_to and c.network_mode != "host"
+        _plain_box(c, "none")
+        for c in snapshot.containers
+        if not c.endpoints and not c.joined_to and c.network_mode != "host"
     )
     if apart:
         yield _Lane("no network", "no interface but lo", apart, "none")
@@ -112,7 +114,9 @@ def _network_lane(network: DockerNetwork, analysis: Analysis) -> _Lane:
     state = " (bridge is down)" if down else " (bridge is not in the capture)" if missing else ""
     where = f"{network.bridge_name}, " if network.driver == "bridge" else f"{network.driver}, "
     traits = [t for t, on in (("internal", network.internal), ("ICC off", not network.icc)) if on]
-    subtitle = f"{where}{subnets or 'no subnet'}, gateway {gateways or 'none'}{''.join(f', {t}' for t in traits)}{state}"
+    subtitle = (
+        f"{where}{subnets or 'no subnet'}, gateway {gateways or 'none'}{''.join(f', {t}' for t in traits)}{state}"
+    )
     boxes = []
     for container in snapshot.containers:
         for endpoint in container.endpoints:
