@@ -83,6 +83,11 @@ class Engine:
             raise UnavailableError(reason) from error
 
     def _connect(self) -> Any:
+        if self.address.is_local:
+            # Whether anything listens is found out without the SDK, which takes long to import and wraps the reason.
+            with socket.socket(socket.AF_UNIX) as probe:
+                probe.settimeout(self.limit)
+                probe.connect(self.address.path)
         try:
             from docker import APIClient
         except ImportError:

@@ -109,10 +109,10 @@ class FixFinder:
             return
         match path.reason:
             case Reason.IP_FORWARD_OFF:
-                yield from self._connects(source, destination)
                 note = "Containers of all networks may then be routed to each other where rules allow."
                 after = whatif.set_ip_forward(self.snapshot)
                 yield Proposal("sysctl -w net.ipv4.ip_forward=1", after, frozenset(), note)
+                yield from self._connects(source, destination)
             case Reason.LINK_DOWN | Reason.NO_BRIDGE_PORT:
                 yield from self._links(source, destination)
             case Reason.FIREWALL_DROP | Reason.FIREWALL_REJECT | Reason.POLICY_DROP | Reason.ICC_OFF:

@@ -55,7 +55,7 @@ def test_half_an_output_is_kept_and_marked(tools: Path) -> None:
 
 def test_a_program_that_hangs_is_ended(tools: Path) -> None:
     started = time.monotonic()
-    with pytest.raises(UnavailableError, match="not done within 0.2 s"):
+    with pytest.raises(UnavailableError, match=r"not done within 0\.2 s"):
         run_program([script(tools, "exec sleep 30")], 0.2)
     assert time.monotonic() - started < 5
 

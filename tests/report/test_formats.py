@@ -1,0 +1,152 @@
+"""Every format, on real captures and on a host with hostile names."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import jsonschema
+import pytest
+
+from diag.errors import UsageError
+from diag.model.analysis import Analysis
+from diag.reach.analysis import analyse
+from diag.report.html import render_html
+from diag.report.markdown import LIMIT, code, render_markdown
+from diag.report.render import ReportFormat, format_of, render
+from diag.report.shown import shown
+from diag.report.templates_env import template_folder
+from diag.report.text import render_summary, render_text
+from tests.hosts import Host
+from tests.loading import analysis_of
+
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "\"onmouseover='x'",
+    "a\u202eb\u2066c",
+    "\U0001f525鲸",
+    "n" * 255,
+    "`code` |pipe| [x](http://example.org)",
+    "{{ 7 * 7 }}",
+)
+
+
+def hostile() -> Analysis:
+    host = Host().network("a", "10.1.0.0/24").network("b", "10.2.0.0/24")
+    for position, _ in enumerate(HOSTILE):
+        host = host.container(f"c{position}", "a" if position % 2 else "b")
+    snapshot = host.rules("-A FORWARD -i br-a -o br-b -j DROP").snapshot()
+    renamed = {f"c{i}": name for i, name in enumerate(HOSTILE)}
+    containers = tuple(replace(c, name=renamed[c.name]) for c in snapshot.containers)
+    of = {renamed[name]: netns for name, netns in snapshot.netns_of.items()}
+    return analyse(replace(snapshot, containers=containers, netns_of=of))
+
+
+class Page(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def page_of(analysis: Analysis) -> Page:
+    page = Page()
+    page.feed(render_html(analysis).decode())
+    return page
+
+
+@pytest.mark.parametrize("analysis", [analysis_of("seed-d20"), hostile()], ids=["seed", "hostile"])
+def test_html_is_one_file_that_asks_for_nothing(analysis: Analysis) -> None:
+    page = page_of(analysis)
+    assert [tag for tag, _ in page.tags].count("script") == 1
+    for tag, attributes in page.tags:
+        assert tag not in ("img", "iframe", "link", "object", "embed", "form")
+        assert not any(name.startswith("on") for name in attributes)
+        assert not attributes.get("src")
+        assert (attributes.get("href") or "#").startswith("#")
+    policy = next(
+        a["content"] for t, a in page.tags if t == "meta" and "content-security-policy" in str(a.values()).lower()
+    )
+    assert str(policy).startswith("default-src 'none'")
+
+
+def test_anchors_exist() -> None:
+    page = page_of(analysis_of("published-d29"))
+    ids = [a["id"] for _, a in page.tags if a.get("id")]
+    assert len(ids) == len(set(ids))
+    for _, attributes in page.tags:
+        link = attributes.get("href")
+        if link:
+            assert link[1:] in ids
+
+
+def test_hostile_names_are_text_everywhere() -> None:
+    analysis = hostile()
+    page = page_of(analysis)
+    assert "<script>alert(1)</script>" in page.text
+    assert "{{ 7 * 7 }}" in page.text
+    for report_format in (ReportFormat.HTML, ReportFormat.MARKDOWN, ReportFormat.TEXT):
+        text = render(analysis, report_format).decode()
+        assert "\u202e" not in text
+        assert "202E›" in text
+    markdown = re.sub(r"(`+).+?\1", "", render_markdown(analysis).decode())  # code spans hold text as it is
+    assert "<script>" not in markdown
+    assert "](http://example.org)" not in markdown
+    assert render(analysis, ReportFormat.PDF).startswith(b"%PDF-")
+
+
+@pytest.mark.parametrize("name", ["seed-d20", "published-d29nft", "broken_links-d20", "ipv6-d20", "macvlan-d29"])
+def test_json_fits_its_schema(name: str) -> None:
+    from importlib import resources
+
+    schema = json.loads(resources.files("diag.report").joinpath("schema/analysis.schema.json").read_text())
+    document = json.loads(render(analysis_of(name), ReportFormat.JSON))
+    jsonschema.Draft202012Validator.check_schema(schema)
+    jsonschema.validate(document, schema)
+    jsonschema.validate(json.loads(render(hostile(), ReportFormat.JSON)), schema)
+
+
+@pytest.mark.parametrize("report_format", list(ReportFormat))
+def test_the_same_analysis_gives_the_same_bytes(report_format: ReportFormat) -> None:
+    assert render(analysis_of("seed-d20"), report_format) == render(analysis_of("seed-d20"), report_format)
+
+
+def test_text_fits_a_terminal() -> None:
+    for analysis in (analysis_of("seed-d20"), hostile()):
+        assert max(len(line) for line in render_text(analysis).decode().splitlines()) <= 80
+    assert "ordered pairs of containers reach each other" in render_summary(analysis_of("seed-d20"))
+
+
+def test_markdown_stays_below_its_limit() -> None:
+    for name in ("random_2-d28", "seed_connected-d20"):
+        assert len(render_markdown(analysis_of(name)).decode()) < LIMIT
+
+
+def test_code_survives_backticks() -> None:
+    assert code("a`b") == "``a`b``"
+    assert code("`x`") == "`` `x` ``"
+
+
+def test_shown_makes_the_invisible_visible() -> None:
+    assert shown("a\x1b[31mb\u200b") == "a‹U+001B›[31mb‹U+200B›"
+    assert len(shown("x" * 1000)) == 400
+
+
+def test_formats_by_suffix() -> None:
+    assert format_of("a/b.HTML") is ReportFormat.HTML
+    with pytest.raises(UsageError, match="suffix must be one of"):
+        format_of("report.docx")
+
+
+def test_templates_hold_no_logic_beyond_loops_and_conditions() -> None:
+    for path in template_folder().glob("*.j2"):
+        for statement in re.findall(r"{%-?\s*(\w+)", path.read_text()):
+            assert statement in ("for", "endfor", "if", "else", "endif", "macro", "endmacro", "import"), path
