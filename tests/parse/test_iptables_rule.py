@@ -146,3 +146,8 @@ def test_a_file_without_commit_lost_rules() -> None:
 def test_a_line_that_makes_no_sense_is_named() -> None:
     _, gaps = save("*filter\n:FORWARD ACCEPT [0:0]\nwhat is this\nCOMMIT\n")
     assert [gap.line for gap in gaps] == [3]
+
+
+def test_a_warning_alone_is_an_empty_ruleset() -> None:
+    tables, gaps = save("# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n")
+    assert (tables, gaps) == ((), ())
