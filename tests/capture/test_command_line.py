@@ -62,8 +62,10 @@ def test_default_name(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Non
     assert said.out == ""
     assert said.err.splitlines() == [
         "diag-web_1-20261124T040000Z.tar.gz: 2 files, 1 containers",
-        "not complete: host/nft-ruleset.json and 1 more (packets may meet nftables rules that were not captured): "
-        "nft is not installed",
+        (
+            "not complete: host/nft-ruleset.json and 1 more (packets may meet nftables rules that were not captured): "
+            "nft is not installed"
+        ),
         "not complete: docker/info.json: no engine",
     ]
 

@@ -1,0 +1,171 @@
+"""Native nftables rules into the IR."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from diag.model.netfilter import (
+    AnyBit,
+    CopyMark,
+    Drop,
+    Field,
+    Hook,
+    InSet,
+    Jump,
+    Masked,
+    Named,
+    Nat,
+    NatKind,
+    NfTable,
+    NoEffect,
+    Opaque,
+    OpaqueStatement,
+    Queue,
+    Reject,
+    SetMark,
+    VerdictMap,
+    Within,
+)
+from diag.parse.nft_json import parse_nft_json
+
+
+def table(*objects: dict[str, Any], family: str = "inet") -> NfTable:
+    where = {"family": family, "table": "fw"}
+    chain = {"chain": {**where, "name": "fwd", "type": "filter", "hook": "forward", "prio": -5, "policy": "drop"}}
+    found = [{kind: {**where, **body}} for item in objects for kind, body in item.items()]
+    listing = {"nftables": [{"table": {"family": family, "name": "fw"}}, chain, *found]}
+    parsed = parse_nft_json(json.dumps(listing).encode(), "host/nft-ruleset.json")
+    return parsed.value[0]
+
+
+def parts(*expressions: dict[str, Any], family: str = "inet") -> tuple[object, ...]:
+    made = table({"rule": {"chain": "fwd", "expr": [*expressions]}}, family=family)
+    return made.chains["fwd"].rules[0].parts
+
+
+def match(left: dict[str, Any], right: Any, op: str = "==") -> dict[str, Any]:
+    return {"match": {"op": op, "left": left, "right": right}}
+
+
+DROP = {"drop": None}
+SADDR = {"payload": {"protocol": "ip", "field": "saddr"}}
+DPORT = {"payload": {"protocol": "tcp", "field": "dport"}}
+STATE = {"ct": {"key": "state"}}
+FLAGS = {"payload": {"protocol": "tcp", "field": "flags"}}
+
+
+def test_a_base_chain() -> None:
+    base = table().chains["fwd"].base
+    assert base is not None
+    assert (base.hook, base.priority, base.policy_drop) == (Hook.FORWARD, -5, True)
+
+
+@pytest.mark.parametrize(
+    ("expression", "wanted"),
+    [
+        (
+            match(SADDR, {"prefix": {"addr": "10.0.0.0", "len": 8}}, "!="),
+            Within(Field.SADDR, ((10 << 24, (11 << 24) - 1),), True),
+        ),
+        (match(DPORT, {"range": [80, 90]}), Within(Field.DPORT, ((80, 90),))),
+        (match(DPORT, 1024, "<"), Within(Field.DPORT, ((0, 1023),))),
+        (match({"meta": {"key": "iifname"}}, "br-*"), Named(Field.IIFNAME, ("br-*",))),
+        (match({"meta": {"key": "l4proto"}}, {"set": ["tcp", "udp"]}), Within(Field.PROTOCOL, ((6, 6), (17, 17)))),
+        (match(STATE, ["established", "related"], "in"), AnyBit(Field.CT_STATE, 6)),
+        (match(STATE, {"set": ["new", "invalid"]}), Within(Field.CT_STATE, ((8, 8), (1, 1)))),
+        (match({"ct": {"key": "status"}}, "dnat", "in"), AnyBit(Field.CT_STATUS, 32)),
+        (match({"meta": {"key": "mark"}}, 5), Within(Field.MARK, ((5, 5),))),
+        (match({"&": [{"meta": {"key": "mark"}}, 255]}, 5), Masked(Field.MARK, 255, 5)),
+        (match({"&": [FLAGS, ["syn", "ack"]]}, "syn"), Masked(Field.TCP_FLAGS, 18, 2)),
+        (match({"fib": {"result": "type", "flags": ["daddr"]}}, "local"), Within(Field.DADDR_TYPE, ((2, 2),))),
+        (
+            match({"fib": {"result": "type", "flags": ["saddr", "iif"]}}, "local"),
+            Within(Field.SADDR_TYPE_IIF, ((2, 2),)),
+        ),
+        (match(DPORT, "@web"), InSet("web", (Field.DPORT,))),
+        (match({"payload": {"protocol": "ether", "field": "saddr"}}, "aa"), Opaque("ether saddr aa")),
+        ({"limit": {"rate": 5, "per": "minute"}}, Opaque("limit {'rate': 5, 'per': 'minute'}")),
+    ],
+)
+def test_matches(expression: dict[str, Any], wanted: object) -> None:
+    found = parts(expression, DROP)
+    assert wanted in found
+    assert found[-1] == Drop()
+
+
+def test_what_a_match_implies_is_put_back() -> None:
+    assert parts(match(DPORT, 80), DROP)[0] == Within(Field.PROTOCOL, ((6, 6),))
+    assert parts(match(SADDR, "10.0.0.1"), DROP)[0] == Within(Field.NFPROTO, ((2, 2),))
+    assert parts(match(SADDR, "10.0.0.1"), DROP, family="ip")[0] == Within(Field.SADDR, ((0x0A000001, 0x0A000001),))
+
+
+@pytest.mark.parametrize(
+    ("expression", "wanted"),
+    [
+        ({"reject": None}, Reject("icmp-port-unreachable")),
+        ({"reject": {"type": "tcp reset"}}, Reject("tcp-reset")),
+        ({"reject": {"type": "icmpx", "expr": "admin-prohibited"}}, Reject("icmpx-admin-prohibited")),
+        ({"masquerade": None}, Nat(NatKind.MASQUERADE)),
+        ({"redirect": {"port": 8080}}, Nat(NatKind.REDIRECT, ports=(8080, 8080))),
+        ({"mangle": {"key": {"meta": {"key": "mark"}}, "value": 3}}, SetMark(Field.MARK, 3)),
+        (
+            {"mangle": {"key": {"meta": {"key": "mark"}}, "value": {"|": [{"meta": {"key": "mark"}}, 4]}}},
+            SetMark(Field.MARK, 4, 4),
+        ),
+        (
+            {"mangle": {"key": {"ct": {"key": "mark"}}, "value": {"meta": {"key": "mark"}}}},
+            CopyMark(Field.MARK, Field.CT_MARK),
+        ),
+        ({"queue": {"num": 1, "flags": "bypass"}}, Queue(bypass=True)),
+        ({"log": {"prefix": "x"}}, NoEffect("log")),
+        ({"jump": {"target": "other"}}, Jump("other")),
+        ({"vmap": {"key": {"meta": {"key": "oifname"}}, "data": "@out"}}, VerdictMap((Field.OIFNAME,), "out")),
+        ({"tproxy": {"port": 1}}, OpaqueStatement("tproxy {'port': 1}")),
+    ],
+)
+def test_statements(expression: dict[str, Any], wanted: object) -> None:
+    assert parts(expression)[-1] == wanted
+
+
+def test_dnat() -> None:
+    nat = parts({"dnat": {"addr": "10.0.0.1", "port": 80}})[0]
+    assert isinstance(nat, Nat)
+    assert (str(nat.addresses[0][0]), nat.ports) == ("10.0.0.1", (80, 80))
+    looked_up = parts({"dnat": {"addr": {"map": {}}}})[0]
+    assert isinstance(looked_up, Nat)
+    assert looked_up.unmodelled
+
+
+def test_sets_and_anonymous_verdict_maps() -> None:
+    made = table(
+        {
+            "set": {
+                "name": "web",
+                "type": ["ipv4_addr", "inet_service"],
+                "elem": [{"concat": ["10.0.0.1", {"range": [80, 90]}]}],
+            }
+        },
+        {"map": {"name": "jumps", "type": "ifname", "map": "verdict", "elem": [["br-a", {"jump": {"target": "x"}}]]}},
+        {"set": {"name": "seen", "type": "ipv4_addr", "flags": ["dynamic"]}},
+        {
+            "rule": {
+                "chain": "fwd",
+                "expr": [{"vmap": {"key": DPORT, "data": {"set": [[80, {"accept": None}], [81, DROP]]}}}],
+            }
+        },
+    )
+    assert made.sets["web"].elements[0].key == ((0x0A000001, 0x0A000001), (80, 90))
+    assert made.sets["jumps"].elements[0].verdict == Jump("x")
+    assert made.sets["seen"].unmodelled
+    lookup = made.chains["fwd"].rules[0].parts[-1]
+    assert isinstance(lookup, VerdictMap)
+    assert [e.verdict for e in made.sets[lookup.map_name].elements][1] == Drop()
+
+
+def test_tables_that_iptables_save_shows_are_left_out() -> None:
+    listing = {"nftables": [{"table": {"family": "ip", "name": "filter"}}, {"table": {"family": "ip", "name": "mine"}}]}
+    parsed = parse_nft_json(json.dumps(listing).encode(), "x", frozenset({("ip", "filter")}))
+    assert [t.name for t in parsed.value] == ["mine"]
