@@ -8,7 +8,7 @@ from html import escape
 
 from diag.model.analysis import Analysis
 from diag.model.docker import Container, DockerNetwork
-from diag.model.netns import Link
+from diag.model.netns import Link, LinkKind
 from diag.report.shown import shown
 
 BOX, GAP, ROW, WIDTH = 176, 14, 96, 1120
@@ -39,14 +39,14 @@ def topology_svg(analysis: Analysis, style: str = "") -> str:
     parts: list[str] = []
     y = GAP
     for lane in lanes:
-        rows = max(1, -(-len(lane.boxes) // per_row))
-        height = 52 + rows * ROW
+        rows = -(-len(lane.boxes) // per_row)
+        height = 52 + (rows * ROW or 22)
         parts.append(f'<g class="lane lane-{lane.kind}">')
         parts.append(f'<rect x="1" y="{y}" width="{WIDTH - 2}" height="{height}" rx="10"/>')
         parts.append(_text(16, y + 24, lane.title, "lane-title"))
         parts.append(_text(16, y + 42, lane.subtitle, "lane-subtitle"))
         if not lane.boxes:
-            parts.append(_text(16, y + 84, "no containers", "empty"))
+            parts.append(_text(16, y + 61, "no containers", "empty"))
         for position, box in enumerate(lane.boxes):
             x = GAP + (position % per_row) * (BOX + GAP)
             parts.extend(_box(x, y + 56 + (position // per_row) * ROW, box))
@@ -123,9 +123,12 @@ def _network_lane(network: DockerNetwork, analysis: Analysis) -> _Lane:
             if endpoint.network == network.name:
                 address = str(endpoint.ip or endpoint.ip6 or "no address")
                 joined = [c.name for c in snapshot.containers if c.joined_to in (container.id, container.name)]
-                lines = [_interface(analysis, container, address), *(f"+ {name} (joined)" for name in joined)]
-                kind = "ok" if container.running and "down" not in lines[0] else "down"
-                boxes.append(_Box(container.name, (*lines, container.status if not container.running else ""), kind))
+                interface, trouble = _interface(analysis, container, address)
+                if not container.running:
+                    trouble = container.status
+                lines = (interface, trouble, *(f"+ {name} (joined)" for name in joined))
+                kind = "down" if trouble else "ok"
+                boxes.append(_Box(container.name, tuple(line for line in lines if line), kind))
     return _Lane(network.name, subtitle, tuple(boxes), "down" if down or missing else "net")
 
 
@@ -134,9 +137,25 @@ def _host_link(analysis: Analysis, name: str) -> Link | None:
     return next((k for k in (host.links if host and host.links else ()) if k.name == name), None)
 
 
-def _interface(analysis: Analysis, container: Container, address: str) -> str:
+def _interface(analysis: Analysis, container: Container, address: str) -> tuple[str, str]:
+    """The container's interface with that address, and what is broken about it."""
     netns = analysis.snapshot.netns.get(analysis.snapshot.netns_of.get(container.name, ""))
-    for link in netns.links if netns and netns.links else ():
+    if netns is None or netns.links is None:
+        return address, ""
+    for link in netns.links:
         if any(str(a.ip) == address for a in link.addresses):
-            return f"{link.name} {address}" + ("" if link.up and link.carrier else " down")
-    return address
+            outside = _host_end(analysis, link)
+            trouble = "" if link.up and link.carrier else "link is down"
+            if not trouble and outside is not None and not outside.master:
+                trouble = f"{outside.name} is on no bridge"
+            return f"{link.name} {address}", trouble
+    return address, "no interface has this address"
+
+
+def _host_end(analysis: Analysis, inside: Link) -> Link | None:
+    """The host's end of a veth pair."""
+    host = analysis.snapshot.netns.get("host")
+    for link in host.links if host and host.links else ():
+        if link.kind is LinkKind.VETH and link.index == inside.peer_index and link.peer_index == inside.index:
+            return link
+    return None

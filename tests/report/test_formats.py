@@ -19,6 +19,7 @@ from diag.report.render import ReportFormat, format_of, render
 from diag.report.shown import shown
 from diag.report.templates_env import template_folder
 from diag.report.text import render_summary, render_text
+from diag.report.topology import topology_svg
 from tests.hosts import Host
 from tests.loading import analysis_of
 
@@ -150,3 +151,10 @@ def test_templates_hold_no_logic_beyond_loops_and_conditions() -> None:
     for path in template_folder().glob("*.j2"):
         for statement in re.findall(r"{%-?\s*(\w+)", path.read_text()):
             assert statement in ("for", "endfor", "if", "else", "endif", "macro", "endmacro", "import"), path
+
+
+def test_broken_things_are_drawn_broken() -> None:
+    picture = topology_svg(analysis_of("broken_links-d20"))
+    for text in ("link is down", "is on no bridge", "no interface has this address", "(bridge is down)"):
+        assert text in picture
+    assert "box-down" not in topology_svg(analysis_of("seed-d20"))
