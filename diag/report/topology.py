@@ -76,7 +76,7 @@ def _box(x: int, y: int, box: _Box) -> Iterator[str]:
     yield f'<rect x="{x}" y="{y}" width="{BOX}" height="{ROW - 18}" rx="6"/>'
     yield _text(x + 10, y + 20, box.title, "box-title", 22)
     for number, line in enumerate(box.lines[:3]):
-        yield _text(x + 10, y + 38 + 15 * number, line, "box-line", 26)
+        yield _text(x + 10, y + 38 + 15 * number, line, "box-line", 30)
     yield "</g>"
 
 
@@ -147,7 +147,7 @@ def _interface(analysis: Analysis, container: Container, address: str) -> tuple[
             outside = _host_end(analysis, link)
             trouble = "" if link.up and link.carrier else "link is down"
             if not trouble and outside is not None and not outside.master:
-                trouble = f"{outside.name} is on no bridge"
+                trouble = "its veth is on no bridge"
             return f"{link.name} {address}", trouble
     return address, "no interface has this address"
 
