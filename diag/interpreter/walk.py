@@ -22,7 +22,7 @@ from diag.kernel.fib import FibQuery, RouteNotCapturedError, select_source
 from diag.kernel.topology import Attachment, Crossing
 from diag.model.address import Family, Ip, Prefix
 from diag.model.flow import ICMP, ICMPV6, Hop, HopKind
-from diag.model.netfilter import CtState, Hook
+from diag.model.netfilter import CtState, Hook, TableFamily
 from diag.model.netns import Nexthop, Route, RouteType
 from diag.model.provenance import Evidence
 
@@ -191,6 +191,10 @@ class Walk:
         """A frame comes up to layer 3 on a link."""
         if netns != came_from:
             packet = replace(packet, mark=0)
+        if self.world.unmodelled_rules(netns, families=frozenset({TableFamily.NETDEV}), dev=link):
+            cause = f"netdev chains on {link} of {netns} are not modelled"
+            if self.choices.ask(("netdev", netns, link), cause):
+                return Failed(Cause.NOT_CAPTURED, netns, packet, cause)
         passage = Passage()
         result = self._hook(netns, Hook.PREROUTING, packet, passage, Devices(link))
         if isinstance(result, Failed):
@@ -318,10 +322,19 @@ class Walk:
             if self.choices.ask(("duplicate", netns, str(nexthop), other), f"{nexthop} is answered by {where} alike"):
                 return other
         if answering:
-            return answering[0]
+            return self._unless_arp_rules(netns, answering[0], packet)
         if refused:
             return refused[0]
         return self._nobody(netns, oif, packet, nexthop, at_source=at_source)
+
+    def _unless_arp_rules(self, netns: str, found: Attachment, packet: Packet) -> Attachment | Failed:
+        """Tables of the arp family may keep the question or its answer away."""
+        for place in (netns, found.netns):
+            if self.world.unmodelled_rules(place, families=frozenset({TableFamily.ARP})):
+                cause = f"tables of the arp family in {place} are not modelled"
+                if self.choices.ask(("arp", place), cause):
+                    return Failed(Cause.NOT_CAPTURED, place, packet, cause)
+        return found
 
     def _nobody(self, netns: str, oif: str, packet: Packet, nexthop: Ip, *, at_source: bool) -> Failed:
         segment = self.world.topology.segment(netns, oif)
@@ -394,10 +407,9 @@ class Walk:
             evidence = link.evidence if link else None
             text = f"bridge {crossing.bridge} carries it from {crossing.in_port} to {crossing.out_port}"
             self._note(HopKind.BRIDGE, crossing.netns, text, evidence)
-            if self.world.bridge_rules(crossing.netns):
-                cause = f"tables of the bridge family in {crossing.netns} are not modelled"
-                if self.choices.ask(("bridge-rules", crossing, position), cause):
-                    return Failed(Cause.NOT_CAPTURED, crossing.netns, packet, cause)
+            unmodelled = self._unmodelled_bridge(crossing, link is not None and link.vlan_filtering)
+            if unmodelled and self.choices.ask(("bridge", crossing, position), unmodelled):
+                return Failed(Cause.NOT_CAPTURED, crossing.netns, packet, unmodelled)
             if not self._bridge_nf(crossing, packet.family):
                 continue
             result = self._bridged(crossing, packet)
@@ -405,6 +417,12 @@ class Walk:
                 return result
             packet = result
         return self._receive(target.netns, target.link, packet, netns)
+
+    def _unmodelled_bridge(self, crossing: Crossing, vlan_filtering: bool) -> str:
+        """What may stop a bridged frame and is not modelled; empty for nothing."""
+        if self.world.unmodelled_rules(crossing.netns, families=frozenset({TableFamily.BRIDGE})):
+            return f"tables of the bridge family in {crossing.netns} are not modelled"
+        return f"VLAN filtering on {crossing.bridge} is not modelled" if vlan_filtering else ""
 
     def _bridge_nf(self, crossing: Crossing, family: Family) -> bool:
         bridge = self.world.link(crossing.netns, crossing.bridge)

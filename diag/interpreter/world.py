@@ -7,7 +7,7 @@ from diag.kernel.fib import Fib
 from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip
 from diag.model.docker import Container, DockerNetwork, Endpoint
-from diag.model.netfilter import TableFamily
+from diag.model.netfilter import Chain, Hook, TableFamily
 from diag.model.netns import Link, Netns
 from diag.model.snapshot import Snapshot
 
@@ -20,6 +20,7 @@ class World:
         self.topology = Topology(snapshot)
         self._fibs: dict[tuple[str, Family], Fib] = {}
         self._hooks: dict[tuple[str, Family], HookTable] = {}
+        self._unmodelled: dict[tuple[str, frozenset[TableFamily], str], bool] = {}
         self.bridges: dict[str, DockerNetwork] = {n.bridge_name: n for n in snapshot.networks if n.driver == "bridge"}
         self.endpoints: dict[Ip, list[tuple[Container, Endpoint]]] = {}
         for container in snapshot.containers:
@@ -49,16 +50,27 @@ class World:
     def link(self, netns: str, name: str) -> Link | None:
         return self.topology.link(netns, name)
 
-    def bridge_rules(self, netns: str) -> bool:
-        """Whether tables of the bridge family hold rules: bridged frames meet them, and they are not modelled yet."""
-        return any(
-            table.family is TableFamily.BRIDGE
-            and any(c.base and (c.rules or c.base.policy_drop) for c in table.chains.values())
-            for table in self.netns(netns).ruleset.tables
-        )
+    def unmodelled_rules(self, netns: str, *, families: frozenset[TableFamily], dev: str = "") -> bool:
+        """Whether base chains of these families hold rules, on `dev` where the chain is bound to devices."""
+        key = (netns, families, dev)
+        if key not in self._unmodelled:
+            self._unmodelled[key] = any(
+                table.family in families and _may_act(chain, dev)
+                for table in self.netns(netns).ruleset.tables
+                for chain in table.chains.values()
+            )
+        return self._unmodelled[key]
 
     def label(self, netns: str) -> str:
         """What a person calls the namespace: its containers' names, or `the host`."""
         if netns == "host":
             return "the host"
         return "/".join(self.containers_in.get(netns, [])) or netns
+
+
+def _may_act(chain: Chain, dev: str) -> bool:
+    base = chain.base
+    if base is None or not (chain.rules or base.policy_drop):
+        return False
+    bound = base.hook in (Hook.INGRESS, Hook.EGRESS)
+    return not bound or not base.devices or dev in base.devices

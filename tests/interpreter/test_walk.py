@@ -250,3 +250,32 @@ def test_forwarding_loop_ends() -> None:
     host = host.change("web", replace(web, sysctl=MappingProxyType({"net.ipv4.ip_forward": "1"})))
     trace = host.send("db", Ip.parse("192.0.2.1"))
     assert trace.disposition is Disposition.DROPPED
+
+
+@pytest.mark.parametrize(
+    ("family", "chain"),
+    [
+        ("bridge", {"type": "filter", "hook": "forward", "prio": 0}),
+        ("arp", {"type": "filter", "hook": "input", "prio": 0}),
+        ("netdev", {"type": "filter", "hook": "ingress", "prio": 0, "dev": "eth0"}),
+    ],
+)
+def test_families_that_are_not_modelled_make_it_unknown(family: str, chain: dict[str, object]) -> None:
+    import json
+
+    from diag.parse.nft_json import parse_nft_json
+
+    where = {"family": family, "table": "t"}
+    listing = {
+        "nftables": [
+            {"chain": {**where, "name": "c", **chain}},
+            {"rule": {**where, "chain": "c", "expr": [{"drop": None}]}},
+        ]
+    }
+    tables = parse_nft_json(json.dumps(listing).encode(), "nft-ruleset.json").value
+    name = "db" if family == "netdev" else "host" if family == "bridge" else "db"
+    space = ONE.spaces[ONE.netns_of(name)]
+    host = ONE.change(name, replace(space, ruleset=replace(space.ruleset, tables=tables)))
+    trace = host.send("web", "db")
+    assert trace.disposition is Disposition.UNKNOWN
+    assert any("not modelled" in cause for cause in trace.unknown_causes)
