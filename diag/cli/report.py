@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from diag.cli import DONE
-from diag.cli.source import load_bundle, source_option
+from diag.cli.source import load_bundle, source_option, working
 from diag.errors import DiagError
 
 
@@ -30,12 +30,15 @@ def command(source: str, outputs: tuple[str, ...], form: str | None) -> int:
     if "-" in outputs and form is None:
         raise click.UsageError("-o - needs --format")
     wanted = [(name, ReportFormat(str(form)) if name == "-" else format_of(name)) for name in outputs]
-    analysis = analyse_bundle(load_bundle(source))
+    bundle = load_bundle(source)
+    with working("analysing"):
+        analysis = analyse_bundle(bundle)
     if not wanted:
         print(render_summary(analysis))
         return DONE
     for name, report_format in wanted:
-        content = render(analysis, report_format)
+        with working(f"writing {report_format.value}"):
+            content = render(analysis, report_format)
         if name == "-":
             sys.stdout.buffer.write(content)
         else:

@@ -47,6 +47,18 @@ def load_bundle(source: str) -> Bundle:
 
 
 @contextmanager
+def working(what: str) -> Iterator[None]:
+    """A spinner on standard error while something takes its time; nothing where that is not a terminal."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.console import Console
+
+    with Console(stderr=True).status(what):
+        yield
+
+
+@contextmanager
 def capture_progress() -> Iterator[Progress | None]:
     """A progress bar on standard error; None where that is not a terminal."""
     if not sys.stderr.isatty():

@@ -285,12 +285,14 @@ def _binding_covers(bound: Ip | None, called: Ip) -> bool:
 
 
 def _last_evidence(hops: tuple[Hop, ...]) -> Evidence | None:
-    """What let the packet through: the last rule that accepted or rewrote it, else the bridge, else the link."""
-    for kind in (HopKind.RULE, HopKind.BRIDGE, HopKind.DELIVER):
-        for hop in reversed(hops):
-            if hop.kind is kind and hop.evidence is not None:
+    """What let the packet through: the last rule that accepted or rewrote it, else the bridge, else the host's part."""
+    cited = [hop for hop in reversed(hops) if hop.evidence is not None]
+    for kind in (HopKind.RULE, HopKind.BRIDGE):
+        for hop in cited:
+            if hop.kind is kind:
                 return hop.evidence
-    return None
+    on_host = [hop for hop in cited if hop.netns == "host"]
+    return next((hop.evidence for hop in (*on_host, *cited)), None)
 
 
 def _unknown(flow: Flow, causes: tuple[str, ...], reason: Reason) -> Trace:
