@@ -30,6 +30,10 @@ class Port(NamedTuple):
 NO_PORT = Port(0)
 
 
+_ECHO = {8: 0, 0: 8, 128: 129, 129: 128}
+"""Echo request and reply of both families."""
+
+
 class Tuple(NamedTuple):
     """A connection's key as conntrack sees it."""
 
@@ -38,9 +42,12 @@ class Tuple(NamedTuple):
     sport: Port
     daddr: int
     dport: Port
+    icmp_type: int = -1
+    """-1 for other protocols: a ping to oneself has the same addresses in both directions."""
 
     def inverse(self) -> Tuple:
-        return Tuple(self.protocol, self.daddr, self.dport, self.saddr, self.sport)
+        kind = _ECHO.get(self.icmp_type, self.icmp_type)
+        return Tuple(self.protocol, self.daddr, self.dport, self.saddr, self.sport, kind)
 
 
 @dataclass(slots=True)
@@ -80,7 +87,8 @@ class Packet:
 
     @property
     def tuple(self) -> Tuple:
-        return Tuple(self.protocol, self.saddr, self.sport, self.daddr, self.dport)
+        kind = self.icmp_type if self.protocol in (ICMP, ICMPV6) else -1
+        return Tuple(self.protocol, self.saddr, self.sport, self.daddr, self.dport, kind)
 
     @property
     def source(self) -> Ip:
@@ -92,7 +100,7 @@ class Packet:
 
     def reply(self) -> Packet:
         """What the far stack answers: SYN/ACK, a datagram back, an echo reply."""
-        answered = {8: 0, 128: 129}.get(self.icmp_type, self.icmp_type)
+        answered = _ECHO.get(self.icmp_type, self.icmp_type)
         return replace(
             self,
             saddr=self.daddr,
