@@ -11,6 +11,7 @@ from diag.interpreter.packet import SYN, Packet, Port, PortKind
 from diag.interpreter.walk import Walk
 from diag.interpreter.world import World
 from diag.kernel import sysctl
+from diag.kernel.icmp_errors import RESETS
 from diag.model.address import Family, Ip
 from diag.model.docker import Container, PublishedPort
 from diag.model.flow import Flow, Hop, HopKind, Protocol, Trace
@@ -170,7 +171,9 @@ class _OneRun:
         if failed.at_source or symptom is Symptom.TIMEOUT or self.source_ip is None:
             return symptom
         kept, self.walk.hops = self.walk.hops, []
-        back = self.walk.send_error(failed.netns, failed.packet)
+        reset = failed.stopped is not None and failed.stopped.reject in RESETS
+        send = self.walk.send_reset if reset else self.walk.send_error
+        back = send(failed.netns, failed.packet)
         self.walk.hops = kept
         arrives = isinstance(back, Arrived) and back.netns == self.flow.source
         return symptom if arrives else Symptom.TIMEOUT

@@ -15,7 +15,7 @@ from diag.interpreter.choices import Choices
 from diag.interpreter.conntrack import ConntrackTable
 from diag.interpreter.matching import Context, Window
 from diag.interpreter.outcome import Arrived, Cause, Failed, Outcome
-from diag.interpreter.packet import Connection, Packet
+from diag.interpreter.packet import ACK, RST, Connection, Packet
 from diag.interpreter.world import World
 from diag.kernel import icmp_errors, sysctl
 from diag.kernel.fib import FibQuery, RouteNotCapturedError, select_source
@@ -70,8 +70,22 @@ class Walk:
         except RouteNotCapturedError as missing:
             return Failed(Cause.NOT_CAPTURED, netns, packet, str(missing))
 
+    def send_reset(self, netns: str, cause: Packet) -> Outcome:
+        """The TCP reset of `REJECT --reject-with tcp-reset` (nf_send_reset()), attached to the refused connection."""
+        self._routed = self._dnat = False
+        reset = replace(cause.reply(), tcp_flags=RST | ACK)
+        try:
+            return self._output(netns, reset, self._attached(netns, cause))
+        except RouteNotCapturedError as missing:
+            return Failed(Cause.NOT_CAPTURED, netns, reset, str(missing))
+
+    def _attached(self, netns: str, cause: Packet) -> Passage:
+        table = self.conntrack.setdefault(netns, ConntrackTable())
+        connection, direction, state = table.related(cause.tuple)
+        return Passage(connection, direction, state, tracked=True)
+
     def send_error(self, netns: str, cause: Packet) -> Outcome:
-        """The ICMP error (or reset) that a router sends about a packet it refused; conntrack calls it RELATED.
+        """The ICMP error that a router sends about a packet it refused; conntrack calls it RELATED.
 
         It is attached to the refused packet's connection (icmp_glue_bits() and nf_ct_attach()).
         """
@@ -86,10 +100,7 @@ class Walk:
                 if isinstance(chosen, Failed):
                     return chosen
                 error = chosen
-            passage = Passage(tracked=True)
-            table = self.conntrack.setdefault(netns, ConntrackTable())
-            passage.connection, passage.direction, passage.state = table.related(cause.tuple)
-            return self._output(netns, error, passage)
+            return self._output(netns, error, self._attached(netns, cause))
         except RouteNotCapturedError as missing:
             return Failed(Cause.NOT_CAPTURED, netns, error, str(missing))
 
@@ -506,7 +517,8 @@ class Walk:
         )
 
         def masquerade() -> int | None:
-            nexthop = self._nexthop(netns, route) if route is not None else Nexthop(devices.oif)
+            gateway = self._nexthop(netns, route).gateway if route is not None else None
+            nexthop = Nexthop(devices.oif, gateway)
             plain = Route(Prefix(packet.family, 0, 0), RouteType.UNICAST, "main")
             return select_source(space, packet.family, plain, nexthop, packet.daddr)
 

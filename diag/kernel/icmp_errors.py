@@ -58,6 +58,10 @@ REJECT_KINDS: Mapping[str, IcmpError] = MappingProxyType(
 )
 
 
+RESETS = frozenset({"tcp-reset", "tcp-rst", "tcp reset"})
+"""Kinds of REJECT that answer with a TCP reset."""
+
+
 def symptom_of(error: IcmpError, protocol: Protocol) -> Symptom:
     """What the caller sees when this error reaches its connected socket."""
     if protocol is Protocol.TCP or error.fatal:
@@ -67,7 +71,7 @@ def symptom_of(error: IcmpError, protocol: Protocol) -> Symptom:
 
 def symptom_of_reject(kind: str, protocol: Protocol) -> Symptom:
     """What the caller sees of `REJECT --reject-with kind`."""
-    if kind in ("tcp-reset", "tcp-rst", "tcp reset"):
+    if kind in RESETS:
         return Symptom.ECONNREFUSED if protocol is Protocol.TCP else Symptom.TIMEOUT
     error = REJECT_KINDS.get(kind)
     return symptom_of(error, protocol) if error else Symptom.UNKNOWN

@@ -76,7 +76,8 @@ def _state(draw: st.DrawFn) -> str:
         side = draw(st.sampled_from(["src", "dst"]))
         return f"-m addrtype {draw(negation)}--{side}-type {draw(st.sampled_from(['LOCAL', 'UNICAST']))}"
     if kind == 3:
-        return f"-m conntrack {draw(negation)}{draw(st.sampled_from(['--ctstate DNAT', '--ctstate SNAT', '--ctstatus SEEN_REPLY']))}"
+        virtual = st.sampled_from(["--ctstate DNAT", "--ctstate SNAT", "--ctstatus SEEN_REPLY"])
+        return f"-m conntrack {draw(negation)}{draw(virtual)}"
     if kind == 4:
         return f"-m conntrack --ctdir {draw(st.sampled_from(['ORIGINAL', 'REPLY']))}"
     return ""
@@ -199,11 +200,8 @@ def nat_table(draw: st.DrawFn) -> str:
 @st.composite
 def iptables(draw: st.DrawFn) -> str:
     """A whole ruleset for iptables-restore."""
-    parts = [draw(filter_table())]
-    for table in (mangle_table(), raw_table(), nat_table()):
-        if draw(st.booleans()):
-            parts.append(draw(table))
-    return "".join(parts)
+    more = [draw(table) for table in (mangle_table(), raw_table(), nat_table()) if draw(st.booleans())]
+    return "".join([draw(filter_table()), *more])
 
 
 _NFT_NEGATION = st.sampled_from(["", "!= "])
@@ -222,9 +220,10 @@ _NFT_ADDRESS = st.one_of(
         _NFT_NEGATION,
         st.lists(st.sampled_from(ADDRESSES), min_size=1, max_size=3, unique=True),
     ),
-    st.builds(lambda a, p: f"ip saddr . tcp dport {{ {a} . {p} }}", st.sampled_from(ADDRESSES), port),
 )
 _NFT_TRANSPORT = st.one_of(
+    st.builds(lambda a, p: f"ip saddr . tcp dport {{ {a} . {p} }}", st.sampled_from(ADDRESSES), port),
+    st.sampled_from([f"tcp flags {f}" for f in ("& (syn|ack) == syn", "& (fin|syn|rst|ack) == syn", "syn")]),
     st.builds(lambda no, p: f"tcp dport {no}{p}", _NFT_NEGATION, port),
     st.builds(lambda p: f"udp dport {{ {p}-9999 }}" if p < 9999 else "udp dport 9999", port),
     st.builds(
@@ -239,46 +238,57 @@ _NFT_STATE = st.sampled_from(
         *(f"fib {a} type {t}" for a in ("saddr", "daddr") for t in ("local", "unicast")),
         *(f"meta mark {m}" for m in ("1", "!= 1", "& 2 == 2")),
         *("ct status dnat", "ct status snat", "ct direction original", "ct direction reply"),
-        *(f"tcp flags {f}" for f in ("& (syn|ack) == syn", "& (fin|syn|rst|ack) == syn", "syn")),
     ]
 )
 _NOTHING = st.just("")
-_nft_match = st.builds(
-    _words,
-    st.one_of(_NOTHING, _NFT_DEVICE),
-    st.one_of(_NOTHING, _NFT_ADDRESS),
-    st.one_of(_NOTHING, _NFT_TRANSPORT),
-    st.one_of(_NOTHING, _NOTHING, _NFT_STATE),
-)
 
 
 @st.composite
-def _nft_rule(draw: st.DrawFn, deeper: list[str], *, stop: bool) -> str:
-    ends = ["accept", "drop", "return", "counter", "meta mark set 1", "ct mark set meta mark", "counter accept"]
-    if stop:
-        ends += ["reject", "reject with icmp host-prohibited", "reject with icmpx admin-prohibited"]
+def _nft_rule(draw: st.DrawFn, deeper: list[str], *, reject: tuple[str, ...] = ()) -> str:
+    """A match and a statement; nft itself refuses a rule that asks for two transport protocols."""
+    transport = draw(st.one_of(_NOTHING, _NFT_TRANSPORT))
+    match = _words(
+        draw(st.one_of(_NOTHING, _NFT_DEVICE)),
+        draw(st.one_of(_NOTHING, _NFT_ADDRESS)),
+        transport,
+        draw(st.one_of(_NOTHING, _NOTHING, _NFT_STATE)),
+    )
+    ends = [
+        "accept",
+        "drop",
+        "return",
+        "counter",
+        "meta mark set 1",
+        "ct mark set meta mark",
+        "counter accept",
+        *reject,
+    ]
     ends += [f"jump {c}" for c in deeper] + [f"goto {c}" for c in deeper]
     if deeper:
         ends.append(f"iifname vmap {{ br-a : jump {deeper[0]}, br-b : drop }}")
+    if deeper and not transport:
         ends.append(f"tcp dport vmap {{ 80 : accept, 5432-9999 : jump {deeper[0]} }}")
-    return f"{draw(_nft_match)} {draw(st.sampled_from(ends))}"
+    return f"{match} {draw(st.sampled_from(ends))}"
 
 
 @st.composite
 def nft(draw: st.DrawFn) -> str:
     """Tables for `nft -f`: base chains at several hooks and priorities, sets, verdict maps, NAT."""
     family = draw(st.sampled_from(["ip", "inet"]))
+    refuse: tuple[str, ...] = ("reject", "reject with icmp host-prohibited")
+    if family == "inet":
+        refuse += ("reject with icmpx admin-prohibited",)
     lines = [f"table {family} t {{"]
     for chain, deeper in (("u1", []), ("u0", ["u1"])):
-        rules = draw(st.lists(_nft_rule(deeper, stop=True), max_size=3))
+        rules = draw(st.lists(_nft_rule(deeper, reject=refuse), max_size=3))
         lines += [f"chain {chain} {{", *rules, "}"]
     for hook, most in (("forward", 5), ("input", 2), ("output", 2)):
         priority = draw(st.sampled_from([-150, 0, 0, 10]))
         policy = draw(st.sampled_from(["accept", "accept", "accept", "drop"])) if hook == "forward" else "accept"
-        rules = draw(st.lists(_nft_rule(["u0", "u1"], stop=True), max_size=most))
+        rules = draw(st.lists(_nft_rule(["u0", "u1"], reject=refuse), max_size=most))
         lines += [f"chain {hook} {{ type filter hook {hook} priority {priority}; policy {policy};", *rules, "}"]
     if draw(st.booleans()):
-        rules = draw(st.lists(_nft_rule([], stop=False), max_size=2))
+        rules = draw(st.lists(_nft_rule([]), max_size=2))
         lines += [
             "chain early { type filter hook prerouting priority -300;",
             *(r for r in rules if "oif" not in r),

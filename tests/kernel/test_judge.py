@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -64,9 +65,8 @@ def kernel() -> Iterator[Kernel]:
 def score() -> Iterator[Score]:
     found = Score()
     yield found
-    print(
-        f"\n{found.packets} packets judged, {found.unknown} unknown, {found.symptoms} symptoms off, {dict(found.results)}"
-    )
+    said = f"{found.packets} packets judged, {found.unknown} unknown, {found.symptoms} symptoms off"
+    sys.stderr.write(f"\n{said}, {dict(found.results)}\n")
     if os.environ.get("KERNEL_SCORE"):
         with Path(os.environ["KERNEL_SCORE"]).open("a") as file:
             file.write(

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -180,6 +180,13 @@ class Flow:
     port: int = 0
 
 
+class HasNetns(Protocol):
+    """Something with a network namespace, by its path."""
+
+    @property
+    def netns(self) -> str: ...
+
+
 @dataclass
 class Place:
     """A container's namespace."""
@@ -211,7 +218,7 @@ def _answer_everything() -> None:
 
 
 @contextlib.contextmanager
-def listening(spaces: Iterable[Place]) -> Iterator[None]:
+def listening(spaces: Iterable[HasNetns]) -> Iterator[None]:
     """TCP listeners and UDP echoes in every namespace, served by one thread."""
     sockets: list[socket.socket] = []
     for space in {Path(p.netns).stat().st_ino: p for p in spaces}.values():
