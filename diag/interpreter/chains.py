@@ -13,8 +13,8 @@ from typing import assert_never
 
 from diag.interpreter.conntrack import ConntrackTable, apply_nat
 from diag.interpreter.matching import Context, holds, lookup
-from diag.interpreter.packet import Port
-from diag.model.address import Family, Ip
+from diag.interpreter.nat import Bound, NatBinder
+from diag.model.address import Family
 from diag.model.flow import Hop, HopKind
 from diag.model.netfilter import (
     Accept,
@@ -24,7 +24,6 @@ from diag.model.netfilter import (
     ChainType,
     CopyMark,
     CtState,
-    CtStatus,
     Drop,
     Field,
     Goto,
@@ -35,7 +34,6 @@ from diag.model.netfilter import (
     Named,
     NamedSet,
     Nat,
-    NatKind,
     NfRule,
     NfTable,
     NoEffect,
@@ -76,6 +74,8 @@ class Stopped:
     hook: Hook
     rule: NfRule | None
     """None: the chain's policy."""
+    unknown: str = ""
+    """Not empty: what the rule does is not known, and why."""
 
     @property
     def rule_number(self) -> int:
@@ -92,6 +92,8 @@ class HookTable:
         own = TableFamily.IP if family is Family.IPV4 else TableFamily.IP6
         self.ruleset = ruleset
         self.missing = ruleset.missing.get(own, "")
+        self.has_nat = False
+        """A NAT chain exists, even an empty one: then the kernel binds every new connection."""
         self._filters: dict[Hook, list[tuple[int, NfTable, Chain]]] = {}
         self._nat: dict[Hook, list[tuple[int, NfTable, Chain]]] = {}
         tables = [t for t in ruleset.tables if t.family in (own, TableFamily.INET)]
@@ -99,12 +101,12 @@ class HookTable:
             for chain in table.chains.values():
                 if chain.base is None:
                     continue
+                self.has_nat |= chain.base.type is ChainType.NAT
                 where = self._nat if chain.base.type is ChainType.NAT else self._filters
                 if chain.rules or chain.base.policy_drop:
                     where.setdefault(chain.base.hook, []).append((chain.base.priority, table, chain))
         for listed in (*self._filters.values(), *self._nat.values()):
             listed.sort(key=lambda item: item[0])
-        self.has_nat = bool(self._nat)
 
     def filters(self, hook: Hook) -> list[tuple[int, NfTable, Chain]]:
         return self._filters.get(hook, [])
@@ -141,9 +143,11 @@ class HookRun:
         """Through every chain; None when the packet passes. `tracked`: it has met conntrack in this namespace already."""
         if self.hooks.missing:
             where = f"{self.context.packet.family.label} rules of {self.context.netns}"
-            if self.context.ask(f"the {where} were not captured: {self.hooks.missing}", key=("missing", self.hook)):
+            cause = f"the {where} were not captured: {self.hooks.missing}"
+            if self.context.ask(cause, key=("missing", self.hook)):
                 evidence = Evidence("", 0, f"the {where} were not captured")
-                return Stopped("", evidence, "", "", self.hook, None)
+                may_rewrite = self.hook in (Hook.PREROUTING, Hook.OUTPUT)
+                return Stopped("", evidence, "", "", self.hook, None, cause if may_rewrite else "")
         steps: list[tuple[int, Callable[[], Stopped | None]]] = []
         for priority, table, chain in self.hooks.filters(self.hook):
             steps.append((priority, lambda t=table, c=chain: self._base_chain(t, c)))  # type: ignore[misc]
@@ -183,6 +187,8 @@ class HookRun:
                 connection.dst_done = True
             else:
                 connection.src_done = True
+                if not self._nat_bound and self.hooks.has_nat:
+                    self._binder().bind_null(connection)
         before = self.context.packet
         self.context.packet = apply_nat(before, connection, self.context.direction, destination=destination)
         if self.context.packet != before:
@@ -240,8 +246,7 @@ class HookRun:
             case Reject(kind):
                 return self._stop(kind, table, chain, rule)
             case Queue():
-                asked = self.context.ask("the packet goes to a program in user space (NFQUEUE)")
-                return self._stop("", table, chain, rule) if asked else _ACCEPT
+                return self._unknown("the packet goes to a program in user space (NFQUEUE)", table, chain, rule)
             case Return():
                 return "return"
             case Jump(name) | Goto(name):
@@ -254,20 +259,18 @@ class HookRun:
                 self._mark(statement)
                 return None
             case Notrack() | NoEffect():
-                self.untracked |= isinstance(statement, Notrack)
+                self._notrack(statement)
                 return None
             case OpaqueStatement(text):
-                asked = self.context.ask(f"the effect of {text!r} is not modelled")
-                return self._stop("", table, chain, rule) if asked else None
+                return self._unknown(f"the effect of {text!r} is not modelled", table, chain, rule)
             case _:
                 assert_never(statement)
 
     def _jump(self, table: NfTable, rule: NfRule, name: str, depth: int, *, goto: bool) -> str | Stopped | None:
         target = table.chains.get(name)
         if target is None:
-            if self.context.ask(f"chain {name} was not captured"):
-                return Stopped("", rule.evidence, name, table.name, self.hook, rule)
-            return None
+            cause = f"chain {name} was not captured ({rule.evidence})"
+            return Stopped("", rule.evidence, name, table.name, self.hook, rule, cause)
         verdict = self._chain(table, target, depth + 1)
         if verdict is _CONTINUE:
             return "return" if goto else None
@@ -278,9 +281,7 @@ class HookRun:
     ) -> str | Stopped | None:
         named = table.sets.get(name)
         if named is None or named.unmodelled:
-            if self.context.ask(f"the verdict map {name} cannot be evaluated"):
-                return self._stop("", table, chain, rule)
-            return None
+            return self._unknown(f"the verdict map {name} cannot be evaluated", table, chain, rule)
         element = lookup(named, fields, self.context)
         if element is None or element.verdict is None:
             return None
@@ -288,6 +289,12 @@ class HookRun:
 
     def _stop(self, reject: str, table: NfTable, chain: Chain, rule: NfRule) -> Stopped:
         return Stopped(reject, rule.evidence, chain.name, table.name, self.hook, rule)
+
+    def _notrack(self, statement: Notrack | NoEffect) -> None:
+        """A packet that conntrack has seen already stays with its connection (xt_CT.c, nft_notrack.c)."""
+        if isinstance(statement, Notrack) and self.context.connection is None:
+            self.untracked = True
+            self.context.state = CtState.UNTRACKED
 
     def _mark(self, statement: SetMark | CopyMark) -> None:
         context = self.context
@@ -311,52 +318,23 @@ class HookRun:
         connection = self.context.connection
         if connection is None:
             return _ACCEPT
-        if nat.unmodelled or nat.kind is NatKind.NETMAP:
-            if self.context.ask(f"NAT with {nat.unmodelled or 'NETMAP'} is not modelled"):
+        match self._binder().bind(connection, nat):
+            case Bound.UNMODELLED:
+                return self._unknown(
+                    f"NAT with {nat.unmodelled or 'a large range'} is not modelled", table, chain, rule
+                )
+            case Bound.NO_ADDRESS | Bound.CLASH:
                 return self._stop("", table, chain, rule)
-            return _ACCEPT
-        current = connection.reply.inverse()
-        destination = nat.kind in (NatKind.DNAT, NatKind.REDIRECT)
-        address = self._nat_address(nat, current.daddr if destination else current.saddr)
-        if address is None:
-            return self._stop("", table, chain, rule)
-        port = current.dport if destination else current.sport
-        if nat.ports is not None and not nat.ports[0] <= port.value <= nat.ports[1]:
-            port = Port(nat.ports[0])
-        changed = (
-            current._replace(daddr=address, dport=port) if destination else current._replace(saddr=address, sport=port)
-        )
-        status = CtStatus.DNAT if destination else CtStatus.SNAT
-        self.conntrack.rewrite_reply(connection, changed.inverse(), status)
         self._nat_bound = True
         self._say_rule(table, chain, rule, f"rewrites ({nat.kind.value})")
         return _ACCEPT
 
-    def _nat_address(self, nat: Nat, current: int) -> int | None:
-        """None: there is no address to take, and the kernel drops."""
-        match nat.kind:
-            case NatKind.MASQUERADE:
-                return self.masquerade_address()
-            case NatKind.REDIRECT:
-                return self._redirect_address()
-        if not nat.addresses:
-            return current
-        first, last = nat.addresses[0]
-        if first != last or len(nat.addresses) > 1:
-            self.context.ask("which address of a NAT range is taken depends on a hash")
-        return first.value
+    def _binder(self) -> NatBinder:
+        return NatBinder(self.context, self.conntrack, self.hook, self.masquerade_address)
 
-    def _redirect_address(self) -> int | None:
-        """The first address of the input interface, loopback for packets that start here (nf_nat_redirect.c)."""
-        family = self.context.packet.family
-        if self.hook is Hook.OUTPUT:
-            return Ip.parse("127.0.0.1" if family is Family.IPV4 else "::1").value
-        for link in self.context.fib.netns.links or ():
-            if link.name == self.context.iif:
-                for address in link.addresses:
-                    if address.ip.family is family and not address.secondary:
-                        return address.ip.value
-        return None
+    def _unknown(self, cause: str, table: NfTable, chain: Chain, rule: NfRule) -> Stopped:
+        """What happens from here on cannot be told."""
+        return replace(self._stop("", table, chain, rule), unknown=f"{cause} ({rule.evidence})")
 
     def _say_rule(self, table: NfTable, chain: Chain, rule: NfRule, verb: str) -> None:
         where = f"{table.name} {chain.name}"

@@ -1,14 +1,15 @@
 """Connection tracking of one namespace: look-up, creation, and rewriting by NAT.
 
-A flow is one connection at most per namespace and direction; port clashes with other flows are not modelled, since a
-fresh flow's port is free.
+The entries are those of one flow, there and back: clashes with other flows are not modelled, since a fresh flow's port
+is free.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 
-from diag.interpreter.packet import ACK, SYN, Connection, Packet, Tuple
+from diag.interpreter.matching import Window
+from diag.interpreter.packet import ACK, SYN, Connection, Packet, Port, PortKind, Tuple
 from diag.model.flow import ICMP, ICMPV6, TCP
 from diag.model.netfilter import CtState, CtStatus
 
@@ -47,6 +48,12 @@ class ConntrackTable:
         connection, direction = found
         return connection, 1 - direction, CtState.RELATED
 
+    def is_taken(self, key: Tuple, connection: Connection, window: Window) -> bool:
+        """Whether another connection has this key in either direction (nf_conntrack_tuple_taken())."""
+        return any(
+            owner is not connection and _same(key, other, window) for other, (owner, _) in self._by_tuple.items()
+        )
+
     def rewrite_reply(self, connection: Connection, reply: Tuple, status: int) -> None:
         """Bind NAT: what replies will look like from now on."""
         self._by_tuple.pop(connection.reply, None)
@@ -55,6 +62,22 @@ class ConntrackTable:
         connection.reply = reply
         self._by_tuple[reply] = (connection, 1)
         self._by_tuple[connection.original] = (connection, 0)
+
+
+def _same(one: Tuple, other: Tuple, window: Window) -> bool:
+    if (one.protocol, one.saddr, one.daddr) != (other.protocol, other.saddr, other.daddr):
+        return False
+    return _same_port(one.sport, other.sport, window) and _same_port(one.dport, other.dport, window)
+
+
+def _same_port(one: Port, other: Port, window: Window) -> bool:
+    """A port that was asked for and a fixed one are the same for that one number only."""
+    match one.kind, other.kind:
+        case PortKind.ASKED, PortKind.FIXED:
+            return window.within(one.value, ((other.value, other.value),))
+        case PortKind.FIXED, PortKind.ASKED:
+            return window.within(other.value, ((one.value, one.value),))
+    return one == other
 
 
 def _cannot_start(packet: Packet) -> bool:

@@ -86,7 +86,7 @@ class Context:
     physout: str = ""
     connection: Connection | None = None
     direction: int = 0
-    state: int = CtState.UNTRACKED
+    state: int = CtState.INVALID
     ephemeral: tuple[int, int] = (32768, 60999)
     sets: Callable[[InSet], NamedSet | None] = lambda _match: None
     rule: Evidence | None = None
@@ -95,6 +95,19 @@ class Context:
     def ask(self, cause: str, *, key: object = None) -> bool:
         text = f"{cause} ({self.rule})" if self.rule else cause
         return self.choices.ask((key or text, self.netns, self.direction, self.packet.tuple), text)
+
+    def port_within(self, port: Port, ranges: Ranges) -> bool:
+        """Whether a port is in the ranges; a port that the kernel chooses is asked for."""
+        if port.kind == PortKind.FIXED:
+            return any(first <= port.value <= last for first, last in ranges)
+        if port.kind == PortKind.ASKED:
+            return self.window.within(port.value, ranges)
+        low, high = self.ephemeral if port.kind == PortKind.EPHEMERAL else (1, 65535)
+        if any(first <= low and high <= last for first, last in ranges):
+            return True
+        if all(last < low or high < first for first, last in ranges):
+            return False
+        return self.ask("the rule looks at a port that the kernel chooses", key=("port", port, ranges))
 
     def value(self, where: Field) -> int | str | Port | None:
         """The field's value; None where this packet has no such field."""
@@ -145,9 +158,9 @@ _READERS: dict[Field, Callable[[Context], int | str | Port | None]] = {
     Field.ICMPV6_CODE: _icmp(ICMPV6, "icmp_code"),
     Field.TCP_FLAGS: lambda c: c.packet.tcp_flags if c.packet.protocol == TCP else None,
     Field.MARK: lambda c: c.packet.mark,
-    Field.CT_MARK: lambda c: c.connection.mark if c.connection else 0,
+    Field.CT_MARK: lambda c: c.connection.mark if c.connection else None,
     Field.CT_STATE: lambda c: c.state,
-    Field.CT_STATUS: lambda c: c.connection.status if c.connection else 0,
+    Field.CT_STATUS: lambda c: c.connection.status if c.connection else None,
     Field.CT_DIRECTION: lambda c: c.direction if c.connection else None,
     Field.CT_ORIG_SADDR: _tuple_field(False, "saddr"),
     Field.CT_ORIG_DADDR: _tuple_field(False, "daddr"),
@@ -202,28 +215,15 @@ def _name_fits(name: str, pattern: str) -> bool:
 
 def _in_ranges(value: int | str | Port, ranges: Ranges, context: Context) -> bool:
     if isinstance(value, Port):
-        return _port_in_ranges(value, ranges, context)
+        return context.port_within(value, ranges)
     return any(first <= int(value) <= last for first, last in ranges)
-
-
-def _port_in_ranges(port: Port, ranges: Ranges, context: Context) -> bool:
-    if port.kind == PortKind.FIXED:
-        return any(first <= port.value <= last for first, last in ranges)
-    if port.kind == PortKind.ASKED:
-        return context.window.within(port.value, ranges)
-    low, high = context.ephemeral
-    if any(first <= low and high <= last for first, last in ranges):
-        return True
-    if all(last < low or high < first for first, last in ranges):
-        return False
-    return context.ask("the rule looks at the client's own port, which the kernel chooses", key=("sport", ranges))
 
 
 def _number(value: int | str | Port | None, context: Context) -> int | None:
     if isinstance(value, Port):
         if value.kind == PortKind.ASKED:
             context.window.pin(value.value)
-        return value.value
+        return value.value if value.kind in (PortKind.ASKED, PortKind.FIXED) else None
     return value if isinstance(value, int) else None
 
 

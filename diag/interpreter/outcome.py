@@ -29,6 +29,7 @@ class Cause(Enum):
     LOOP = "loop"
     LEFT_HOST = "left-host"
     NOT_CAPTURED = "not-captured"
+    NOT_MODELLED = "not-modelled"
     WRONG_SOCKET = "wrong-socket"
     """A reply that fits no socket of the caller: its source is not the address that was called."""
 

@@ -18,6 +18,8 @@ class PortKind:
     """The flow's destination port: comparisons narrow the window for which the trace holds."""
     EPHEMERAL = 2
     """The client's own port, which the kernel chooses."""
+    RANDOM = 3
+    """Any port: NAT took another one than the packet had."""
 
 
 class Port(NamedTuple):
@@ -122,7 +124,7 @@ class Packet:
 
     @staticmethod
     def _end(ip: Ip, port: Port) -> str:
-        if port.kind == PortKind.EPHEMERAL:
+        if port.kind in (PortKind.EPHEMERAL, PortKind.RANDOM):
             return str(ip)
         return f"[{ip}]:{port.value}" if ip.family is Family.IPV6 else f"{ip}:{port.value}"
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from diag.interpreter.choices import Choices, TooManyUnknownsError, every_run
 from diag.interpreter.classify import delivered_reason, failure_disposition, failure_reason, failure_symptom
 from diag.interpreter.outcome import Arrived, Cause, Failed
-from diag.interpreter.packet import SYN, Packet, Port, PortKind
+from diag.interpreter.packet import ACK, SYN, Packet, Port, PortKind
 from diag.interpreter.walk import Walk
 from diag.interpreter.world import World
 from diag.kernel import sysctl
@@ -20,7 +20,7 @@ from diag.model.provenance import Evidence
 from diag.model.reasons import Disposition, Reason, Symptom
 from diag.model.snapshot import Snapshot
 
-_UNKNOWN_CAUSES = frozenset({Cause.NOT_CAPTURED, Cause.LEFT_HOST})
+_UNKNOWN_CAUSES = frozenset({Cause.NOT_CAPTURED, Cause.NOT_MODELLED, Cause.LEFT_HOST})
 
 
 @dataclass(slots=True)
@@ -109,6 +109,10 @@ class _OneRun:
         evidence, listening = self._listener(arrived)
         if not listening and self._host_alone(arrived):
             return self._nobody_home(arrived)
+        if listening and publisher is None and self.flow.protocol is Protocol.TCP:
+            refused = self._third_packet(request)
+            if refused is not None:
+                return refused
         symptom = Symptom.OK if listening or publisher is not None else Symptom.ECONNREFUSED
         where = "docker-proxy" if publisher is not None else arrived.netns
         reason = delivered_reason(self.flow, arrived, self.forth, proxied=publisher is not None)
@@ -127,6 +131,40 @@ class _OneRun:
             final_port=arrived.packet.dport.value,
         )
 
+    def _third_packet(self, request: Packet) -> Trace | None:
+        """The ACK that ends the handshake: connect() has its answer by then, but a rule that rejects it ends the connection.
+
+        A rule that drops it in silence is not seen by the caller. Source: tcp_rcv_synsent_state_process(), tcp_v4_err().
+        """
+        if not self.world.has_reject:
+            return None
+        kept, self.walk.hops = self.walk.hops, []
+        outcome = self.walk.send(self.flow.source, replace(request, tcp_flags=ACK))
+        self.walk.hops, hops = kept, tuple(self.walk.hops)
+        if not isinstance(outcome, Failed) or outcome.stopped is None or not outcome.stopped.reject:
+            return None
+        reason, evidence = failure_reason(self.world, self.flow, outcome)
+        reset = outcome.stopped.reject in RESETS
+        symptom = self._answered(outcome, Symptom.ECONNRESET if reset else failure_symptom(self.flow, outcome))
+        if symptom is Symptom.TIMEOUT:
+            return None
+        return Trace(
+            self.flow,
+            Disposition.REJECTED,
+            symptom,
+            reason,
+            evidence,
+            "",
+            (*self.forth, *hops),
+            tuple(kept),
+            source_ip=self.source_ip,
+            final_ip=outcome.packet.destination,
+            final_port=outcome.packet.dport.value,
+            detail=f"the handshake is answered, but of the caller's next packet {outcome.detail}",
+            chain=outcome.stopped.chain,
+            rule_number=outcome.stopped.rule_number,
+        )
+
     def _reply_packet(self, arrived: Arrived) -> Packet | Failed:
         """What the far stack answers. A UDP socket bound to any address answers from the address that its route gives
         (udp_sendmsg()), which in a namespace with several addresses need not be the one that was called."""
@@ -142,7 +180,7 @@ class _OneRun:
 
     def _failed(self, failed: Failed) -> Trace:
         if failed.cause in _UNKNOWN_CAUSES:
-            trace = _unknown(self.flow, (failed.detail,), Reason.NOT_CAPTURED)
+            trace = _unknown(self.flow, (failed.detail,), _unknown_reason(failed))
             return replace(trace, forth=tuple(self.walk.hops), source_ip=self.source_ip)
         reason, evidence = failure_reason(self.world, self.flow, failed)
         symptom = failure_symptom(self.flow, failed)
@@ -180,7 +218,7 @@ class _OneRun:
 
     def _reply_failed(self, arrived: Arrived, back: Failed) -> Trace:
         if back.cause in _UNKNOWN_CAUSES:
-            trace = _unknown(self.flow, (f"the reply: {back.detail}",), Reason.NOT_CAPTURED)
+            trace = _unknown(self.flow, (f"the reply: {back.detail}",), _unknown_reason(back))
             return replace(trace, forth=self.forth, back=tuple(self.walk.hops), source_ip=self.source_ip)
         hops = list(self.walk.hops)
         if not hops or hops[-1].kind is not HopKind.DROP:
@@ -296,6 +334,10 @@ def _last_evidence(hops: tuple[Hop, ...]) -> Evidence | None:
                 return hop.evidence
     on_host = [hop for hop in cited if hop.netns == "host"]
     return next((hop.evidence for hop in (*on_host, *cited)), None)
+
+
+def _unknown_reason(failed: Failed) -> Reason:
+    return Reason.NOT_MODELLED if failed.cause is Cause.NOT_MODELLED else Reason.NOT_CAPTURED
 
 
 def _unknown(flow: Flow, causes: tuple[str, ...], reason: Reason) -> Trace:

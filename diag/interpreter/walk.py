@@ -44,7 +44,8 @@ class Passage:
 
     connection: Connection | None = None
     direction: int = 0
-    state: int = CtState.UNTRACKED
+    state: int = CtState.INVALID
+    """A packet that has not met conntrack counts as INVALID (nft_ct.c, xt_conntrack.c)."""
     untracked: bool = False
     tracked: bool = False
 
@@ -540,6 +541,9 @@ class Walk:
         return self._stopped(netns, stopped, context)
 
     def _stopped(self, netns: str, stopped: Stopped, context: Context) -> Failed:
+        if stopped.unknown:
+            cause = Cause.NOT_CAPTURED if "captured" in stopped.unknown else Cause.NOT_MODELLED
+            return Failed(cause, netns, context.packet, stopped.unknown, stopped.evidence)
         verb = "rejects" if stopped.reject else "drops"
         if stopped.rule is None:
             detail = f"the policy of {stopped.table} {stopped.chain} {verb} it"

@@ -7,7 +7,7 @@ from diag.kernel.fib import Fib
 from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip
 from diag.model.docker import Container, DockerNetwork, Endpoint
-from diag.model.netfilter import Chain, Hook, TableFamily
+from diag.model.netfilter import Chain, Hook, Reject, Ruleset, TableFamily
 from diag.model.netns import Link, Netns
 from diag.model.snapshot import Snapshot
 
@@ -31,6 +31,8 @@ class World:
         self.containers_in: dict[str, list[str]] = {}
         for name, netns in snapshot.netns_of.items():
             self.containers_in.setdefault(netns, []).append(name)
+        self.has_reject = any(_rejects(space.ruleset) for space in snapshot.netns.values())
+        """Some rule on this host answers instead of dropping in silence."""
 
     def netns(self, netns: str) -> Netns:
         return self.snapshot.netns[netns]
@@ -66,6 +68,12 @@ class World:
         if netns == "host":
             return "the host"
         return "/".join(self.containers_in.get(netns, [])) or netns
+
+
+def _rejects(ruleset: Ruleset) -> bool:
+    verdicts = (e.verdict for t in ruleset.tables for s in t.sets.values() for e in s.elements)
+    rules = (part for t in ruleset.tables for c in t.chains.values() for r in c.rules for part in r.parts)
+    return any(isinstance(statement, Reject) for statement in (*verdicts, *rules))
 
 
 def _may_act(chain: Chain, dev: str) -> bool:

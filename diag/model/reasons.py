@@ -29,6 +29,8 @@ class Symptom(StrEnum):
     EACCES = "EACCES"
     EINVAL = "EINVAL"
     EPERM = "EPERM"
+    ECONNRESET = "ECONNRESET"
+    """The handshake was answered and the connection reset after it."""
     ENOTFOUND = "ENOTFOUND"
     UNKNOWN = "unknown"
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -52,16 +52,16 @@ class Space:
     addresses: tuple[str, ...]
 
 
-@dataclass
 class Kernel:
     """A host in namespaces whose names start with `prefix`."""
 
-    prefix: str
-    static: dict[str, bytes] = field(default_factory=dict)
-    """Files of the bundle that do not change with the rules."""
-    has_legacy: bool = False
-    folders: dict[str, str] = field(default_factory=dict)
-    """Folder in the bundle of each container."""
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.has_legacy = False
+        self.folders: dict[str, str] = {}
+        """Folder in the bundle of each container."""
+        self.static: dict[str, bytes] = {}
+        """Files of the bundle that do not change with the rules."""
 
     def path(self, name: str) -> str:
         return f"/run/netns/{self.prefix}{name}"
@@ -128,6 +128,9 @@ class Kernel:
         ]
         host = (*(f"{subnet}.1" for subnet in BRIDGES.values()), OUTSIDE[1])
         return [*found, Space("@host", self.path("host"), host), Space("outside", self.path("outside"), (OUTSIDE[0],))]
+
+    def space(self, name: str) -> Space:
+        return next(space for space in self.spaces() if space.name == name)
 
     def sysctl(self, values: dict[str, str]) -> None:
         """Set sysctls of the host's namespace."""

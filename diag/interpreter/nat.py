@@ -1,0 +1,133 @@
+"""What a NAT statement binds a connection to, and how clashing ports are moved out of the way.
+
+Semantics: net/netfilter/nf_nat_core.c (get_unique_tuple(), nf_nat_l4proto_unique_tuple(), nf_nat_alloc_null_binding()),
+nf_nat_masquerade.c, nf_nat_redirect.c, net/netfilter/xt_NETMAP.c.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+
+from diag.interpreter.conntrack import ConntrackTable
+from diag.interpreter.matching import Context
+from diag.interpreter.packet import Connection, Port, PortKind, Tuple
+from diag.model.address import Family, Ip
+from diag.model.flow import TCP, UDP
+from diag.model.netfilter import CtStatus, Hook, Nat, NatKind
+
+MAX_ADDRESSES = 8
+"""Addresses of a NAT range that are tried one by one; a larger range is not modelled."""
+
+_DESTINATION_HOOKS = frozenset({Hook.PREROUTING, Hook.OUTPUT})
+
+
+class Bound(Enum):
+    """How a binding ends."""
+
+    DONE = "done"
+    NO_ADDRESS = "no-address"
+    """There is no address to take, and the kernel drops."""
+    CLASH = "clash"
+    """No free port: the new entry cannot be confirmed (__nf_conntrack_confirm()), and the kernel drops."""
+    UNMODELLED = "unmodelled"
+
+
+class NatBinder:
+    """Binds the connection of the packet at one hook."""
+
+    def __init__(
+        self, context: Context, conntrack: ConntrackTable, hook: Hook, masquerade_address: Callable[[], int | None]
+    ) -> None:
+        self.context = context
+        self.conntrack = conntrack
+        self.hook = hook
+        self.masquerade_address = masquerade_address
+
+    def bind(self, connection: Connection, nat: Nat) -> Bound:
+        """Carry out a NAT statement."""
+        if nat.unmodelled:
+            return Bound.UNMODELLED
+        current = connection.reply.inverse()
+        destination = nat.kind in (NatKind.DNAT, NatKind.REDIRECT) or (
+            nat.kind is NatKind.NETMAP and self.hook in _DESTINATION_HOOKS
+        )
+        addresses = self._addresses(nat, current.daddr if destination else current.saddr)
+        if not addresses:
+            return Bound.NO_ADDRESS
+        if len(addresses) > MAX_ADDRESSES:
+            return Bound.UNMODELLED
+        if not destination and len(addresses) > 1 and current.saddr in addresses:
+            address = current.saddr
+        else:
+            address = self._one_of(addresses)
+        port = self._port(nat, current.dport if destination else current.sport, destination=destination)
+        if destination:
+            changed = current._replace(daddr=address, dport=port)
+            if self._taken(connection, changed):
+                return Bound.CLASH
+        else:
+            changed = current._replace(saddr=address, sport=port)
+            if self._taken(connection, changed):
+                if nat.ports is not None and nat.ports[0] == nat.ports[1]:
+                    return Bound.CLASH
+                changed = changed._replace(sport=Port(-1, PortKind.RANDOM))
+        self.conntrack.rewrite_reply(connection, changed.inverse(), CtStatus.DNAT if destination else CtStatus.SNAT)
+        return Bound.DONE
+
+    def bind_null(self, connection: Connection) -> None:
+        """No statement bound the source: it keeps its port unless another connection has it."""
+        current = connection.reply.inverse()
+        if self._taken(connection, current):
+            changed = current._replace(sport=Port(-1, PortKind.RANDOM))
+            self.conntrack.rewrite_reply(connection, changed.inverse(), CtStatus.SNAT)
+
+    def _taken(self, connection: Connection, changed: Tuple) -> bool:
+        """nf_nat_used_tuple(): whether replies would be taken for packets of another connection."""
+        if changed.protocol not in (TCP, UDP):
+            return False
+        return self.conntrack.is_taken(changed.inverse(), connection, self.context.window)
+
+    def _one_of(self, addresses: list[int]) -> int:
+        for address in addresses[1:]:
+            where = Ip(self.context.packet.family, address)
+            if self.context.ask("which address of a NAT range is taken depends on a hash", key=("nat", where)):
+                return address
+        return addresses[0]
+
+    def _port(self, nat: Nat, port: Port, *, destination: bool) -> Port:
+        if nat.ports is None:
+            return port
+        if self.context.port_within(port, (nat.ports,)):
+            return port
+        if destination or nat.ports[0] == nat.ports[1]:
+            return Port(nat.ports[0])
+        return Port(-1, PortKind.RANDOM)
+
+    def _addresses(self, nat: Nat, current: int) -> list[int]:
+        match nat.kind:
+            case NatKind.MASQUERADE:
+                return [a for a in (self.masquerade_address(),) if a is not None]
+            case NatKind.REDIRECT:
+                return [a for a in (self._redirect_address(),) if a is not None]
+            case NatKind.NETMAP:
+                first, last = nat.addresses[0]
+                return [first.value | (current & (first.value ^ last.value))]
+        if not nat.addresses:
+            return [current]
+        found: list[int] = []
+        for first, last in nat.addresses:
+            found += range(first.value, min(last.value, first.value + MAX_ADDRESSES) + 1)
+        return found
+
+    def _redirect_address(self) -> int | None:
+        """The first address of the input interface, loopback for packets that start here (nf_nat_redirect.c)."""
+        family = self.context.packet.family
+        if self.hook is Hook.OUTPUT:
+            return Ip.parse("127.0.0.1" if family is Family.IPV4 else "::1").value
+        for link in self.context.fib.netns.links or ():
+            if link.name == self.context.iif:
+                for address in link.addresses:
+                    if address.ip.family is family and not address.secondary:
+                        return address.ip.value
+        return None

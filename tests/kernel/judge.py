@@ -1,0 +1,163 @@
+"""What the model says against what real packets did, and the smallest ruleset that still shows a difference."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from diag.parse.snapshot import build_snapshot
+from diag.reach.flows import FlowAnswerer
+from tests.kernel.lab import Kernel, Space
+from tests.live.lab import CLOSED_PORT, TCP_PORTS, UDP_PORTS, Flow, inside, send
+
+WAIT = 0.35
+"""Seconds until no answer is a timeout."""
+LATE = frozenset({"timeout", "EHOSTUNREACH"})
+"""What a caller without an answer sees: which of the two depends on how long it waits for ARP."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A host's rules and switches."""
+
+    kind: str
+    """`iptables`, `nft`, `legacy` or `iptables+nft`: what the text is for."""
+    text: str
+    switches: dict[str, str]
+
+    def load(self, kernel: Kernel) -> None:
+        kernel.sysctl(self.switches)
+        match self.kind:
+            case "iptables":
+                kernel.load(iptables=self.text)
+            case "legacy":
+                kernel.load(legacy=self.text)
+            case _:
+                kernel.load(nft=self.text)
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A flow of which the model says something else than the kernel did."""
+
+    kind: str
+    """`wrong`, `unknown` or `symptom`."""
+    flow: Flow
+    real: str
+    answer: dict[str, Any]
+
+
+@dataclass
+class Score:
+    """What was judged, in packets: every flow is sent twice."""
+
+    packets: int = 0
+    kinds: Counter[str] = field(default_factory=Counter)
+    results: Counter[str] = field(default_factory=Counter)
+
+    def __str__(self) -> str:
+        off = ", ".join(f"{self.kinds[kind]} {kind}" for kind in ("wrong", "unknown", "symptom"))
+        return f"{self.packets} packets judged: {off}; {dict(self.results.most_common())}"
+
+
+def flows_of(spaces: list[Space]) -> list[Flow]:
+    """Every protocol and port from everywhere to every address."""
+    addresses = [a for space in spaces for a in space.addresses]
+    return [
+        flow
+        for space in spaces
+        for address in addresses
+        for flow in (
+            Flow(space.name, address, "icmp"),
+            *(Flow(space.name, address, "tcp", p) for p in (*TCP_PORTS, CLOSED_PORT)),
+            *(Flow(space.name, address, "udp", p) for p in UDP_PORTS),
+        )
+    ]
+
+
+def real(kernel: Kernel, flows: Iterable[Flow]) -> dict[Flow, str]:
+    """Each flow twice; what does not agree was the machine."""
+    by_source: dict[str, list[Flow]] = {}
+    for flow in flows:
+        by_source.setdefault(flow.source, []).append(flow)
+
+    def probe(source: str) -> dict[Flow, str]:
+        asked = by_source[source]
+        where = kernel.space(source).netns
+        first, second = (inside(where, lambda: send(asked, WAIT)) for _ in range(2))
+        return {f: second[f] for f in asked if first[f] == second[f] or {first[f], second[f]} <= LATE}
+
+    with ThreadPoolExecutor(max(1, len(by_source))) as pool:
+        return {flow: result for found in pool.map(probe, by_source) for flow, result in found.items()}
+
+
+def compare(kernel: Kernel, truth: dict[Flow, str]) -> list[Difference]:
+    """The model on the kernel's state as it is, against what the packets did."""
+    answerer = FlowAnswerer(build_snapshot(kernel.bundle()))
+    found = []
+    for flow, result in truth.items():
+        request = {"source": flow.source, "address": flow.address, "protocol": flow.protocol, "port": flow.port}
+        answer = answerer.answer(request)
+        kind = _kind(result, answer["disposition"], answer["symptom"])
+        if kind:
+            found.append(Difference(kind, flow, result, answer))
+    return found
+
+
+def _kind(result: str, disposition: str, symptom: str) -> str:
+    if disposition == "unknown":
+        return "unknown"
+    if result == symptom or {result, symptom} <= LATE:
+        return ""
+    delivered = disposition == "delivered" and symptom == "ok"
+    return "wrong" if (result == "ok") != delivered else "symptom"
+
+
+def judge(kernel: Kernel, case: Case, score: Score) -> list[Difference]:
+    """Load, send, compare, count."""
+    case.load(kernel)
+    truth = real(kernel, flows_of(kernel.spaces()))
+    found = compare(kernel, truth)
+    score.packets += 2 * len(truth)
+    score.results.update(truth.values())
+    score.kinds.update({kind: 2 * sum(d.kind == kind for d in found) for kind in {d.kind for d in found}})
+    return found
+
+
+def shrink(kernel: Kernel, case: Case, difference: Difference) -> tuple[Case, Difference]:
+    """Leave out rules one by one while the same flow still shows the same kind of difference."""
+
+    def still(candidate: Case) -> Difference | None:
+        try:
+            candidate.load(kernel)
+        except RuntimeError:
+            return None
+        found = compare(kernel, real(kernel, [difference.flow]))
+        return next((d for d in found if d.kind == difference.kind), None)
+
+    return _without_rules(case, difference, still)
+
+
+def _without_rules(
+    case: Case, difference: Difference, still: Callable[[Case], Difference | None]
+) -> tuple[Case, Difference]:
+    position = 0
+    lines = case.text.splitlines()
+    while position < len(lines):
+        if _is_rule(lines[position]):
+            shorter = [*lines[:position], *lines[position + 1 :]]
+            candidate = replace(case, text="\n".join(shorter) + "\n")
+            found = still(candidate)
+            if found is not None:
+                case, difference, lines = candidate, found, shorter
+                continue
+        position += 1
+    return case, difference
+
+
+def _is_rule(line: str) -> bool:
+    structure = line.startswith(("*", ":", "COMMIT", "table ", "chain ", "set ", "map ", "}", "create "))
+    return bool(line.strip()) and not structure
