@@ -14,6 +14,7 @@ from typing import assert_never
 from diag.interpreter.conntrack import ConntrackTable, apply_nat
 from diag.interpreter.matching import Context, holds, lookup
 from diag.interpreter.nat import Bound, NatBinder
+from diag.kernel.icmp_errors import reject_kind
 from diag.model.address import Family
 from diag.model.flow import Hop, HopKind
 from diag.model.netfilter import (
@@ -244,7 +245,7 @@ class HookRun:
             case Drop():
                 return self._stop("", table, chain, rule)
             case Reject(kind):
-                return self._stop(kind, table, chain, rule)
+                return self._stop(reject_kind(kind, self.context.packet.family), table, chain, rule)
             case Queue():
                 return self._unknown("the packet goes to a program in user space (NFQUEUE)", table, chain, rule)
             case Return():

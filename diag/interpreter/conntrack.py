@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from diag.interpreter.matching import Window
-from diag.interpreter.packet import ACK, SYN, Connection, Packet, Port, PortKind, Tuple
+from diag.interpreter.packet import ACK, FIN, RST, SYN, Connection, Packet, Port, PortKind, Tuple
 from diag.model.flow import ICMP, ICMPV6, TCP
 from diag.model.netfilter import CtState, CtStatus
 
@@ -41,12 +41,12 @@ class ConntrackTable:
         return connection, 0, CtState.NEW
 
     def related(self, about: Tuple) -> tuple[Connection | None, int, int]:
-        """The connection that an ICMP error speaks of; the error runs against the packet that caused it."""
-        found = self._by_tuple.get(about)
+        """The connection that an ICMP error speaks of (nf_conntrack_inet_error()); it runs as replies to `about` would."""
+        found = self._by_tuple.get(about.inverse())
         if found is None:
             return None, 0, CtState.INVALID
         connection, direction = found
-        return connection, 1 - direction, CtState.RELATED
+        return connection, direction, CtState.RELATED
 
     def is_taken(self, key: Tuple, connection: Connection, window: Window) -> bool:
         """Whether another connection has this key in either direction (nf_conntrack_tuple_taken())."""
@@ -81,9 +81,14 @@ def _same_port(one: Port, other: Port, window: Window) -> bool:
 
 
 def _cannot_start(packet: Packet) -> bool:
-    """A SYN/ACK or an echo reply without a known connection is INVALID (nf_conntrack_proto_tcp.c, _icmp.c)."""
+    """A SYN/ACK, FIN or RST, or an echo reply without a known connection is INVALID.
+
+    The first column of tcp_conntracks[] in nf_conntrack_proto_tcp.c; nf_conntrack_proto_icmp.c.
+    """
     if packet.protocol == TCP:
-        return packet.tcp_flags & (SYN | ACK) == SYN | ACK
+        flags = packet.tcp_flags
+        starts = flags & (SYN | ACK) in (SYN, ACK) and not flags & (FIN | RST)
+        return not starts
     return packet.protocol in (ICMP, ICMPV6) and packet.icmp_type in ECHO_REPLIES
 
 

@@ -23,7 +23,7 @@ from diag.kernel.topology import Attachment, Crossing
 from diag.model.address import Family, Ip, Prefix
 from diag.model.flow import ICMP, ICMPV6, Hop, HopKind
 from diag.model.netfilter import CtState, Hook, TableFamily
-from diag.model.netns import Nexthop, Route, RouteType
+from diag.model.netns import BridgePort, Nexthop, Route, RouteType
 from diag.model.provenance import Evidence
 
 _LOOPBACK_V4 = range(127 << 24, 128 << 24)
@@ -59,6 +59,8 @@ class Walk:
     window: Window = field(default_factory=Window)
     hops: list[Hop] = field(default_factory=list)
     conntrack: dict[str, ConntrackTable] = field(default_factory=dict)
+    _passage: Passage = field(default_factory=Passage)
+    """Of the packet on its way, in the namespace where it is."""
     _routed: bool = False
     _dnat: bool = False
 
@@ -76,14 +78,16 @@ class Walk:
         self._routed = self._dnat = False
         reset = replace(cause.reply(), tcp_flags=RST | ACK)
         try:
-            return self._output(netns, reset, self._attached(netns, cause))
+            return self._output(netns, reset, self._attached())
         except RouteNotCapturedError as missing:
             return Failed(Cause.NOT_CAPTURED, netns, reset, str(missing))
 
-    def _attached(self, netns: str, cause: Packet) -> Passage:
-        table = self.conntrack.setdefault(netns, ConntrackTable())
-        connection, direction, state = table.related(cause.tuple)
-        return Passage(connection, direction, state, tracked=True)
+    def _attached(self) -> Passage:
+        """An answer belongs to the connection of the packet that it answers (nf_conntrack_attach())."""
+        refused = self._passage
+        if refused.connection is None:
+            return Passage()
+        return Passage(refused.connection, 1 - refused.direction, CtState.RELATED, tracked=True)
 
     def send_error(self, netns: str, cause: Packet) -> Outcome:
         """The ICMP error that a router sends about a packet it refused; conntrack calls it RELATED.
@@ -92,6 +96,7 @@ class Walk:
         """
         protocol, kind = (ICMP, 3) if cause.family is Family.IPV4 else (ICMPV6, 1)
         error = Packet(cause.family, 0, cause.saddr, protocol, icmp_type=kind, about=cause.tuple)
+        attached = self._attached()
         self._routed = self._dnat = False
         try:
             if self.world.fib(netns, cause.family).is_local(cause.daddr):
@@ -101,7 +106,7 @@ class Walk:
                 if isinstance(chosen, Failed):
                     return chosen
                 error = chosen
-            return self._output(netns, error, self._attached(netns, cause))
+            return self._output(netns, error, attached)
         except RouteNotCapturedError as missing:
             return Failed(Cause.NOT_CAPTURED, netns, error, str(missing))
 
@@ -129,6 +134,7 @@ class Walk:
     # Output
 
     def _output(self, netns: str, packet: Packet, passage: Passage) -> Outcome:
+        self._passage = passage
         fib = self.world.fib(netns, packet.family)
         route = fib.lookup(FibQuery(packet.daddr, packet.saddr, mark=packet.mark))
         refused = self._refused_by_route(netns, packet, route, at_source=True)
@@ -207,7 +213,7 @@ class Walk:
             cause = f"netdev chains on {link} of {netns} are not modelled"
             if self.choices.ask(("netdev", netns, link), cause):
                 return Failed(Cause.NOT_CAPTURED, netns, packet, cause)
-        passage = Passage()
+        passage = self._passage = Passage()
         result = self._hook(netns, Hook.PREROUTING, packet, passage, Devices(link))
         if isinstance(result, Failed):
             return result
@@ -450,7 +456,7 @@ class Walk:
         """A bridged packet meets iptables: br_nf_pre_routing(), br_nf_forward(), br_nf_post_routing()."""
         netns, bridge = crossing.netns, crossing.bridge
         packet = replace(packet, mark=0)
-        passage = Passage()
+        passage = self._passage = Passage()
         before = packet
         result = self._hook(netns, Hook.PREROUTING, packet, passage, Devices(bridge, physin=crossing.in_port))
         if isinstance(result, Failed):
@@ -476,21 +482,38 @@ class Walk:
         route = fib.lookup(FibQuery(packet.daddr, packet.saddr, iif=bridge, mark=packet.mark))
         if route is None or route.type is not RouteType.UNICAST or self._nexthop(netns, route).dev != bridge:
             return self._route_input(netns, bridge, packet, passage)
+        if self._may_forward(netns, bridge, packet):
+            invalid = self._validate_source(netns, bridge, packet)
+            if invalid is not None:
+                return invalid
         gateway = self._nexthop(netns, route).gateway
         found = self._resolve(netns, bridge, packet, gateway or packet.destination, at_source=False)
         if isinstance(found, Failed):
             return found
-        out_port = found.crossings[0].out_port if found.crossings else bridge
+        out_port = self.world.topology.egress_port(netns, bridge, found)
         moved = Crossing(netns, bridge, crossing.in_port, out_port)
-        if out_port == crossing.in_port:
-            link = self.world.link(netns, out_port)
-            if link is None or not (link.port and link.port.hairpin):
-                detail = f"{bridge} does not send a frame back out of {out_port} (hairpin is off)"
-                return Failed(Cause.NO_NEIGHBOUR, netns, packet, detail, iif=bridge, oif=bridge)
+        port = self._port(netns, out_port)
+        if out_port == crossing.in_port and not self._hairpin(netns, out_port):
+            detail = f"{bridge} does not send a frame back out of {out_port} (hairpin is off)"
+            return Failed(Cause.NO_NEIGHBOUR, netns, packet, detail, iif=bridge, oif=bridge)
+        came = self._port(netns, crossing.in_port)
+        if port and port.isolated and came and came.isolated:
+            detail = f"{crossing.in_port} and {out_port} are isolated ports of {bridge}"
+            return Failed(Cause.NO_NEIGHBOUR, netns, packet, detail, iif=bridge, oif=bridge)
         result = self._bridge_forward(moved, packet, passage)
         if isinstance(result, Failed):
             return result
         return self._receive(found.netns, found.link, result, netns)
+
+    def _hairpin(self, netns: str, name: str) -> bool:
+        port = self._port(netns, name)
+        if port is not None and port.hairpin is not None:
+            return port.hairpin
+        return self.choices.ask(("hairpin", netns, name), f"hairpin mode of {name} was not captured")
+
+    def _port(self, netns: str, name: str) -> BridgePort | None:
+        link = self.world.link(netns, name)
+        return link.port if link is not None else None
 
     # Hooks
 

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from diag.model.address import Family
 from diag.model.flow import Protocol
 from diag.model.reasons import Symptom
 
@@ -27,6 +28,7 @@ NET_UNREACHABLE = IcmpError(Symptom.ENETUNREACH, fatal=False)
 PORT_UNREACHABLE = IcmpError(Symptom.ECONNREFUSED, fatal=True)
 FILTERED = IcmpError(Symptom.EHOSTUNREACH, fatal=True)
 NET_PROHIBITED = IcmpError(Symptom.ENETUNREACH, fatal=True)
+PROTOCOL_UNREACHABLE = IcmpError(Symptom.ENOPROTOOPT, fatal=True)
 V6_NO_ROUTE = IcmpError(Symptom.ENETUNREACH, fatal=False)
 V6_PROHIBITED = IcmpError(Symptom.EACCES, fatal=True)
 V6_ADDRESS = IcmpError(Symptom.EHOSTUNREACH, fatal=False)
@@ -39,8 +41,9 @@ REJECT_KINDS: Mapping[str, IcmpError] = MappingProxyType(
         "host-unreach": HOST_UNREACHABLE,
         "icmp-port-unreachable": PORT_UNREACHABLE,
         "port-unreach": PORT_UNREACHABLE,
-        "icmp-proto-unreachable": IcmpError(Symptom.UNKNOWN, fatal=True),
-        "proto-unreach": IcmpError(Symptom.UNKNOWN, fatal=True),
+        "icmp-prot-unreachable": PROTOCOL_UNREACHABLE,
+        "icmp-proto-unreachable": PROTOCOL_UNREACHABLE,
+        "proto-unreach": PROTOCOL_UNREACHABLE,
         "icmp-net-prohibited": NET_PROHIBITED,
         "net-prohib": NET_PROHIBITED,
         "icmp-host-prohibited": FILTERED,
@@ -50,6 +53,7 @@ REJECT_KINDS: Mapping[str, IcmpError] = MappingProxyType(
         "icmp6-no-route": V6_NO_ROUTE,
         "no-route": V6_NO_ROUTE,
         "icmp6-adm-prohibited": V6_PROHIBITED,
+        "icmp6-admin-prohibited": V6_PROHIBITED,
         "icmp6-addr-unreachable": V6_ADDRESS,
         "icmp6-port-unreachable": PORT_UNREACHABLE,
         "icmp6-policy-fail": V6_PROHIBITED,
@@ -60,6 +64,22 @@ REJECT_KINDS: Mapping[str, IcmpError] = MappingProxyType(
 
 RESETS = frozenset({"tcp-reset", "tcp-rst", "tcp reset"})
 """Kinds of REJECT that answer with a TCP reset."""
+
+
+_ICMPX = MappingProxyType(
+    {
+        "icmpx-no-route": ("icmp-net-unreachable", "icmp6-no-route"),
+        "icmpx-host-unreachable": ("icmp-host-unreachable", "icmp6-addr-unreachable"),
+        "icmpx-port-unreachable": ("icmp-port-unreachable", "icmp6-port-unreachable"),
+        "icmpx-admin-prohibited": ("icmp-admin-prohibited", "icmp6-adm-prohibited"),
+    }
+)
+
+
+def reject_kind(word: str, family: Family) -> str:
+    """The kind of REJECT for a packet of this family: nft's `icmpx` words stand for one of each (nft_reject.c)."""
+    pair = _ICMPX.get(word)
+    return word if pair is None else pair[family is Family.IPV6]
 
 
 def symptom_of(error: IcmpError, protocol: Protocol) -> Symptom:

@@ -122,6 +122,14 @@ class Topology:
             self._segments[key] = Segment(tuple(flood.attachments), tuple(flood.obstacles), flood.external)
         return self._segments[key]
 
+    def egress_port(self, netns: str, bridge: str, target: Attachment) -> str:
+        """The port by which a bridge's frames get to a place; empty if they do not."""
+        place = (target.netns, target.link)
+        for port in self.ports(netns, bridge):
+            if any((a.netns, a.link) == place for a in self.segment(netns, port.name).attachments):
+                return port.name
+        return ""
+
     def parent(self, netns: str, link: Link) -> tuple[Netns, Link] | None:
         """The parent of a macvlan, ipvlan or vlan: in the host unless it is in the link's own namespace."""
         where = netns if link.peer_netnsid is None else "host"

@@ -31,6 +31,8 @@ class Symptom(StrEnum):
     EPERM = "EPERM"
     ECONNRESET = "ECONNRESET"
     """The handshake was answered and the connection reset after it."""
+    ENOPROTOOPT = "ENOPROTOOPT"
+    """A firewall answered that the protocol is unreachable."""
     ENOTFOUND = "ENOTFOUND"
     UNKNOWN = "unknown"
 

@@ -240,7 +240,7 @@ class RuleReader:
             case "vmap":
                 self._vmap(body)
             case "reject":
-                self._parts.append(_reject(body, self.family))
+                self._parts.append(self._reject(body))
             case "dnat" | "snat" | "masquerade" | "redirect":
                 self._parts.append(_nat(kind, body))
             case "mangle":
@@ -286,6 +286,18 @@ class RuleReader:
             implied = Within(Field.NFPROTO, ((number, number),))
         if implied is not None and implied not in self._parts:
             self._parts.append(implied)
+
+    def _reject(self, body: Any) -> Reject:
+        """The listing leaves out that an answer of one family fits packets of that family only."""
+        kind = body.get("type", "") if isinstance(body, dict) else ""
+        if not kind:
+            return Reject("icmp6-port-unreachable" if self.family is TableFamily.IP6 else "icmp-port-unreachable")
+        if kind == "tcp reset":
+            self._imply("tcp")
+            return Reject("tcp-reset")
+        self._imply({"icmp": "ip", "icmpv6": "ip6"}.get(kind, kind))
+        prefix = {"icmpv6": "icmp6", "icmp": "icmp", "icmpx": "icmpx"}[kind]
+        return Reject(f"{prefix}-{body['expr']}")
 
     def _match(self, body: Mapping[str, Any]) -> None:
         operator, left, right = body["op"], body["left"], body["right"]
@@ -407,15 +419,6 @@ def _fib(body: Mapping[str, Any]) -> tuple[Field, str]:
     if "saddr" in flags:
         return (Field.SADDR_TYPE_IIF if limited else Field.SADDR_TYPE), "fib_addrtype"
     return (Field.DADDR_TYPE_IIF if limited else Field.DADDR_TYPE), "fib_addrtype"
-
-
-def _reject(body: Any, family: TableFamily) -> Reject:
-    if not isinstance(body, dict) or not body:
-        return Reject("icmp6-port-unreachable" if family is TableFamily.IP6 else "icmp-port-unreachable")
-    if body.get("type") == "tcp reset":
-        return Reject("tcp-reset")
-    prefix = {"icmpv6": "icmp6", "icmp": "icmp", "icmpx": "icmpx"}[body.get("type", "icmpx")]
-    return Reject(f"{prefix}-{body.get('expr', 'port-unreachable')}")
 
 
 def _nat(kind: str, body: Any) -> Statement:
