@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from diag.interpreter.choices import Choices, TooManyUnknownsError, every_run
 from diag.interpreter.classify import delivered_reason, failure_disposition, failure_reason, failure_symptom
-from diag.interpreter.outcome import Arrived, Cause, Failed
+from diag.interpreter.outcome import Arrived, Cause, Failed, Outcome
 from diag.interpreter.packet import ACK, RST, SYN, Packet, Port, PortKind
 from diag.interpreter.walk import Walk
 from diag.interpreter.world import World
@@ -79,13 +79,15 @@ class _OneRun:
     walk: Walk
     forth: tuple[Hop, ...] = ()
     source_ip: Ip | None = None
+    _request: Packet | None = None
+    """With the source that connect() chose."""
     _proxied: bool = field(default=False)
 
     def run(self) -> Trace:
         request = self.walk.choose_source(self.flow.source, request_packet(self.world, self.flow))
         if isinstance(request, Failed):
             return self._failed(request)
-        self.source_ip = request.source
+        self.source_ip, self._request = request.source, request
         outcome = self.walk.send(self.flow.source, request)
         self.forth = tuple(self.walk.hops)
         if isinstance(outcome, Failed):
@@ -105,15 +107,15 @@ class _OneRun:
             detail = f"the source is {back.packet.source}, not {request.destination}, so that it fits no socket"
             back = Failed(Cause.WRONG_SOCKET, back.netns, back.packet, detail)
         if isinstance(back, Failed):
-            return self._reply_failed(request, arrived, back)
+            return self._reply_failed(arrived, back)
         evidence, listening = self._listener(arrived)
         if not listening and self._host_alone(arrived):
-            return self._nobody_home(request, arrived)
+            return self._nobody_home(arrived)
         if listening and publisher is None and self.flow.protocol is Protocol.TCP:
             refused = self._third_packet(request)
             if refused is not None:
                 return refused
-        symptom = Symptom.OK if listening or publisher is not None else self._refused(request, arrived)
+        symptom = Symptom.OK if listening or publisher is not None else self._refused(arrived)
         where = "docker-proxy" if publisher is not None else arrived.netns
         reason = delivered_reason(self.flow, arrived, self.forth, proxied=publisher is not None)
         return Trace(
@@ -131,7 +133,7 @@ class _OneRun:
             final_port=arrived.packet.dport.value,
         )
 
-    def _refused(self, request: Packet, arrived: Arrived) -> Symptom:
+    def _refused(self, arrived: Arrived) -> Symptom:
         """What the caller sees of a closed port: nothing where the reset or the port-unreachable is lost."""
         kept, self.walk.hops = self.walk.hops, []
         if self.flow.protocol is Protocol.TCP:
@@ -139,8 +141,7 @@ class _OneRun:
         else:
             back = self.walk.send_error(arrived.netns, arrived.packet)
         self.walk.hops = kept
-        arrives = isinstance(back, Arrived) and back.netns == self.flow.source and _fits(request, back.packet)
-        return Symptom.ECONNREFUSED if arrives else Symptom.TIMEOUT
+        return Symptom.ECONNREFUSED if self._reaches_caller(back) else Symptom.TIMEOUT
 
     def _third_packet(self, request: Packet) -> Trace | None:
         """The ACK that ends the handshake: connect() has its answer by then, but a rule that rejects it ends the connection.
@@ -219,17 +220,23 @@ class _OneRun:
         """What the caller sees if a router has to tell it: a timeout where the error does not get back."""
         rejected = failed.stopped is not None and bool(failed.stopped.reject) and self.flow.protocol is Protocol.TCP
         immediate = failed.at_source and not rejected
-        if immediate or symptom is Symptom.TIMEOUT or self.source_ip is None:
+        if immediate or symptom is Symptom.TIMEOUT or self._request is None:
             return symptom
         kept, self.walk.hops = self.walk.hops, []
         reset = failed.stopped is not None and failed.stopped.reject in RESETS
         send = self.walk.send_reset if reset else self.walk.send_error
         back = send(failed.netns, failed.packet)
         self.walk.hops = kept
-        arrives = isinstance(back, Arrived) and back.netns == self.flow.source
-        return symptom if arrives else Symptom.TIMEOUT
+        return symptom if self._reaches_caller(back) else Symptom.TIMEOUT
 
-    def _reply_failed(self, request: Packet, arrived: Arrived, back: Failed) -> Trace:
+    def _reaches_caller(self, answer: Outcome) -> bool:
+        """Whether a reset or an ICMP error finds the socket that sent the request."""
+        if not isinstance(answer, Arrived) or answer.netns != self.flow.source or self._request is None:
+            return False
+        packet = answer.packet
+        return self._request.tuple == (packet.tuple.inverse() if packet.about is None else packet.about)
+
+    def _reply_failed(self, arrived: Arrived, back: Failed) -> Trace:
         if back.cause in _UNKNOWN_CAUSES:
             trace = _unknown(self.flow, (f"the reply: {back.detail}",), _unknown_reason(back))
             return replace(trace, forth=self.forth, back=tuple(self.walk.hops), source_ip=self.source_ip)
@@ -239,7 +246,7 @@ class _OneRun:
         return Trace(
             self.flow,
             Disposition.REPLY_LOST,
-            Symptom.TIMEOUT if self._listener(arrived)[1] else self._refused(request, arrived),
+            Symptom.TIMEOUT if self._listener(arrived)[1] else self._refused(arrived),
             Reason.REPLY_BLOCKED,
             back.evidence,
             arrived.netns,
@@ -267,7 +274,7 @@ class _OneRun:
         """The host's own stack, with no container in it that could open the port."""
         return arrived.netns == "host" and not self.world.containers_in.get("host")
 
-    def _nobody_home(self, request: Packet, arrived: Arrived) -> Trace:
+    def _nobody_home(self, arrived: Arrived) -> Trace:
         """The host refuses a port that is neither published nor opened by a process of its own."""
         port = arrived.packet.dport.value
         detail = f"nothing on the host listens on {self.flow.protocol.value} port {port}, and it is not published"
@@ -279,7 +286,7 @@ class _OneRun:
         return Trace(
             self.flow,
             Disposition.REJECTED,
-            self._refused(request, arrived),
+            self._refused(arrived),
             Reason.UNPUBLISHED_PORT,
             None,
             "host",
@@ -324,11 +331,6 @@ class _OneRun:
         if second.disposition is Disposition.DELIVERED or self.flow.protocol is Protocol.TCP:
             return None
         return replace(second, flow=self.flow, forth=self.forth)
-
-
-def _fits(request: Packet, answer: Packet) -> bool:
-    """Whether a reset or an ICMP error finds the socket that sent the request."""
-    return request.tuple == (answer.tuple.inverse() if answer.about is None else answer.about)
 
 
 def _takes(socket: Socket, protocol: Protocol, packet: Packet) -> bool:

@@ -34,7 +34,6 @@ class Devices(NamedTuple):
 
     iif: str = ""
     oif: str = ""
-    physin: str = ""
     physout: str = ""
 
 
@@ -48,6 +47,10 @@ class Passage:
     """A packet that has not met conntrack counts as INVALID (nft_ct.c, xt_conntrack.c)."""
     untracked: bool = False
     tracked: bool = False
+    physin: str = ""
+    """The bridge's port by which it came, where bridged packets meet iptables."""
+    sender: str = ""
+    """The namespace that put the frame on the link."""
 
 
 @dataclass(slots=True)
@@ -74,13 +77,27 @@ class Walk:
             return Failed(Cause.NOT_CAPTURED, netns, packet, str(missing))
 
     def send_reset(self, netns: str, cause: Packet) -> Outcome:
-        """The TCP reset of `REJECT --reject-with tcp-reset` (nf_send_reset()), attached to the refused connection."""
+        """The TCP reset of `REJECT --reject-with tcp-reset` (nf_send_reset()), attached to the refused connection.
+
+        For a frame from a bridge's port it goes straight back out of that port, past every hook.
+        """
         self._routed = self._dnat = False
         reset = replace(cause.reply(), tcp_flags=RST | ACK)
+        refused = self._passage
         try:
-            return self._output(netns, reset, self._attached())
+            if not refused.physin:
+                return self._output(netns, reset, self._attached())
+            route = self.world.fib(netns, cause.family).lookup(FibQuery(reset.daddr, reset.saddr))
         except RouteNotCapturedError as missing:
             return Failed(Cause.NOT_CAPTURED, netns, reset, str(missing))
+        failed = self._refused_by_route(netns, reset, route, at_source=False)
+        if failed is not None:
+            return failed
+        for place in self.world.topology.segment(netns, refused.physin).attachments:
+            if place.netns == refused.sender:
+                return self._carry(netns, place, reset)
+        detail = f"the way back by {refused.physin} is not known"
+        return Failed(Cause.NOT_MODELLED, netns, reset, detail)
 
     def _attached(self) -> Passage:
         """An answer belongs to the connection of the packet that it answers (nf_conntrack_attach())."""
@@ -205,19 +222,23 @@ class Walk:
 
     # Input
 
-    def _receive(self, netns: str, link: str, packet: Packet, came_from: str) -> Outcome:
-        """A frame comes up to layer 3 on a link."""
+    def _receive(self, netns: str, link: str, packet: Packet, came_from: str, port: str = "") -> Outcome:
+        """A frame comes up to layer 3 on a link; on a bridge by one of its ports, it meets PREROUTING in the bridge."""
         if netns != came_from:
             packet = replace(packet, mark=0)
         if self.world.unmodelled_rules(netns, families=frozenset({TableFamily.NETDEV}), dev=link):
             cause = f"netdev chains on {link} of {netns} are not modelled"
             if self.choices.ask(("netdev", netns, link), cause):
                 return Failed(Cause.NOT_CAPTURED, netns, packet, cause)
-        passage = self._passage = Passage()
+        bridged = bool(port) and self._bridge_nf(netns, link, packet.family)
+        passage = self._passage = Passage(physin=port if bridged else "", sender=came_from)
         result = self._hook(netns, Hook.PREROUTING, packet, passage, Devices(link))
         if isinstance(result, Failed):
             return result
-        self._dnat |= result.daddr != packet.daddr
+        if result.daddr != packet.daddr:
+            self._dnat = True
+            if bridged:
+                return self._bridged_dnat(netns, link, result, passage)
         return self._route_input(netns, link, result, passage)
 
     def _route_input(self, netns: str, iif: str, packet: Packet, passage: Passage) -> Outcome:
@@ -428,13 +449,13 @@ class Walk:
             unmodelled = self._unmodelled_bridge(crossing, link is not None and link.vlan_filtering)
             if unmodelled and self.choices.ask(("bridge", crossing, position), unmodelled):
                 return Failed(Cause.NOT_CAPTURED, crossing.netns, packet, unmodelled)
-            if not self._bridge_nf(crossing, packet.family):
+            if not self._bridge_nf(crossing.netns, crossing.bridge, packet.family):
                 continue
-            result = self._bridged(crossing, packet)
+            result = self._bridged(crossing, packet, netns)
             if isinstance(result, (Arrived, Failed)):
                 return result
             packet = result
-        return self._receive(target.netns, target.link, packet, netns)
+        return self._receive(target.netns, target.link, packet, netns, target.port)
 
     def _unmodelled_bridge(self, crossing: Crossing, vlan_filtering: bool) -> str:
         """What may stop a bridged frame and is not modelled; empty for nothing."""
@@ -442,47 +463,48 @@ class Walk:
             return f"tables of the bridge family in {crossing.netns} are not modelled"
         return f"VLAN filtering on {crossing.bridge} is not modelled" if vlan_filtering else ""
 
-    def _bridge_nf(self, crossing: Crossing, family: Family) -> bool:
-        bridge = self.world.link(crossing.netns, crossing.bridge)
+    def _bridge_nf(self, netns: str, name: str, family: Family) -> bool:
+        bridge = self.world.link(netns, name)
         if bridge is not None and (bridge.nf_call_iptables if family is Family.IPV4 else bridge.nf_call_ip6tables):
             return True
-        value = sysctl.bridge_nf_call(self.world.netns(crossing.netns), family)
+        value = sysctl.bridge_nf_call(self.world.netns(netns), family)
         if value is not None:
             return value
         cause = "whether bridged packets meet iptables (net.bridge.bridge-nf-call-iptables) was not captured"
-        return self.choices.ask(("bridge-nf", crossing.netns, family), cause)
+        return self.choices.ask(("bridge-nf", netns, family), cause)
 
-    def _bridged(self, crossing: Crossing, packet: Packet) -> Packet | Outcome:
+    def _bridged(self, crossing: Crossing, packet: Packet, sender: str) -> Packet | Outcome:
         """A bridged packet meets iptables: br_nf_pre_routing(), br_nf_forward(), br_nf_post_routing()."""
         netns, bridge = crossing.netns, crossing.bridge
         packet = replace(packet, mark=0)
-        passage = self._passage = Passage()
+        passage = self._passage = Passage(physin=crossing.in_port, sender=sender)
         before = packet
-        result = self._hook(netns, Hook.PREROUTING, packet, passage, Devices(bridge, physin=crossing.in_port))
+        result = self._hook(netns, Hook.PREROUTING, packet, passage, Devices(bridge))
         if isinstance(result, Failed):
             return result
         packet = result
         if packet.daddr != before.daddr:
             self._dnat = True
-            return self._bridged_dnat(crossing, packet, passage)
+            return self._bridged_dnat(netns, bridge, packet, passage)
         return self._bridge_forward(crossing, packet, passage)
 
     def _bridge_forward(self, crossing: Crossing, packet: Packet, passage: Passage) -> Packet | Failed:
         netns, bridge = crossing.netns, crossing.bridge
-        devices = Devices(bridge, bridge, crossing.in_port, crossing.out_port)
+        devices = Devices(bridge, bridge, crossing.out_port)
         result = self._hook(netns, Hook.FORWARD, packet, passage, devices)
         if isinstance(result, Failed):
             return result
         return self._hook(netns, Hook.POSTROUTING, result, passage, devices._replace(iif=""))
 
-    def _bridged_dnat(self, crossing: Crossing, packet: Packet, passage: Passage) -> Outcome:
+    def _bridged_dnat(self, netns: str, bridge: str, packet: Packet, passage: Passage) -> Outcome:
         """br_nf_pre_routing_finish(): a rewritten frame stays on the bridge if its route does, else it is routed."""
-        netns, bridge = crossing.netns, crossing.bridge
         fib = self.world.fib(netns, packet.family)
         route = fib.lookup(FibQuery(packet.daddr, packet.saddr, iif=bridge, mark=packet.mark))
         if route is None or route.type is not RouteType.UNICAST or self._nexthop(netns, route).dev != bridge:
             return self._route_input(netns, bridge, packet, passage)
-        if self._may_forward(netns, bridge, packet):
+        if packet.family is Family.IPV4:  # ip_route_input() refuses for a host that does not forward
+            if not self._may_forward(netns, bridge, packet):
+                return self._route_input(netns, bridge, packet, passage)
             invalid = self._validate_source(netns, bridge, packet)
             if invalid is not None:
                 return invalid
@@ -491,14 +513,14 @@ class Walk:
         if isinstance(found, Failed):
             return found
         out_port = self.world.topology.egress_port(netns, bridge, found)
-        moved = Crossing(netns, bridge, crossing.in_port, out_port)
+        moved = Crossing(netns, bridge, passage.physin, out_port)
         port = self._port(netns, out_port)
-        if out_port == crossing.in_port and not self._hairpin(netns, out_port):
+        if out_port == passage.physin and not self._hairpin(netns, out_port):
             detail = f"{bridge} does not send a frame back out of {out_port} (hairpin is off)"
             return Failed(Cause.NO_NEIGHBOUR, netns, packet, detail, iif=bridge, oif=bridge)
-        came = self._port(netns, crossing.in_port)
+        came = self._port(netns, passage.physin)
         if port and port.isolated and came and came.isolated:
-            detail = f"{crossing.in_port} and {out_port} are isolated ports of {bridge}"
+            detail = f"{passage.physin} and {out_port} are isolated ports of {bridge}"
             return Failed(Cause.NO_NEIGHBOUR, netns, packet, detail, iif=bridge, oif=bridge)
         result = self._bridge_forward(moved, packet, passage)
         if isinstance(result, Failed):
@@ -533,7 +555,10 @@ class Walk:
             self.world.fib(netns, packet.family),
             self.choices,
             self.window,
-            *devices,
+            devices.iif,
+            devices.oif,
+            passage.physin,
+            devices.physout,
             passage.connection,
             passage.direction,
             passage.state,

@@ -29,6 +29,8 @@ class Attachment:
     netns: str
     link: str
     crossings: tuple[Crossing, ...] = ()
+    port: str = ""
+    """For a bridge of its own: the port by which the frame comes in."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,7 +238,7 @@ class _Flood:
         if not _forwarding(in_port):
             self._stop("port-down", netns, in_port, f"port {in_port.name} of {bridge.name} does not forward")
             return
-        self.attachments.append(Attachment(netns, bridge.name, crossings))
+        self.attachments.append(Attachment(netns, bridge.name, crossings, in_port.name))
         for port in self._open_ports(netns, bridge, in_port):
             self.transmit(netns, port, (*crossings, Crossing(netns, bridge.name, in_port.name, port.name)))
 
