@@ -13,7 +13,7 @@ from typing import assert_never
 
 from diag.interpreter.conntrack import ConntrackTable, apply_nat
 from diag.interpreter.matching import Context, holds, lookup
-from diag.interpreter.nat import Bound, NatBinder
+from diag.interpreter.nat import Bound, NatBinder, look_up, map_data
 from diag.kernel.icmp_errors import reject_kind
 from diag.model.address import Family
 from diag.model.flow import Hop, HopKind
@@ -26,11 +26,13 @@ from diag.model.netfilter import (
     CopyMark,
     CtState,
     Drop,
+    FibOif,
     Field,
     Goto,
     Hook,
     InSet,
     Jump,
+    MapMark,
     Masked,
     Named,
     NamedSet,
@@ -56,6 +58,7 @@ from diag.model.provenance import Evidence
 
 CONNTRACK_PRIORITY = -200
 NAT_PRIORITY = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
+MATCHES = (Within, Masked, AnyBit, Named, AnyOf, InSet, FibOif, Opaque)
 MAX_DEPTH = 64
 """Jumps inside each other; the kernel refuses 16 in nft and more than the stack size in iptables."""
 
@@ -226,7 +229,7 @@ class HookRun:
         context = self.context
         for part in rule.parts:
             context.rule = rule.evidence
-            if isinstance(part, (Within, Masked, AnyBit, Named, AnyOf, InSet, Opaque)):
+            if isinstance(part, MATCHES):
                 if not holds(part, context):
                     return None
                 continue
@@ -256,6 +259,12 @@ class HookRun:
                 return self._verdict_map(table, chain, rule, fields, map_name, depth)
             case Nat():
                 return self._bind(table, chain, rule, statement)
+            case MapMark(where, data):
+                found = map_data(data, table, self.context)
+                if not found:
+                    return self._unknown(f"the map {data.map_name} cannot be evaluated", table, chain, rule)
+                self._mark(SetMark(where, found[0][0]))
+                return None
             case SetMark() | CopyMark():
                 self._mark(statement)
                 return None
@@ -299,11 +308,11 @@ class HookRun:
 
     def _mark(self, statement: SetMark | CopyMark) -> None:
         context = self.context
-        if isinstance(statement, SetMark):
-            target, mask, value = statement.field, statement.mask, statement.value
-        else:
-            target, mask = statement.target, statement.mask
-            value = (self._read_mark(statement.source)) & mask
+        match statement:
+            case SetMark(target, value, mask):
+                pass
+            case CopyMark(source, target, mask, source_mask, toggled):
+                value = ((self._read_mark(source) & source_mask) ^ toggled) & mask
         changed = ((self._read_mark(target) & ~mask) ^ value) & 0xFFFFFFFF
         if target is Field.MARK:
             context.packet = replace(context.packet, mark=changed)
@@ -315,10 +324,14 @@ class HookRun:
             return self.context.packet.mark
         return self.context.connection.mark if self.context.connection else 0
 
-    def _bind(self, table: NfTable, chain: Chain, rule: NfRule, nat: Nat) -> str | Stopped:
+    def _bind(self, table: NfTable, chain: Chain, rule: NfRule, nat: Nat) -> str | Stopped | None:
         connection = self.context.connection
+        own = TableFamily.IP if self.context.packet.family is Family.IPV4 else TableFamily.IP6
+        if nat.family not in (None, own):
+            return None
         if connection is None:
             return _ACCEPT
+        nat = look_up(nat, table, self.context)
         match self._binder().bind(connection, nat):
             case Bound.UNMODELLED:
                 return self._unknown(
@@ -347,6 +360,4 @@ class HookRun:
 
 def is_inert(rule: NfRule) -> bool:
     """Nothing in the rule can change the packet or its way: LOG with `-m limit`, a bare counter."""
-    return isinstance(rule.parts[-1], NoEffect) and all(
-        isinstance(p, (Within, Masked, AnyBit, Named, AnyOf, InSet, Opaque, NoEffect)) for p in rule.parts
-    )
+    return isinstance(rule.parts[-1], NoEffect) and all(isinstance(p, (*MATCHES, NoEffect)) for p in rule.parts)

@@ -8,14 +8,16 @@ from typing import assert_never
 
 from diag.interpreter.choices import Choices
 from diag.interpreter.packet import Connection, Packet, Port, PortKind
-from diag.kernel.fib import Fib
+from diag.kernel.fib import Fib, FibQuery, RouteNotCapturedError
 from diag.model.address import Family
 from diag.model.flow import ICMP, ICMPV6, TCP, UDP
 from diag.model.netfilter import (
     AnyBit,
     AnyOf,
     CtState,
+    FibOif,
     Field,
+    Hook,
     InSet,
     Masked,
     Match,
@@ -89,6 +91,7 @@ class Context:
     state: int = CtState.INVALID
     ephemeral: tuple[int, int] = (32768, 60999)
     sets: Callable[[InSet], NamedSet | None] = lambda _match: None
+    hook: Hook = Hook.FORWARD
     rule: Evidence | None = None
     """The rule under evaluation, which a question cites."""
 
@@ -168,6 +171,8 @@ _READERS: dict[Field, Callable[[Context], int | str | Port | None]] = {
     Field.CT_ORIG_DPORT: _tuple_field(False, "dport"),
     Field.CT_REPL_SADDR: _tuple_field(True, "saddr"),
     Field.CT_REPL_DADDR: _tuple_field(True, "daddr"),
+    Field.CT_REPL_SPORT: _tuple_field(True, "sport"),
+    Field.CT_REPL_DPORT: _tuple_field(True, "dport"),
     Field.IIFNAME: lambda c: c.iif,
     Field.OIFNAME: lambda c: c.oif,
     Field.PHYSIN: lambda c: c.physin,
@@ -203,10 +208,30 @@ def holds(match: Match, context: Context) -> bool:
             return any(all(holds(part, context) for part in parts) for parts in alternatives) != negated
         case InSet():
             return _in_set(match, context)
+        case FibOif(names=names, negated=negated):
+            return (_fib_device(match, context) in names) != negated
         case Opaque(text):
             return context.ask(f"the match {text!r} is not modelled")
         case _:
             assert_never(match)
+
+
+def _fib_device(match: FibOif, context: Context) -> str:
+    """nft_fib4_eval(), nft_fib6_eval(): the device of the route to the address; empty for none, or for another than asked."""
+    packet = context.packet
+    if context.hook is Hook.PREROUTING and context.iif == "lo":
+        return "lo"
+    daddr, saddr = (packet.saddr, packet.daddr) if match.source else (packet.daddr, packet.saddr)
+    try:
+        route = context.fib.lookup(FibQuery(daddr, saddr, mark=packet.mark if match.marked else 0))
+    except RouteNotCapturedError as missing:
+        return context.iif if context.ask(str(missing)) else ""
+    if route is None or route.type is not RouteType.UNICAST:
+        return ""
+    devices = [nexthop.dev for nexthop in route.nexthops]
+    if match.limited:
+        return context.iif if context.iif in devices else ""
+    return devices[0] if devices else ""
 
 
 def _name_fits(name: str, pattern: str) -> bool:
@@ -234,7 +259,7 @@ def _in_set(match: InSet, context: Context) -> bool:
     if found.unmodelled:
         return context.ask(f"the set {match.set_name} cannot be evaluated: {found.unmodelled}")
     element = lookup(found, match.fields, context)
-    if element is None and any(context.value(f) is None for f in match.fields):
+    if element is None and not match.ipset and any(context.value(f) is None for f in match.fields):
         return False
     return (element is not None) != match.negated
 
@@ -260,25 +285,31 @@ def lookup(named: NamedSet, fields: tuple[Field, ...], context: Context) -> SetE
 
 def _column(named: NamedSet, position: int, where: Field, context: Context) -> Callable[[tuple[int, int] | str], bool]:
     """How one dimension of an element is compared with the packet."""
-    if named.dimensions and named.dimensions[position : position + 1] == ("port",):
-        port = context.value(_PORT_OF[where])
-        base = context.packet.protocol << 16
-
-        def port_fits(key: tuple[int, int] | str) -> bool:
-            return (
-                isinstance(port, Port)
-                and not isinstance(key, str)
-                and key[0] >> 16 == context.packet.protocol
-                and _in_ranges(port, ((key[0] - base, key[1] - base),), context)
-            )
-
-        return port_fits
+    match named.dimensions[position : position + 1]:
+        case ("port",):
+            return lambda key: not isinstance(key, str) and _port_fits(key, where, context)
+        case ("iface",):
+            where = Field.IIFNAME if where is Field.SADDR else Field.OIFNAME
+        case ("mark",):
+            where = Field.MARK
     value = context.value(where)
 
     def fits(key: tuple[int, int] | str) -> bool:
         return value is not None and _dimension_fits(value, key, context)
 
     return fits
+
+
+def _port_fits(key: tuple[int, int], where: Field, context: Context) -> bool:
+    """ip_set_get_ip_port(): the ports of TCP, UDP and SCTP, type and code of ICMP."""
+    packet = context.packet
+    if key[0] >> 16 != packet.protocol:
+        return False
+    base = packet.protocol << 16
+    if packet.protocol in (ICMP, ICMPV6):
+        return key[0] <= base + (packet.icmp_type << 8) + packet.icmp_code <= key[1]
+    port = context.value(_PORT_OF[where])
+    return isinstance(port, Port) and _in_ranges(port, ((key[0] - base, key[1] - base),), context)
 
 
 def _dimension_fits(value: int | str | Port, key: tuple[int, int] | str, context: Context) -> bool:

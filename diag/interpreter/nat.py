@@ -7,14 +7,15 @@ nf_nat_masquerade.c, nf_nat_redirect.c, net/netfilter/xt_NETMAP.c.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from enum import Enum
 
 from diag.interpreter.conntrack import ConntrackTable
-from diag.interpreter.matching import Context
+from diag.interpreter.matching import Context, lookup
 from diag.interpreter.packet import Connection, Port, PortKind, Tuple
 from diag.model.address import Family, Ip
 from diag.model.flow import TCP, UDP
-from diag.model.netfilter import CtStatus, Hook, Nat, NatKind
+from diag.model.netfilter import CtStatus, DataMap, Hook, Nat, NatKind, NfTable
 
 MAX_ADDRESSES = 8
 """Addresses of a NAT range that are tried one by one; a larger range is not modelled."""
@@ -31,6 +32,31 @@ class Bound(Enum):
     CLASH = "clash"
     """No free port: the new entry cannot be confirmed (__nf_conntrack_confirm()), and the kernel drops."""
     UNMODELLED = "unmodelled"
+
+
+def map_data(data: DataMap, table: NfTable, context: Context) -> tuple[tuple[int, int], ...]:
+    """What a map gives for the packet: per dimension a range; empty where it gives nothing that can be told."""
+    named = table.sets.get(data.map_name)
+    if named is None or named.unmodelled:
+        return ()
+    element = lookup(named, data.fields, context)
+    return element.data if element is not None else ()
+
+
+def look_up(nat: Nat, table: NfTable, context: Context) -> Nat:
+    """The statement with the addresses and ports that its maps hold for the packet."""
+    if nat.address_map is not None:
+        found = map_data(nat.address_map, table, context)
+        if not found:
+            return replace(nat, unmodelled="a map whose value cannot be told")
+        low, high = (Ip(context.packet.family, value) for value in found[0])
+        nat = replace(nat, addresses=((low, high),), ports=found[1] if len(found) > 1 else nat.ports)
+    if nat.port_map is not None:
+        found = map_data(nat.port_map, table, context)
+        if not found:
+            return replace(nat, unmodelled="a map whose value cannot be told")
+        nat = replace(nat, ports=found[0])
+    return nat
 
 
 class NatBinder:

@@ -563,6 +563,7 @@ class Walk:
             passage.direction,
             passage.state,
             sysctl.local_port_range(space),
+            hook=hook,
         )
 
         def masquerade() -> int | None:

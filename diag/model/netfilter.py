@@ -76,6 +76,8 @@ class Field(StrEnum):
     CT_ORIG_DPORT = "ct-orig-dport"
     CT_REPL_SADDR = "ct-repl-saddr"
     CT_REPL_DADDR = "ct-repl-daddr"
+    CT_REPL_SPORT = "ct-repl-sport"
+    CT_REPL_DPORT = "ct-repl-dport"
     IIFNAME = "iifname"
     """A name."""
     OIFNAME = "oifname"
@@ -197,6 +199,21 @@ class InSet:
 
 
 @dataclass(frozen=True, slots=True)
+class FibOif:
+    """nft's `fib saddr . iif oif`: the device by which an address is routed (net/ipv4/netfilter/nft_fib_ipv4.c)."""
+
+    source: bool
+    """Of the source address; else of the destination."""
+    limited: bool
+    """Only if it is the input interface (`. iif`)."""
+    marked: bool
+    """Looked up with the packet's mark (`. mark`)."""
+    names: tuple[str, ...]
+    """The empty name is `missing`."""
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Opaque:
     """A match that the model cannot evaluate: it may hold or not."""
 
@@ -204,7 +221,7 @@ class Opaque:
     """As in the source, e.g. `-m string --algo bm --string x`."""
 
 
-Match = Within | Masked | AnyBit | Named | AnyOf | InSet | Opaque
+Match = Within | Masked | AnyBit | Named | AnyOf | InSet | FibOif | Opaque
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +269,14 @@ class Queue:
 
 
 @dataclass(frozen=True, slots=True)
+class DataMap:
+    """What a named or anonymous nft map holds for the packet; a rule has asked before whether it holds anything."""
+
+    fields: tuple[Field, ...]
+    map_name: str
+
+
+@dataclass(frozen=True, slots=True)
 class Nat:
     """DNAT, SNAT, REDIRECT or MASQUERADE."""
 
@@ -261,7 +286,12 @@ class Nat:
     ports: tuple[int, int] | None = None
     """Inclusive range; None: unchanged where possible."""
     unmodelled: str = ""
-    """`--random`, `--persistent` need nothing; a shifted port map or a NAT map lookup does."""
+    """`--random`, `--persistent` need nothing; a shifted port map does."""
+    address_map: DataMap | None = None
+    """Where the address comes from, and the port too if the elements have one."""
+    port_map: DataMap | None = None
+    family: TableFamily | None = None
+    """Packets of the other family pass by (nft_nat_inet_eval())."""
 
 
 class NatKind(StrEnum):
@@ -285,11 +315,21 @@ class SetMark:
 
 @dataclass(frozen=True, slots=True)
 class CopyMark:
-    """`target = (target & ~mask) | (source & mask)`: CONNMARK save and restore."""
+    """`target = (target & ~mask) | ((source & source_mask) ^ toggled)`: CONNMARK save and restore, nft's mark expressions."""
 
     source: Field
     target: Field
     mask: int = 0xFFFFFFFF
+    source_mask: int = 0xFFFFFFFF
+    toggled: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class MapMark:
+    """`meta mark set … map …`."""
+
+    field: Field
+    data: DataMap
 
 
 @dataclass(frozen=True, slots=True)
@@ -330,6 +370,7 @@ Statement = (
     | Nat
     | SetMark
     | CopyMark
+    | MapMark
     | Notrack
     | NoEffect
     | VerdictMap
@@ -387,6 +428,8 @@ class SetElement:
     evidence: Evidence | None = None
     negated: bool = False
     """ipset `nomatch`."""
+    data: tuple[tuple[int, int], ...] = ()
+    """What a map gives for the key: per dimension a range."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -399,7 +442,7 @@ class NamedSet:
     """Not empty: membership cannot be told, and why."""
     evidence: Evidence | None = None
     dimensions: tuple[str, ...] = ()
-    """ipset only: `ip`, `net` or `port` per dimension; a port is kept as protocol × 65536 + port."""
+    """ipset only: `ip`, `net`, `port`, `iface` or `mark` per dimension; a port is kept as protocol × 65536 + port."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,71 +8,113 @@
 ((167772161, 167772161), (393296, 393296))
 ((167772162, 167772162), (1114165, 1114166))
 
-A port is kept together with its protocol, as protocol × 65536 + port.
+A port is kept together with its protocol, as protocol × 65536 + port; for ICMP it is type × 256 + code. A bitmap of
+ports holds for TCP and UDP alike.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from itertools import product
 
 from diag.model.address import Ip, Prefix
+from diag.model.flow import TCP, UDP
 from diag.model.netfilter import NamedSet, SetElement
 from diag.model.provenance import Evidence, Gap
 from diag.parse.iptables_rule import split_words
-from diag.parse.protocols import PROTOCOLS
+from diag.parse.protocols import ICMP_NAMES, ICMPV6_NAMES, PROTOCOLS
 from diag.parse.result import Parsed
 from diag.parse.ticket_lines import ticket_lines, unreadable
 
-_DIMENSIONS = frozenset({"ip", "net", "port", "iface", "mac", "mark"})
+_DIMENSIONS = frozenset({"ip", "net", "port", "iface", "mark"})
 
 
 def parse_ipset(data: bytes, file: str) -> Parsed[dict[str, NamedSet]]:
     """Every set by name; a type or an element that is not modelled makes membership unknown."""
     gaps: list[Gap] = []
-    sets: dict[str, NamedSet] = {}
-    kinds: dict[str, tuple[str, ...]] = {}
+    sets: dict[str, _Draft] = {}
     for line, evidence in ticket_lines(data, file, gaps):
         words = split_words(line)
         if len(words) >= 3 and words[0] == "create":
-            sets[words[1]], kinds[words[1]] = _create(words, evidence)
+            sets[words[1]] = _create(words, evidence)
         elif len(words) >= 3 and words[0] == "add" and words[1] in sets:
-            sets[words[1]] = _add(sets[words[1]], kinds[words[1]], words, evidence)
+            draft = sets[words[1]]
+            sets[words[1]] = replace(draft, named=_add(draft, words, evidence))
         else:
             gaps.append(unreadable(evidence, "ipset save"))
-    return Parsed(sets, tuple(gaps))
+    return Parsed({name: draft.named for name, draft in sets.items()}, tuple(gaps))
 
 
-def _create(words: list[str], evidence: Evidence) -> tuple[NamedSet, tuple[str, ...]]:
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A set on its way, and how its elements are read."""
+
+    named: NamedSet
+    family: str
+    """`hash` or `bitmap`."""
+    netmask: int | None
+
+    def keys(self, kind: str, text: str) -> tuple[tuple[int, int] | str, ...]:
+        """What one part of an element stands for."""
+        match kind:
+            case "iface":
+                if text.startswith("physdev:"):
+                    raise ValueError("a bridge port")
+                return (text,)
+            case "port" if self.family == "bitmap":
+                low, _, high = text.partition("-")
+                return tuple((base + int(low), base + int(high or low)) for base in (TCP << 16, UDP << 16))
+            case "port":
+                return (_port(text),)
+        if "-" in text:
+            low, _, high = text.partition("-")
+            first, last = Ip.parse(low), Ip.parse(high)
+        else:
+            prefix = Prefix.parse(text)
+            first, last = Ip(prefix.family, prefix.first), Ip(prefix.family, prefix.last)
+        if self.netmask is not None:
+            host = (1 << (first.family.bits - self.netmask)) - 1
+            return ((first.value & ~host, last.value | host),)
+        return ((first.value, last.value),)
+
+
+def _port(text: str) -> tuple[int, int]:
+    protocol, colon, ports = text.partition(":")
+    if not colon:
+        protocol, ports = "tcp", text
+    base = PROTOCOLS["ipv6-icmp" if protocol == "icmpv6" else protocol] << 16
+    names = {"icmp": ICMP_NAMES, "icmpv6": ICMPV6_NAMES}.get(protocol)
+    if names is not None:
+        kind, code = names[ports] if ports in names else (int(part) for part in ports.split("/"))
+        return base + (kind << 8) + (code or 0), base + (kind << 8) + (code or 0)
+    low, _, high = ports.partition("-")
+    return base + int(low), base + int(high or low)
+
+
+def _create(words: list[str], evidence: Evidence) -> _Draft:
     family, _, dimensions = words[2].partition(":")
     kinds = tuple(dimensions.split(","))
     unmodelled = ""
-    if family not in ("hash", "bitmap") or not set(kinds) <= _DIMENSIONS or set(kinds) & {"mac", "mark", "iface"}:
+    if family not in ("hash", "bitmap") or not set(kinds) <= _DIMENSIONS:
         unmodelled = f"sets of the type {words[2]} are not modelled"
-    return NamedSet(words[1], (), unmodelled, evidence, kinds), kinds
+    mask = int(words[words.index("netmask") + 1]) if "netmask" in words[:-1] else None
+    if "bitmask" in words or (mask is not None and kinds != ("ip",)):
+        unmodelled = f"sets of the type {words[2]} with a mask are not modelled"
+    return _Draft(NamedSet(words[1], (), unmodelled, evidence, kinds), family, mask)
 
 
-def _add(named: NamedSet, kinds: tuple[str, ...], words: list[str], evidence: Evidence) -> NamedSet:
-    parts = words[2].split(",")
+def _add(draft: _Draft, words: list[str], evidence: Evidence) -> NamedSet:
+    named, parts = draft.named, words[2].split(",")
+    nomatch = "nomatch" in words[3:]
     try:
-        if len(parts) != len(kinds):
+        if len(parts) != len(named.dimensions):
             raise ValueError("another number of parts than the type has")
-        key = tuple(_part(kind, part) for kind, part in zip(kinds, parts, strict=True))
+        if nomatch and named.dimensions.count("net") > 1:
+            raise ValueError("an exception in a set of several networks")
+        if "wildcard" in words[3:]:
+            parts[-1] += "*"
+        keys = product(*(draft.keys(kind, part) for kind, part in zip(named.dimensions, parts, strict=True)))
     except (ValueError, KeyError) as error:
         return replace(named, unmodelled=named.unmodelled or f"the element {words[2]} is not understood ({error})")
-    element = SetElement(key, None, evidence, negated="nomatch" in words[3:])
-    return replace(named, elements=(*named.elements, element))
-
-
-def _part(kind: str, text: str) -> tuple[int, int]:
-    if kind == "port":
-        protocol, colon, ports = text.partition(":")
-        if not colon:
-            protocol, ports = "tcp", text
-        low, _, high = ports.partition("-")
-        base = PROTOCOLS[protocol] << 16
-        return base + int(low), base + int(high or low)
-    if "-" in text:
-        low, _, high = text.partition("-")
-        return Ip.parse(low).value, Ip.parse(high).value
-    prefix = Prefix.parse(text)
-    return prefix.first, prefix.last
+    elements = tuple(SetElement(key, None, evidence, negated=nomatch) for key in keys)
+    return replace(named, elements=(*named.elements, *elements))

@@ -336,10 +336,17 @@ def _ct_address(cursor: _Words, option: str, negated: bool) -> Match:
     return Within(_CT_TUPLE[option], ((prefix.first, prefix.last),), negated)
 
 
+_CT_PORTS = {
+    "--ctorigsrcport": Field.CT_ORIG_SPORT,
+    "--ctorigdstport": Field.CT_ORIG_DPORT,
+    "--ctreplsrcport": Field.CT_REPL_SPORT,
+    "--ctrepldstport": Field.CT_REPL_DPORT,
+}
+
+
 def _ct_port(cursor: _Words, option: str, negated: bool) -> Match:
     value, negated = cursor.take_value(option, negated)
-    where = Field.CT_ORIG_SPORT if option == "--ctorigsrcport" else Field.CT_ORIG_DPORT
-    return Within(where, (_port_range(value),), negated)
+    return Within(_CT_PORTS[option], (_port_range(value),), negated)
 
 
 def _addr_type(cursor: _Words, option: str, negated: bool) -> Match:
@@ -439,7 +446,7 @@ _OPTIONS: dict[tuple[str, str], _Handler] = {
     ("conntrack", "--ctdir"): _ct_direction,
     ("conntrack", "--ctproto"): _protocol,
     **dict.fromkeys([("conntrack", o) for o in _CT_TUPLE], _ct_address),
-    **dict.fromkeys([("conntrack", o) for o in ("--ctorigsrcport", "--ctorigdstport")], _ct_port),
+    **dict.fromkeys([("conntrack", o) for o in _CT_PORTS], _ct_port),
     **dict.fromkeys([("addrtype", o) for o in ("--src-type", "--dst-type")], _addr_type),
     **dict.fromkeys([("iprange", o) for o in ("--src-range", "--dst-range")], _ip_range),
     **dict.fromkeys([(module, "--mark") for module in ("mark", "connmark")], _mark),
@@ -448,9 +455,12 @@ _OPTIONS: dict[tuple[str, str], _Handler] = {
     ("comment", "--comment"): _comment,
 }
 
+SAFE_TTL = 32
+"""A time to live that no way through one host uses up."""
+
 _NO_EFFECT_TARGETS = frozenset(
     {
-        *("LOG", "NFLOG", "ULOG", "TRACE", "AUDIT", "TCPMSS", "CHECKSUM", "CLASSIFY", "DSCP", "TOS", "TTL", "HL"),
+        *("LOG", "NFLOG", "ULOG", "TRACE", "AUDIT", "TCPMSS", "CHECKSUM", "CLASSIFY", "DSCP", "TOS"),
         *("SECMARK", "CONNSECMARK", "RATEEST", "IDLETIMER", "LED", "TEE", "TCPOPTSTRIP", "ECN"),
     }
 )
@@ -479,6 +489,10 @@ def _target(cursor: _Words) -> tuple[Statement, ...]:
                 return (_nat(name, values),)
             case "MARK" | "CONNMARK":
                 return (_set_mark(name, values, text),)
+            case "TTL" | "HL":
+                prefix = name.lower()
+                kept = int(values.get(f"--{prefix}-set", SAFE_TTL)) >= SAFE_TTL and f"--{prefix}-dec" not in values
+                return (NoEffect(text) if kept else OpaqueStatement(text),)
             case "CT":
                 return (Notrack() if "--notrack" in values else _ct_target(values, text),)
             case "QUEUE" | "NFQUEUE":

@@ -12,11 +12,14 @@ from diag.model.netfilter import (
     AnyBit,
     CopyMark,
     CtStatus,
+    DataMap,
     Drop,
+    FibOif,
     Field,
     Goto,
     InSet,
     Jump,
+    MapMark,
     Masked,
     Match,
     Named,
@@ -39,6 +42,7 @@ from diag.model.netfilter import (
     Within,
 )
 from diag.model.provenance import Evidence
+from diag.parse.iptables_rule import SAFE_TTL
 from diag.parse.protocols import ICMP_NAMES, ICMPV6_NAMES, PROTOCOLS, SERVICES
 
 
@@ -93,6 +97,12 @@ _CT_TUPLE: Mapping[tuple[str, str], tuple[Field, str]] = {
     ("original", "proto-dst"): (Field.CT_ORIG_DPORT, "inet_service"),
     ("reply", "saddr"): (Field.CT_REPL_SADDR, "ipv4_addr"),
     ("reply", "daddr"): (Field.CT_REPL_DADDR, "ipv4_addr"),
+    ("reply", "ip saddr"): (Field.CT_REPL_SADDR, "ipv4_addr"),
+    ("reply", "ip daddr"): (Field.CT_REPL_DADDR, "ipv4_addr"),
+    ("reply", "ip6 saddr"): (Field.CT_REPL_SADDR, "ipv6_addr"),
+    ("reply", "ip6 daddr"): (Field.CT_REPL_DADDR, "ipv6_addr"),
+    ("reply", "proto-src"): (Field.CT_REPL_SPORT, "inet_service"),
+    ("reply", "proto-dst"): (Field.CT_REPL_DPORT, "inet_service"),
 }
 
 _WORDS: Mapping[str, Mapping[str, int]] = {
@@ -105,7 +115,11 @@ _WORDS: Mapping[str, Mapping[str, int]] = {
     "tcp_flag": {"fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 16, "urg": 32, "ecn": 64, "cwr": 128},
     "inet_proto": PROTOCOLS,
     "inet_service": SERVICES,
-    "icmp_type": {name: kind for name, (kind, code) in ICMP_NAMES.items() if code is None},
+    "icmp_type": {
+        **{name: kind for name, (kind, code) in ICMP_NAMES.items() if code is None},
+        "info-request": 15,
+        "info-reply": 16,
+    },
     "icmpv6_type": {
         **{name: kind for name, (kind, code) in ICMPV6_NAMES.items() if code is None},
         "nd-router-solicit": 133,
@@ -116,9 +130,35 @@ _WORDS: Mapping[str, Mapping[str, int]] = {
         "mld-listener-query": 130,
         "mld-listener-report": 131,
         "mld-listener-done": 132,
+        "mld-listener-reduction": 132,
+        "router-renumbering": 138,
+        "ind-neighbor-solicit": 141,
+        "ind-neighbor-advert": 142,
         "mld2-listener-report": 143,
     },
+    "icmp_code": {
+        "net-unreachable": 0,
+        "host-unreachable": 1,
+        "prot-unreachable": 2,
+        "port-unreachable": 3,
+        "frag-needed": 4,
+        "net-prohibited": 9,
+        "host-prohibited": 10,
+        "admin-prohibited": 13,
+    },
+    "icmpv6_code": {
+        "no-route": 0,
+        "admin-prohibited": 1,
+        "addr-unreachable": 3,
+        "port-unreachable": 4,
+        "policy-fail": 5,
+        "reject-route": 6,
+    },
 }
+
+_HARMLESS_FIELDS = frozenset(
+    {("ip", "dscp"), ("ip", "ecn"), ("ip6", "dscp"), ("ip6", "ecn"), ("ip6", "flowlabel"), ("tcp", "window")}
+)
 
 _BIT_TYPES = frozenset({"ct_state", "ct_status", "tcp_flag"})
 _TRANSPORT = {"tcp": 6, "udp": 17, "sctp": 132, "dccp": 33, "udplite": 136, "icmp": 1, "icmpv6": 58}
@@ -171,12 +211,16 @@ def _key(raw: Any, kind: str) -> tuple[int, int] | str:
     return number, number
 
 
-def element_of(raw: Any, kinds: tuple[str, ...], evidence: Evidence, *, is_map: bool) -> SetElement:
-    """An element of a set or verdict map. Raises NftSyntaxError or ValueError."""
+def element_of(raw: Any, kinds: tuple[str, ...], evidence: Evidence, target: str = "") -> SetElement:
+    """An element of a set or map; `target` is the type of what it maps to. Raises NftSyntaxError or ValueError."""
     verdict: Statement | None = None
-    if is_map:
-        raw, target = raw
-        verdict = _verdict(target)
+    data: tuple[tuple[int, int], ...] = ()
+    if target:
+        raw, found = raw
+        if target == "verdict":
+            verdict = _verdict(found)
+        else:
+            data = _data(found, tuple(target.split(" . ")))
     if isinstance(raw, dict) and "elem" in raw:
         raw = raw["elem"]["val"]
     parts = raw["concat"] if isinstance(raw, dict) and "concat" in raw else [raw]
@@ -184,7 +228,20 @@ def element_of(raw: Any, kinds: tuple[str, ...], evidence: Evidence, *, is_map: 
         kinds = tuple(kinds[0].split(" . "))
     if len(parts) != len(kinds):
         raise NftSyntaxError(f"an element with {len(parts)} parts for {len(kinds)}")
-    return SetElement(tuple(_key(p, k) for p, k in zip(parts, kinds, strict=True)), verdict, evidence)
+    return SetElement(tuple(_key(p, k) for p, k in zip(parts, kinds, strict=True)), verdict, evidence, data=data)
+
+
+def _data(raw: Any, kinds: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
+    parts = raw["concat"] if isinstance(raw, dict) and "concat" in raw else [raw]
+    if len(parts) != len(kinds):
+        raise NftSyntaxError(f"an element that gives {len(parts)} values for {len(kinds)}")
+    found = []
+    for part, kind in zip(parts, kinds, strict=True):
+        key = _key(part, kind)
+        if isinstance(key, str):
+            raise NftSyntaxError(f"a map to {kind}")
+        found.append(key)
+    return tuple(found)
 
 
 def _verdict(raw: Mapping[str, Any]) -> Statement:
@@ -227,7 +284,7 @@ class RuleReader:
             except (NftSyntaxError, KeyError, TypeError, ValueError, IndexError):
                 text = expression_text(expression)
                 self._parts.append(Opaque(text) if kind in ("match", "limit") else OpaqueStatement(text))
-        if not self._parts or isinstance(self._parts[-1], (Within, Masked, AnyBit, Named, InSet, Opaque)):
+        if not self._parts or isinstance(self._parts[-1], (Within, Masked, AnyBit, Named, InSet, FibOif, Opaque)):
             self._parts.append(NoEffect("no statement"))
         return tuple(self._parts)
 
@@ -242,7 +299,7 @@ class RuleReader:
             case "reject":
                 self._parts.append(self._reject(body))
             case "dnat" | "snat" | "masquerade" | "redirect":
-                self._parts.append(_nat(kind, body))
+                self._parts.append(self._nat(kind, body or {}))
             case "mangle":
                 self._parts.append(self._mangle(body))
             case "notrack":
@@ -305,6 +362,9 @@ class RuleReader:
         if "&" in left:
             self._masked(left["&"], right, operator)
             return
+        if "fib" in left and left["fib"].get("result") in ("oif", "oifname"):
+            self._parts.append(_fib_oif(left["fib"], right, negated))
+            return
         if "concat" in left:
             fields = [self._field(part) for part in left["concat"]]
             self._in_set(fields, right, negated)
@@ -350,7 +410,7 @@ class RuleReader:
             return
         values = right["set"] if isinstance(right, dict) and "set" in right else [right]
         kinds = tuple(kind for _, kind in fields)
-        elements = tuple(element_of(value, kinds, self.evidence, is_map=False) for value in values)
+        elements = tuple(element_of(value, kinds, self.evidence) for value in values)
         self._parts.append(InSet(self._name_set(elements), columns, negated))
 
     def _name_set(self, elements: tuple[SetElement, ...]) -> str:
@@ -369,40 +429,104 @@ class RuleReader:
             self._parts.append(VerdictMap(columns, data.removeprefix("@")))
             return
         kinds = tuple(kind for _, kind in fields)
-        elements = tuple(element_of(item, kinds, self.evidence, is_map=True) for item in data["set"])
+        elements = tuple(element_of(item, kinds, self.evidence, "verdict") for item in data["set"])
         self._parts.append(VerdictMap(columns, self._name_set(elements)))
 
     def _mangle(self, body: Mapping[str, Any]) -> Statement:
+        if _is_harmless(body):
+            return NoEffect("mangle")
         where, kind = self._field(body["key"])
         if where not in (Field.MARK, Field.CT_MARK):
-            return NoEffect("mangle") if body["key"].get("meta", {}).get("key") in ("priority",) else _opaque(body)
+            raise NftSyntaxError("mangle")
         value = body["value"]
-        if isinstance(value, dict):
-            if "meta" in value or "ct" in value:
-                source, _ = self._field(value)
-                return CopyMark(source, where)
-            return _mark_expression(where, value, self._field)
-        return SetMark(where, _value(value, kind))
+        if not isinstance(value, dict):
+            return SetMark(where, _value(value, kind))
+        if "map" in value:
+            return MapMark(where, self._data_map(value["map"], "mark"))
+        if "meta" in value or "ct" in value:
+            return CopyMark(self._mark_source(value), where)
+        return self._mark_expression(where, value)
+
+    def _mark_expression(self, where: Field, value: Mapping[str, Any]) -> Statement:
+        """`meta mark set ct mark | 0x1`, `& 0xff`, `^ 2`."""
+        operator, (left, right) = next(iter(value.items()))
+        source = self._mark_source(left)
+        number = _value(right, "mark")
+        match operator:
+            case "|":
+                mask, toggled = 0xFFFFFFFF & ~number, number
+            case "&":
+                mask, toggled = number, 0
+            case "^":
+                mask, toggled = 0xFFFFFFFF, number
+            case _:
+                raise NftSyntaxError(operator)
+        return CopyMark(source, where, source_mask=mask, toggled=toggled)
+
+    def _mark_source(self, operand: Any) -> Field:
+        """A rule ends at `ct mark` where the packet has no connection (nft_ct_get_eval())."""
+        source, _ = self._field(operand)
+        if source is Field.CT_MARK:
+            self._parts.append(Masked(source, 0, 0))
+        return source
+
+    def _nat(self, kind: str, body: Mapping[str, Any]) -> Statement:
+        family = TableFamily(body["family"]) if "family" in body else None
+        address, port = body.get("addr"), body.get("port")
+        address_map = port_map = None
+        addresses: tuple[tuple[Ip, Ip], ...] = ()
+        ports: tuple[int, int] | None = None
+        if "netmap" in body.get("flags", ()):
+            return Nat(NatKind(kind), unmodelled="prefixes mapped one to one", family=family)
+        if isinstance(address, dict) and "map" in address:
+            address_map = self._data_map(address["map"], "ipv6_addr" if family is TableFamily.IP6 else "ipv4_addr")
+        elif isinstance(address, dict) and "range" in address:
+            addresses = ((Ip.parse(address["range"][0]), Ip.parse(address["range"][1])),)
+        elif isinstance(address, str):
+            addresses = ((Ip.parse(address), Ip.parse(address)),)
+        elif address is not None:
+            return Nat(NatKind(kind), unmodelled="an address that is looked up", family=family)
+        if isinstance(port, dict) and "map" in port:
+            port_map = self._data_map(port["map"], "inet_service")
+        elif isinstance(port, dict) and "range" in port:
+            ports = (int(port["range"][0]), int(port["range"][1]))
+        elif isinstance(port, int):
+            ports = (port, port)
+        elif port is not None:
+            return Nat(NatKind(kind), unmodelled="a port that is looked up", family=family)
+        return Nat(NatKind(kind), addresses, ports, "", address_map, port_map, family)
+
+    def _data_map(self, body: Mapping[str, Any], target: str) -> DataMap:
+        """The look-up of a map: a rule ends where the map has nothing for the packet."""
+        key = body["key"]
+        fields = [self._field(part) for part in key.get("concat", [key])]
+        columns = tuple(where for where, _ in fields)
+        data = body["data"]
+        if isinstance(data, str):
+            name = data.removeprefix("@")
+        else:
+            kinds = tuple(kind for _, kind in fields)
+            paired = any(isinstance(v, dict) and "concat" in v for _, v in data["set"])
+            shape = f"{target} . inet_service" if paired else target
+            name = self._name_set(tuple(element_of(item, kinds, self.evidence, shape) for item in data["set"]))
+        self._parts.append(InSet(name, columns))
+        return DataMap(columns, name)
 
 
-def _opaque(body: Mapping[str, Any]) -> OpaqueStatement:
-    return OpaqueStatement(expression_text({"mangle": body}))
-
-
-def _mark_expression(where: Field, value: Mapping[str, Any], field_of: Any) -> Statement:
-    """`meta mark set meta mark | 0x1`, `& 0xff`, `^ 2`: the same field on both sides."""
-    operator, (left, right) = next(iter(value.items()))
-    if field_of(left)[0] is not where:
-        raise NftSyntaxError("a mark computed from another field")
-    number = _value(right, "mark")
-    match operator:
-        case "|":
-            return SetMark(where, number, number)
-        case "&":
-            return SetMark(where, 0, 0xFFFFFFFF & ~number)
-        case "^":
-            return SetMark(where, number, 0)
-    raise NftSyntaxError(operator)
+def _is_harmless(body: Mapping[str, Any]) -> bool:
+    """Whether what is set changes neither the packet's way nor anything that the model looks at."""
+    kind, key = next(iter(body["key"].items()))
+    match kind:
+        case "meta":
+            return key.get("key") in ("priority", "nftrace")
+        case "payload" if (key.get("protocol"), key.get("field")) in (("ip", "ttl"), ("ip6", "hoplimit")):
+            value = body["value"]
+            return isinstance(value, int) and value >= SAFE_TTL
+        case "payload":
+            return (key.get("protocol"), key.get("field")) in _HARMLESS_FIELDS
+        case "tcp option":
+            return bool(key.get("name") == "maxseg")
+    return False
 
 
 def _bounds(operator: str, value: int) -> tuple[int, int]:
@@ -410,9 +534,13 @@ def _bounds(operator: str, value: int) -> tuple[int, int]:
     return {"<": (0, value - 1), "<=": (0, value), ">": (value + 1, top), ">=": (value, top)}[operator]
 
 
-def _fib(body: Mapping[str, Any]) -> tuple[Field, str]:
+def _flags(body: Mapping[str, Any]) -> list[str]:
     flags = body.get("flags", [])
-    flags = [flags] if isinstance(flags, str) else list(flags)
+    return [flags] if isinstance(flags, str) else list(flags)
+
+
+def _fib(body: Mapping[str, Any]) -> tuple[Field, str]:
+    flags = _flags(body)
     if body.get("result") != "type" or not flags or set(flags) - {"saddr", "daddr", "iif"}:
         raise NftSyntaxError("fib")
     limited = "iif" in flags
@@ -421,25 +549,17 @@ def _fib(body: Mapping[str, Any]) -> tuple[Field, str]:
     return (Field.DADDR_TYPE_IIF if limited else Field.DADDR_TYPE), "fib_addrtype"
 
 
-def _nat(kind: str, body: Any) -> Statement:
-    body = body or {}
-    addresses: tuple[tuple[Ip, Ip], ...] = ()
-    address = body.get("addr")
-    if isinstance(address, str):
-        addresses = ((Ip.parse(address), Ip.parse(address)),)
-    elif isinstance(address, dict) and "range" in address:
-        addresses = ((Ip.parse(address["range"][0]), Ip.parse(address["range"][1])),)
-    elif address is not None:
-        return Nat(NatKind(kind), unmodelled="an address that is looked up")
-    port = body.get("port")
-    ports: tuple[int, int] | None = None
-    if isinstance(port, int):
-        ports = (port, port)
-    elif isinstance(port, dict) and "range" in port:
-        ports = (int(port["range"][0]), int(port["range"][1]))
-    elif port is not None:
-        return Nat(NatKind(kind), addresses, unmodelled="a port that is looked up")
-    return Nat(NatKind(kind), addresses, ports)
+def _fib_oif(body: Mapping[str, Any], right: Any, negated: bool) -> FibOif:
+    flags = set(_flags(body))
+    if flags - {"saddr", "daddr", "iif", "mark"} or len(flags & {"saddr", "daddr"}) != 1:
+        raise NftSyntaxError("fib")
+    shape = ("saddr" in flags, "iif" in flags, "mark" in flags)
+    if isinstance(right, bool):
+        return FibOif(*shape, ("",), negated != right)
+    names = right["set"] if isinstance(right, dict) and "set" in right else [right]
+    if not all(isinstance(name, str) for name in names):
+        raise NftSyntaxError("fib oif")
+    return FibOif(*shape, tuple(names), negated)
 
 
 # Text for people
@@ -463,6 +583,9 @@ def expression_text(expression: Mapping[str, Any]) -> str:
             return f"{_operand(body.get('left'))}{operator}{_operand(body.get('right'))}"
         case "counter":
             return ""
+        case "limit" if isinstance(body, dict):
+            over = "over " if body.get("inv") else ""
+            return f"limit rate {over}{body.get('rate')}/{body.get('per', 'second')}"
         case "jump" | "goto" if isinstance(body, dict):
             return f"{kind} {body.get('target')}"
         case "vmap" if isinstance(body, dict):

@@ -177,13 +177,12 @@ def _named_set(body: Mapping[str, Any], old: NamedSet | None, evidence: Evidence
         return NamedSet(str(body.get("name")), (), "its type is an expression", evidence)
     unmodelled = "rules add to it while packets pass" if "dynamic" in flags or flags == "dynamic" else ""
     elements = list(old.elements) if old else []
+    target = str(body.get("map", ""))
     for raw in body.get("elem", ()):
         try:
-            elements.append(element_of(raw, names, evidence, is_map=body.get("map") == "verdict"))
+            elements.append(element_of(raw, names, evidence, target))
         except (NftSyntaxError, ValueError, TypeError, KeyError, IndexError) as error:
             unmodelled = f"an element is not understood ({error})"
-    if body.get("map") not in (None, "verdict"):
-        unmodelled = "maps to data are not modelled"
     return NamedSet(str(body.get("name")), tuple(elements), unmodelled or (old.unmodelled if old else ""), evidence)
 
 

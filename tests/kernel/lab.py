@@ -31,6 +31,34 @@ OUTSIDE = ("10.201.9.2", "10.201.9.1")
 """The machine beyond the uplink, and the host's address towards it."""
 
 
+@dataclass(frozen=True)
+class IpSet:
+    """A set of the host that rules look addresses up in."""
+
+    kind: str
+    options: str
+    elements: tuple[str, ...]
+
+
+IPSETS = {
+    "s-ip": IpSet("hash:ip", "", ("10.201.1.11", "10.201.2.11", "10.201.9.2")),
+    "s-mask": IpSet("hash:ip", "netmask 28", ("10.201.1.0",)),
+    "s-net": IpSet("hash:net", "", ("10.201.1.0/24", "10.201.1.12/32 nomatch", "10.201.2.12/30")),
+    "s-ip-port": IpSet("hash:ip,port", "", ("10.201.1.12,tcp:80", "10.201.2.11,udp:53", "10.201.1.12,icmp:8/0")),
+    "s-net-port": IpSet("hash:net,port", "", ("10.201.0.0/16,tcp:5432", "10.201.1.0/24,udp:9999")),
+    "s-port": IpSet("bitmap:port", "range 1-10000", ("53-80", "5432")),
+    "s-map": IpSet("bitmap:ip", "range 10.201.1.0/24", ("10.201.1.10-10.201.1.12",)),
+    "s-net-iface": IpSet("hash:net,iface", "", ("10.201.1.0/24,br-a", "10.201.2.0/24,br-b", "0.0.0.0/0,up0")),
+}
+
+
+def ipset_restore() -> str:
+    """The sets for `ipset restore`."""
+    lines = [f"create {name} {s.kind} {s.options}" for name, s in IPSETS.items()]
+    lines += [f"add {name} {element}" for name, s in IPSETS.items() for element in s.elements]
+    return "\n".join(lines) + "\n"
+
+
 EMPTY = """*raw
 COMMIT
 *mangle
@@ -114,6 +142,7 @@ class Kernel:
         self.run("outside", "ip", "-batch", "-", text="\n".join(gone))
         for name in self.names:
             inside(self.path(name), lambda n=name: _quiet(forward=n in ("host", "router")))  # type: ignore[misc]
+        self.run("host", "ipset", "restore", text=ipset_restore())
         self.static = self._static()
 
     def stop(self) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from hypothesis import strategies as st
 
-from tests.kernel.lab import BRIDGES, CONTAINERS, OUTSIDE
+from tests.kernel.lab import BRIDGES, CONTAINERS, IPSETS, OUTSIDE
 from tests.live.lab import CLOSED_PORT, TCP_PORTS, UDP_PORTS
 
 DEVICES = [*BRIDGES, "up0", "br-+"]
@@ -28,9 +28,17 @@ def _words(*parts: str) -> str:
 
 @st.composite
 def _addresses(draw: st.DrawFn) -> str:
-    kind = draw(st.integers(0, 5))
+    kind = draw(st.integers(0, 7))
     if kind == 0:
         return f"{draw(negation)}-s {draw(prefix)} {draw(negation)}-d {draw(prefix)}"
+    if kind == 4:
+        mask = draw(st.sampled_from(["10.201.0.11/255.255.0.255", "10.0.1.0/255.0.3.0"]))
+        return f"{draw(negation)}{draw(st.sampled_from(['-s', '-d']))} {mask}"
+    if kind == 5:
+        name = draw(st.sampled_from(sorted(IPSETS)))
+        sides = st.sampled_from(["src", "dst"])
+        chosen = ",".join(draw(sides) for _ in IPSETS[name].kind.split(","))
+        return f"-m set {draw(negation)}--match-set {name} {chosen}"
     if kind in (1, 2):
         return f"{draw(negation)}{draw(st.sampled_from(['-s', '-d']))} {draw(prefix)}"
     if kind == 3:
@@ -42,9 +50,16 @@ def _addresses(draw: st.DrawFn) -> str:
 
 @st.composite
 def _transport(draw: st.DrawFn) -> str:
-    kind = draw(st.integers(0, 6))
+    kind = draw(st.integers(0, 8))
     if kind == 0:
-        return f"{draw(negation)}-p {draw(st.sampled_from(['tcp', 'udp', 'icmp']))}"
+        return f"{draw(negation)}-p {draw(st.sampled_from(['tcp', 'udp', 'icmp', 'sctp', '47']))}"
+    if kind == 5:
+        protocol = draw(st.sampled_from(["tcp", "udp"]))
+        return (
+            f"-p {protocol} -m {protocol} {draw(negation)}--sport {draw(st.sampled_from(['1024:65535', '80', ':79']))}"
+        )
+    if kind == 6:
+        return draw(st.sampled_from(["-f", "! -f", "-p tcp -m tcp --syn", "-p tcp -m tcp ! --syn"]))
     if kind == 1:
         low, high = sorted((draw(port), draw(port)))
         protocol = draw(st.sampled_from(["tcp", "udp"]))
@@ -55,32 +70,58 @@ def _transport(draw: st.DrawFn) -> str:
         side = draw(st.sampled_from(["--dports", "--sports", "--ports"]))
         return f"-p {protocol} -m multiport {draw(negation)}{side} {ports}"
     if kind == 3:
-        return f"-p icmp -m icmp {draw(negation)}--icmp-type {draw(st.sampled_from(['8', '0', '3']))}"
+        return f"-p icmp -m icmp {draw(negation)}--icmp-type {draw(st.sampled_from(['8', '0', '3', '3/3', '8/0']))}"
     if kind == 4:
         flags = draw(st.sampled_from(["SYN SYN", "SYN,ACK SYN", "SYN,ACK SYN,ACK", "RST RST", "ACK ACK"]))
         return f"-p tcp -m tcp {draw(negation)}--tcp-flags {flags}"
     return ""
 
 
+_CT = [
+    *(f"--ctorigsrc {a}" for a in (ADDRESSES[0], "10.201.2.0/24")),
+    *(f"--ctorigdst {a}" for a in (ADDRESSES[1], f"{BRIDGES['br-a']}.1", "10.201.2.0/24")),
+    *(f"--ctreplsrc {a}" for a in (ADDRESSES[1], "10.201.2.0/24")),
+    *(f"--ctrepldst {a}" for a in (ADDRESSES[0], OUTSIDE[1], "10.201.2.0/24")),
+    *("--ctorigdstport 80", "--ctorigdstport 81:9999", "--ctorigsrcport 1024:65535", "--ctproto 6", "--ctproto 17"),
+    *("--ctstate DNAT", "--ctstate SNAT", "--ctstate NEW,DNAT", "--ctstate UNTRACKED", "--ctstatus SEEN_REPLY"),
+    *("--ctstatus NONE", "--ctstatus CONFIRMED", "--ctstatus SEEN_REPLY,CONFIRMED"),
+]
+_CT_DIRECTIONS = ["--ctdir ORIGINAL", "--ctdir REPLY"]
+_ORIENTED = {"PREROUTING": "i", "INPUT": "i", "FORWARD": "io", "POSTROUTING": "o"}
+
+
 @st.composite
-def _state(draw: st.DrawFn) -> str:
-    kind = draw(st.integers(0, 8))
-    if kind == 0:
-        states = draw(
-            st.lists(st.sampled_from(["NEW", "ESTABLISHED", "RELATED", "INVALID"]), min_size=1, max_size=2, unique=True)
-        )
-        return f"-m conntrack {draw(negation)}--ctstate {','.join(states)}"
-    if kind == 1:
-        return f"-m mark {draw(negation)}--mark {draw(st.sampled_from(['0x1', '0x2/0x2', '0x0/0x1']))}"
+def _state(draw: st.DrawFn, hook: str) -> str:
+    kind = draw(st.integers(0, 11))
+    if kind in (0, 1):
+        names = st.sampled_from(["NEW", "ESTABLISHED", "RELATED", "INVALID"])
+        states = ",".join(draw(st.lists(names, min_size=1, max_size=2, unique=True)))
+        module = draw(st.sampled_from(["conntrack", "conntrack", "state"]))
+        return f"-m {module} {draw(negation)}--{'state' if module == 'state' else 'ctstate'} {states}"
     if kind == 2:
-        side = draw(st.sampled_from(["src", "dst"]))
-        return f"-m addrtype {draw(negation)}--{side}-type {draw(st.sampled_from(['LOCAL', 'UNICAST']))}"
+        module = draw(st.sampled_from(["mark", "connmark"]))
+        return f"-m {module} {draw(negation)}--mark {draw(st.sampled_from(['0x1', '0x2/0x2', '0x0/0x1']))}"
     if kind == 3:
-        virtual = st.sampled_from(["--ctstate DNAT", "--ctstate SNAT", "--ctstatus SEEN_REPLY"])
-        return f"-m conntrack {draw(negation)}{draw(virtual)}"
-    if kind == 4:
-        return f"-m conntrack --ctdir {draw(st.sampled_from(['ORIGINAL', 'REPLY']))}"
+        types = draw(st.sampled_from(["LOCAL", "UNICAST", "LOCAL,BROADCAST"]))
+        limited = draw(st.sampled_from(["", " --limit-iface-in"])) if "i" in _ORIENTED.get(hook, "") else ""
+        return f"-m addrtype {draw(negation)}--{draw(st.sampled_from(['src', 'dst']))}-type {types}{limited}"
+    if kind in (4, 5):
+        inverted = st.builds(lambda no, match: no + match, negation, st.sampled_from(_CT))
+        return f"-m conntrack {draw(st.one_of(inverted, inverted, st.sampled_from(_CT_DIRECTIONS)))}"
+    if kind == 6 and hook not in ("OUTPUT", "INPUT"):
+        return f"-m pkttype {draw(negation)}--pkt-type {draw(st.sampled_from(['unicast', 'broadcast', 'multicast']))}"
+    if kind == 7:
+        return f"-m physdev {draw(_physdev(hook))}"
     return ""
+
+
+def _physdev(hook: str) -> st.SearchStrategy[str]:
+    """`--physdev-out` is refused where a packet may be routed into the bridge."""
+    found = ["--physdev-in veth1", "! --physdev-in veth2", "--physdev-in veth+", "--physdev-is-in", "! --physdev-is-in"]
+    if hook == "FORWARD":
+        found += ["--physdev-is-bridged", "! --physdev-is-bridged", "--physdev-is-out"]
+        found += ["--physdev-is-bridged --physdev-out veth2", "--physdev-is-bridged ! --physdev-out veth1"]
+    return st.sampled_from(found)
 
 
 def _interfaces(hook: str) -> st.SearchStrategy[str]:
@@ -96,7 +137,7 @@ def _interfaces(hook: str) -> st.SearchStrategy[str]:
 
 @st.composite
 def _match(draw: st.DrawFn, hook: str) -> str:
-    return _words(draw(_interfaces(hook)), draw(_addresses()), draw(_transport()), draw(_state()))
+    return _words(draw(_interfaces(hook)), draw(_addresses()), draw(_transport()), draw(_state(hook)))
 
 
 _FILTER_TARGETS = [
@@ -107,6 +148,8 @@ _FILTER_TARGETS = [
     "-j REJECT --reject-with icmp-host-prohibited",
     "-j REJECT --reject-with icmp-net-unreachable",
     "-j REJECT --reject-with icmp-admin-prohibited",
+    "-j LOG --log-prefix x",
+    "-m comment --comment nothing",
 ]
 
 
@@ -143,14 +186,15 @@ def filter_table(draw: st.DrawFn) -> str:
 def mangle_table(draw: st.DrawFn) -> str:
     """`*mangle` with marks."""
     lines = ["*mangle"] + [f":{c} ACCEPT [0:0]" for c in ("PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING")]
-    for chain in draw(st.lists(st.sampled_from(["PREROUTING", "FORWARD", "OUTPUT"]), max_size=2)):
+    for chain in draw(st.lists(st.sampled_from(["PREROUTING", "FORWARD", "OUTPUT", "POSTROUTING"]), max_size=5)):
         target = draw(
             st.sampled_from(
                 [
-                    "-j MARK --set-xmark 0x1/0xffffffff",
-                    "-j MARK --set-xmark 0x2/0x2",
-                    "-j CONNMARK --save-mark",
-                    "-j DROP",
+                    *("-j MARK --set-xmark 0x1/0xffffffff", "-j MARK --set-xmark 0x2/0x2", "-j MARK --or-mark 2"),
+                    *("-j MARK --and-mark 1", "-j MARK --xor-mark 3", "-j CONNMARK --save-mark"),
+                    *("-j CONNMARK --restore-mark", "-j CONNMARK --save-mark --nfmask 0x2 --ctmask 0x2"),
+                    *("-j CONNMARK --set-xmark 0x1/0x1", "-j DROP", "-j ACCEPT", "-j TOS --set-tos 0x10"),
+                    *("-j DSCP --set-dscp 8", "-j TTL --ttl-set 60"),
                 ]
             )
         )
@@ -164,7 +208,11 @@ def raw_table(draw: st.DrawFn) -> str:
     lines = ["*raw", ":PREROUTING ACCEPT [0:0]", ":OUTPUT ACCEPT [0:0]"]
     for chain in draw(st.lists(st.sampled_from(["PREROUTING", "OUTPUT"]), max_size=2)):
         match = _words(draw(_interfaces(chain)), draw(_addresses()), draw(_transport()))
-        lines.append(_words(f"-A {chain}", match, draw(st.sampled_from(["-j DROP", "-j CT --notrack", "-j ACCEPT"]))))
+        lines.append(
+            _words(
+                f"-A {chain}", match, draw(st.sampled_from(["-j DROP", "-j CT --notrack", "-j NOTRACK", "-j ACCEPT"]))
+            )
+        )
     return "\n".join([*lines, "COMMIT"]) + "\n"
 
 
@@ -177,23 +225,28 @@ def nat_table(draw: st.DrawFn) -> str:
         st.lists(st.sampled_from(["PREROUTING", "PREROUTING", "OUTPUT", "POSTROUTING", "POSTROUTING"]), max_size=4)
     ):
         match = _words(draw(_interfaces(chain)), draw(_addresses()))
-        if chain == "POSTROUTING":
-            target = draw(st.sampled_from(["-j MASQUERADE", "-j MASQUERADE", f"-j SNAT --to-source {OUTSIDE[1]}"]))
-            lines.append(_words(f"-A {chain}", match, target))
-            continue
         protocol = draw(st.sampled_from(["tcp", "udp"]))
-        ports = f"-p {protocol} -m {protocol} --dport {draw(port)}"
+        if chain == "POSTROUTING":
+            whole = ["-j MASQUERADE", "-j MASQUERADE", f"-j SNAT --to-source {OUTSIDE[1]}", "-j ACCEPT"]
+            whole += ["-j MASQUERADE --random", "-j NETMAP --to 10.201.2.0/24"]
+            ported = ["-j MASQUERADE --to-ports 2000-3000", f"-j SNAT --to-source {OUTSIDE[1]}:1024-2048"]
+            if draw(st.integers(0, 3)):
+                lines.append(_words(f"-A {chain}", match, draw(st.sampled_from(whole))))
+            else:
+                lines.append(_words(f"-A {chain}", match, f"-p {protocol}", draw(st.sampled_from(ported))))
+            continue
+        if draw(st.integers(0, 7)) == 0:
+            whole = ["-j NETMAP --to 10.201.2.0/24", "-j NETMAP --to 10.201.1.8/30", "-j ACCEPT"]
+            lines.append(_words(f"-A {chain}", match, draw(st.sampled_from(whole))))
+            continue
+        low, high = sorted((draw(port), draw(port)))
         to = draw(st.sampled_from(containers))
-        target = draw(
-            st.sampled_from(
-                [
-                    f"-j DNAT --to-destination {to}",
-                    f"-j DNAT --to-destination {to}:{draw(port)}",
-                    f"-j REDIRECT --to-ports {draw(port)}",
-                ]
-            )
-        )
-        lines.append(_words(f"-A {chain}", match, ports, target))
+        targets = [f"DNAT --to-destination {to}", f"DNAT --to-destination {to}:{low}", f"REDIRECT --to-ports {low}"]
+        targets += [f"DNAT --to-destination :{low}", "REDIRECT", f"DNAT --to-destination {to} --random --persistent"]
+        if low == high:
+            targets += ["DNAT --to-destination 10.201.1.11-10.201.1.13"]
+        wanted = f"-p {protocol} -m {protocol} --dport {draw(port)}"
+        lines.append(_words(f"-A {chain}", match, wanted, "-j", draw(st.sampled_from(targets))))
     return "\n".join([*lines, "COMMIT"]) + "\n"
 
 
@@ -205,11 +258,20 @@ def iptables(draw: st.DrawFn) -> str:
 
 
 _NFT_NEGATION = st.sampled_from(["", "!= "])
-_NFT_DEVICE = st.builds(
-    lambda side, no, dev: f"{side}ifname {no}{dev}",
-    st.sampled_from(["i", "i", "o"]),
-    _NFT_NEGATION,
-    st.sampled_from(["br-a", "br-b", "up0", '"br-*"', '{ "br-a", "up0" }']),
+_NFT_DEVICE = st.one_of(
+    st.builds(
+        lambda side, no, dev: f"{side}ifname {no}{dev}",
+        st.sampled_from(["i", "i", "o"]),
+        _NFT_NEGATION,
+        st.sampled_from(["br-a", "br-b", "up0", '"br-*"', '{ "br-a", "up0" }', "@links"]),
+    ),
+    st.builds(
+        lambda side, no, dev: f"{side}if {no}{dev}",
+        st.sampled_from(["i", "o"]),
+        _NFT_NEGATION,
+        st.sampled_from(sorted(BRIDGES)),
+    ),
+    st.just("iifname . ip saddr @pairs"),
 )
 _NFT_SIDE = st.sampled_from(["saddr", "daddr"])
 _NFT_ADDRESS = st.one_of(
@@ -220,87 +282,187 @@ _NFT_ADDRESS = st.one_of(
         _NFT_NEGATION,
         st.lists(st.sampled_from(ADDRESSES), min_size=1, max_size=3, unique=True),
     ),
+    st.builds(
+        lambda side, no, name: f"ip {side} {no}@{name}", _NFT_SIDE, _NFT_NEGATION, st.sampled_from(["plain", "nets"])
+    ),
+    st.builds(lambda side, no: f"ip {side} {no}10.201.1.11-10.201.2.5", _NFT_SIDE, _NFT_NEGATION),
+    st.builds(lambda side: f"ip {side} & 255.0.255.255 == 10.0.1.11", _NFT_SIDE),
 )
 _NFT_TRANSPORT = st.one_of(
     st.builds(lambda a, p: f"ip saddr . tcp dport {{ {a} . {p} }}", st.sampled_from(ADDRESSES), port),
-    st.sampled_from([f"tcp flags {f}" for f in ("& (syn|ack) == syn", "& (fin|syn|rst|ack) == syn", "syn")]),
+    st.sampled_from([f"tcp flags {f}" for f in ("& (syn|ack) == syn", "& (fin|syn|rst|ack) == syn", "syn", "!= syn")]),
     st.builds(lambda no, p: f"tcp dport {no}{p}", _NFT_NEGATION, port),
     st.builds(lambda p: f"udp dport {{ {p}-9999 }}" if p < 9999 else "udp dport 9999", port),
     st.builds(
         lambda no, p: f"meta l4proto {no}{p}", _NFT_NEGATION, st.sampled_from(["tcp", "udp", "icmp", "{ tcp, udp }"])
     ),
     st.sampled_from(["icmp type echo-request", "icmp type echo-reply", "icmp type { echo-request, echo-reply }"]),
+    st.sampled_from(["icmp code 0", "icmp type destination-unreachable icmp code port-unreachable"]),
     st.sampled_from(["meta l4proto tcp th dport < 81", "meta l4proto udp th dport >= 5432", "tcp dport 53-80"]),
+    st.sampled_from(["tcp sport 1024-65535", "tcp sport < 1024", "th dport { 53, 80 }", "ip protocol tcp"]),
+    st.sampled_from(["ip protocol { tcp, udp }", "meta l4proto . th dport @services", "tcp flags { syn, ack }"]),
+    st.sampled_from(["meta l4proto tcp ct original proto-dst 80", "meta l4proto tcp ct original proto-dst > 80"]),
+    st.sampled_from(["meta l4proto udp ct reply proto-src 53", "meta l4proto tcp ct reply proto-dst > 1023"]),
 )
 _NFT_STATE = st.sampled_from(
     [
         *(f"ct state {s}" for s in ("new", "established,related", "established", "{ new, invalid }", "!= new")),
-        *(f"fib {a} type {t}" for a in ("saddr", "daddr") for t in ("local", "unicast")),
-        *(f"meta mark {m}" for m in ("1", "!= 1", "& 2 == 2")),
-        *("ct status dnat", "ct status snat", "ct direction original", "ct direction reply"),
+        *("ct state untracked", "ct state invalid", "ct state new,untracked", "ct state != established,related"),
+        *(
+            f"fib {a} type {t}"
+            for a in ("saddr", "daddr")
+            for t in ("local", "unicast", "!= local", "{ local, broadcast }")
+        ),
+        *(f"meta mark {m}" for m in ("1", "!= 1", "& 2 == 2", "1-3", "{ 1, 2 }")),
+        *(f"ct mark {m}" for m in ("1", "!= 1", "& 2 == 2")),
+        *("ct status dnat", "ct status snat", "ct status dnat,snat", "ct status seen-reply", "ct status confirmed"),
+        *("ct direction original", "ct direction reply", "meta nfproto ipv4"),
+        *("ct original ip saddr 10.201.1.0/24", "ct original ip daddr 10.201.1.12", "ct reply ip saddr 10.201.2.11"),
+        *("ct reply ip daddr 10.201.1.11", "ct original ip daddr != 10.201.1.1", "limit rate 1000000/second"),
+    ]
+)
+_NFT_INPUT_STATE = st.sampled_from(
+    [
+        *("fib saddr . iif oif missing", "fib saddr . iif oif exists", "fib saddr . mark . iif oif missing"),
+        *("fib saddr oif br-a", "fib saddr oif exists", "fib daddr . iif type local", "meta pkttype host"),
+        *("fib saddr . iif type unicast", "meta pkttype != host", "fib daddr oif br-b"),
     ]
 )
 _NOTHING = st.just("")
+_NFT_SETS = """
+set plain { type ipv4_addr; elements = { 10.201.1.11, 10.201.2.11, 10.201.9.2 } }
+set nets { type ipv4_addr; flags interval; elements = { 10.201.1.8/30, 10.201.2.0/24 } }
+set links { type ifname; elements = { "br-b", "up0" } }
+set pairs { type ifname . ipv4_addr; flags interval; elements = { "br-a" . 10.201.1.8/29, "br-b" . 10.201.2.11 } }
+set services { type inet_proto . inet_service; flags interval; elements = { tcp . 80-5432, udp . 53 } }
+map marks { type ipv4_addr : mark; flags interval; elements = { 10.201.1.11 : 1, 10.201.2.0/24 : 2 } }
+"""
+_NFT_VERDICTS = """
+map ways { type ifname : verdict; elements = { "br-a" : jump u1, "br-b" : goto u1, "up0" : drop } }
+map doors { type ifname . inet_service : verdict; elements = { "br-a" . 80 : drop, "br-b" . 9999 : accept } }
+map ports { type inet_service : verdict; flags interval; elements = { 53-80 : return, 5432 : jump u1, 9999 : continue } }
+"""
+_NFT_CHANGES = [
+    *("meta mark set 1", "meta mark set meta mark | 2", "meta mark set meta mark & 2", "meta mark set meta mark ^ 3"),
+    *("ct mark set meta mark", "meta mark set ct mark", "ct mark set ct mark | 1", "meta mark set ct mark & 2"),
+    *("meta mark set ip saddr map @marks", "meta mark set iifname map { br-a : 1, br-b : 2 }", "log prefix x"),
+    *("ip dscp set cs1", "ip ttl set 60", "meta priority set 1:1", "counter", "ct mark set ip daddr map @marks"),
+    *("meta mark set ct mark | 2", "ct mark set meta mark ^ 1"),
+]
 
 
 @st.composite
-def _nft_rule(draw: st.DrawFn, deeper: list[str], *, reject: tuple[str, ...] = ()) -> str:
-    """A match and a statement; nft itself refuses a rule that asks for two transport protocols."""
+def _nft_rule(draw: st.DrawFn, deeper: list[str], *, reject: tuple[str, ...] = (), inwards: bool = False) -> str:
+    """A match and a statement; nft itself refuses a rule that asks for two transport protocols.
+
+    `deeper` are the chains to jump to; `inwards` where the hook has an input interface.
+    """
     transport = draw(st.one_of(_NOTHING, _NFT_TRANSPORT))
+    state = st.one_of(_NFT_STATE, _NFT_INPUT_STATE) if inwards else _NFT_STATE
     match = _words(
         draw(st.one_of(_NOTHING, _NFT_DEVICE)),
         draw(st.one_of(_NOTHING, _NFT_ADDRESS)),
         transport,
-        draw(st.one_of(_NOTHING, _NOTHING, _NFT_STATE)),
+        draw(st.one_of(_NOTHING, _NOTHING, st.sampled_from(_NFT_CHANGES))),
+        draw(st.one_of(_NOTHING, _NOTHING, state)),
     )
-    ends = [
-        "accept",
-        "drop",
-        "return",
-        "counter",
-        "meta mark set 1",
-        "ct mark set meta mark",
-        "counter accept",
-        *reject,
-    ]
+    ends = ["accept", "drop", "return", "counter accept", *reject]
+    if "limit" in match:
+        ends = ["accept", "counter"]
     ends += [f"jump {c}" for c in deeper] + [f"goto {c}" for c in deeper]
-    if deeper:
-        ends.append(f"iifname vmap {{ br-a : jump {deeper[0]}, br-b : drop }}")
-    if deeper and not transport:
-        ends.append(f"tcp dport vmap {{ 80 : accept, 5432-9999 : jump {deeper[0]} }}")
+    ends += [draw(st.sampled_from(_NFT_CHANGES))]
+    if len(deeper) == 2 and "limit" not in match:
+        ends += [f"iifname vmap {{ br-a : jump {deeper[0]}, br-b : drop }}", "iifname vmap @ways"]
+        ends += ["ct state vmap { established : accept, new : jump u1, invalid : drop }"]
+        if not transport:
+            ends += [f"tcp dport vmap {{ 80 : accept, 5432-9999 : jump {deeper[0]} }}", "tcp dport vmap @ports"]
+            ends += ["iifname . tcp dport vmap @doors", "udp dport vmap @ports"]
+            ends += ["reject with tcp reset"] if reject else []
     return f"{match} {draw(st.sampled_from(ends))}"
 
 
 @st.composite
+def _nft_nat(draw: st.DrawFn, family: str) -> list[str]:
+    """The chains of NAT, in a table of its own."""
+    to = st.sampled_from([a for a in ADDRESSES if not a.endswith(".1")])
+    ip = "ip " if family == "inet" else ""
+    lines = [
+        f"table {family} n {{",
+        f"map targets {{ type inet_service : ipv4_addr; elements = {{ 80 : {draw(to)} }} }}",
+    ]
+    pair = f"{draw(to)} . {draw(port)}"
+    lines.append(
+        "map doors { type ipv4_addr . inet_service : ipv4_addr . inet_service; "
+        f"elements = {{ 10.201.1.1 . {draw(port)} : {pair} }} }}"
+    )
+    for hook, priority, most in (("prerouting", -100, 2), ("output", -100, 1), ("postrouting", 100, 2)):
+        lines += [f"chain {hook} {{ type nat hook {hook} priority {priority};"]
+        for _ in range(draw(st.integers(0, most))):
+            if hook == "postrouting":
+                where = draw(
+                    st.sampled_from(["oifname up0", "ip saddr 10.201.1.0/24", "iifname br-a oifname br-b", ""])
+                )
+                what = [
+                    "masquerade",
+                    f"snat {ip}to {OUTSIDE[1]}",
+                    "meta l4proto tcp masquerade to :2000-3000",
+                    "accept",
+                ]
+                what += [f"meta l4proto udp snat {ip}to {OUTSIDE[1]}:1024-2048", "masquerade random"]
+            else:
+                where = draw(st.sampled_from(["", "iifname br-a", "fib daddr type local"]))
+                where = where if hook == "prerouting" or "iif" not in where else ""
+                what = [
+                    f"tcp dport {draw(port)} dnat {ip}to {draw(to)}:{draw(port)}",
+                    f"dnat {ip}to tcp dport map @targets",
+                ]
+                what += [
+                    f"dnat {ip}to ip daddr . tcp dport map @doors",
+                    f"udp dport {draw(port)} redirect to :{draw(port)}",
+                ]
+                what += [f"tcp dport {draw(port)} redirect", f"udp dport 53 dnat {ip}to {draw(to)}", "accept"]
+                what += [f"dnat {ip}to ip saddr map {{ 10.201.1.11 : {draw(to)}, 10.201.2.11 : {draw(to)} }}"]
+                what += ["meta l4proto tcp redirect to :tcp dport map { 80 : 9999, 81 : 5432 }"]
+                what += [f"tcp dport {draw(port)} dnat {ip}to 10.201.1.11-10.201.1.13"]
+            lines.append(_words(where, draw(st.sampled_from(what))))
+        lines.append("}")
+    return [*lines, "}"]
+
+
+@st.composite
 def nft(draw: st.DrawFn) -> str:
-    """Tables for `nft -f`: base chains at several hooks and priorities, sets, verdict maps, NAT."""
+    """Tables for `nft -f`: base chains at several hooks and priorities, sets, maps, verdict maps, NAT."""
     family = draw(st.sampled_from(["ip", "inet"]))
-    refuse: tuple[str, ...] = ("reject", "reject with icmp host-prohibited")
+    refuse: tuple[str, ...] = ("reject", "reject with icmp host-prohibited", "reject with icmp prot-unreachable")
     if family == "inet":
-        refuse += ("reject with icmpx admin-prohibited",)
-    lines = [f"table {family} t {{"]
+        refuse += (
+            "reject with icmpx admin-prohibited",
+            "reject with icmpx no-route",
+            "reject with icmpx host-unreachable",
+        )
+    lines = [f"table {family} t {{", _NFT_SETS]
     for chain, deeper in (("u1", []), ("u0", ["u1"])):
         rules = draw(st.lists(_nft_rule(deeper, reject=refuse), max_size=3))
         lines += [f"chain {chain} {{", *rules, "}"]
+    lines.append(_NFT_VERDICTS)
     for hook, most in (("forward", 5), ("input", 2), ("output", 2)):
         priority = draw(st.sampled_from([-150, 0, 0, 10]))
         policy = draw(st.sampled_from(["accept", "accept", "accept", "drop"])) if hook == "forward" else "accept"
-        rules = draw(st.lists(_nft_rule(["u0", "u1"], reject=refuse), max_size=most))
+        rules = draw(st.lists(_nft_rule(["u0", "u1"], reject=refuse, inwards=hook != "output"), max_size=most))
         lines += [f"chain {hook} {{ type filter hook {hook} priority {priority}; policy {policy};", *rules, "}"]
     if draw(st.booleans()):
-        rules = draw(st.lists(_nft_rule([]), max_size=2))
+        kind = draw(st.sampled_from(["filter", "route"]))
+        hook = "output" if kind == "route" else "prerouting"
+        rules = draw(st.lists(_nft_rule([], inwards=kind == "filter"), max_size=2))
+        rules += draw(st.lists(st.sampled_from(["udp dport 53 notrack", "ip saddr 10.201.1.11 notrack"]), max_size=1))
+        priority = draw(st.sampled_from([-300, -150]))
         lines += [
-            "chain early { type filter hook prerouting priority -300;",
-            *(r for r in rules if "oif" not in r),
+            f"chain early {{ type {kind} hook {hook} priority {priority};",
+            *(r for r in rules if "oif" not in r or "fib" in r),
             "}",
         ]
     lines.append("}")
     if draw(st.booleans()):
-        to = draw(st.sampled_from([a for a in ADDRESSES if not a.endswith(".1")]))
-        where = draw(st.sampled_from(["", "iifname br-a ", "fib daddr type local "]))
-        dnat = f"tcp dport {draw(port)} {where}dnat to {to}:{draw(port)}"
-        lines += ["table ip n {", "chain pre { type nat hook prerouting priority -100;", dnat, "}"]
-        posts = ["oifname up0", "ip saddr 10.201.1.0/24", "iifname br-a oifname br-b"]
-        post = f"{draw(st.sampled_from(posts))} masquerade"
-        lines += ["chain post { type nat hook postrouting priority 100;", post, "}", "}"]
-    return "\n".join(lines) + "\n"
+        lines += draw(_nft_nat(draw(st.sampled_from(["ip", "inet"]))))
+    text = "\n".join(lines) + "\n"
+    return text if family == "inet" else text.replace("meta nfproto ipv4", "")  # nft refuses it in the ip family
