@@ -112,6 +112,11 @@ class HookTable:
         for listed in (*self._filters.values(), *self._nat.values()):
             listed.sort(key=lambda item: item[0])
 
+    @property
+    def acts(self) -> bool:
+        """Some chain has rules or a policy that drops, or what there is was not captured."""
+        return bool(self._filters or self._nat or self.missing)
+
     def filters(self, hook: Hook) -> list[tuple[int, NfTable, Chain]]:
         return self._filters.get(hook, [])
 

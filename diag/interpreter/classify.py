@@ -6,10 +6,12 @@ networks, and for the wording a chain's name; it never changes the other two.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from diag.interpreter.outcome import Arrived, Cause, Failed
 from diag.interpreter.world import World
 from diag.kernel import icmp_errors
-from diag.model.address import Ip
+from diag.model.address import Family, Ip
 from diag.model.docker import Container, Endpoint
 from diag.model.flow import Flow, Hop, HopKind, Protocol
 from diag.model.netfilter import Field, Hook, Named, NfRule, Within
@@ -48,10 +50,16 @@ def failure_disposition(failed: Failed) -> Disposition:
     return _DISPOSITIONS.get(failed.cause, Disposition.UNKNOWN)
 
 
+def sees_own_drops(flow: Flow) -> bool:
+    """Whether the call that sends says that the sender's own rules drop it: TCP tries again (tcp_transmit_skb()), and a
+    ping over IPv6 does not ask (ping_v6_sendmsg())."""
+    return flow.protocol is Protocol.UDP or (flow.protocol is Protocol.ICMP and flow.destination.family is Family.IPV4)
+
+
 def failure_symptom(flow: Flow, failed: Failed) -> Symptom:
     """What the caller sees of a request that did not arrive."""
     if failed.stopped is not None:
-        if failed.at_source and flow.protocol is not Protocol.TCP:
+        if failed.at_source and sees_own_drops(flow):
             return Symptom.EPERM
         if failed.stopped.reject:
             return icmp_errors.symptom_of_reject(failed.stopped.reject, flow.protocol)
@@ -89,6 +97,8 @@ def failure_reason(world: World, flow: Flow, failed: Failed) -> tuple[Reason, Ev
             return Reason.IP_FORWARD_OFF, failed.evidence
         case Cause.RP_FILTER | Cause.MARTIAN:
             return Reason.RP_FILTER, failed.evidence
+        case Cause.NO_NEIGHBOUR if failed.discovery is not None:
+            return _rule_reason(world, replace(failed, stopped=failed.discovery)), failed.evidence
         case Cause.NO_NEIGHBOUR:
             return _neighbour_reason(world, flow, failed)
         case _:

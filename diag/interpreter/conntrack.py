@@ -14,6 +14,8 @@ from diag.model.flow import ICMP, ICMPV6, TCP
 from diag.model.netfilter import CtState, CtStatus
 
 ECHO_REPLIES = (0, 129)
+_UNTRACKED_ICMPV6 = frozenset({130, 131, 132, 133, 134, 135, 136, 143})
+"""Neighbour discovery and multicast listener messages (nf_conntrack_proto_icmpv6.c)."""
 
 
 class ConntrackTable:
@@ -26,6 +28,8 @@ class ConntrackTable:
         """Find or create the packet's connection: (entry, direction 0 or 1, CtState)."""
         if packet.about is not None:
             return self.related(packet.about)
+        if packet.protocol == ICMPV6 and packet.icmp_type in _UNTRACKED_ICMPV6:
+            return None, 0, CtState.UNTRACKED
         found = self._by_tuple.get(packet.tuple)
         if found is not None:
             connection, direction = found

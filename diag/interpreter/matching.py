@@ -92,6 +92,8 @@ class Context:
     ephemeral: tuple[int, int] = (32768, 60999)
     sets: Callable[[InSet], NamedSet | None] = lambda _match: None
     hook: Hook = Hook.FORWARD
+    kernel: tuple[int, int] | None = None
+    """Version; None: not captured."""
     rule: Evidence | None = None
     """The rule under evaluation, which a question cites."""
 
@@ -105,7 +107,7 @@ class Context:
             return any(first <= port.value <= last for first, last in ranges)
         if port.kind == PortKind.ASKED:
             return self.window.within(port.value, ranges)
-        low, high = self.ephemeral if port.kind == PortKind.EPHEMERAL else (1, 65535)
+        low, high = self.ephemeral if port.kind == PortKind.EPHEMERAL else (port.low, port.high)
         if any(first <= low and high <= last for first, last in ranges):
             return True
         if all(last < low or high < first for first, last in ranges):
@@ -216,10 +218,19 @@ def holds(match: Match, context: Context) -> bool:
             assert_never(match)
 
 
+def _skips_fib_on_input(context: Context) -> bool:
+    """Since 6.15 a packet on the loopback is taken for valid at the input hook too (nft_fib_can_skip())."""
+    if context.hook is not Hook.INPUT:
+        return False
+    if context.kernel is None:
+        return context.ask("what `fib` says of the loopback depends on the kernel, whose version was not captured")
+    return context.kernel >= (6, 15)
+
+
 def _fib_device(match: FibOif, context: Context) -> str:
     """nft_fib4_eval(), nft_fib6_eval(): the device of the route to the address; empty for none, or for another than asked."""
     packet = context.packet
-    if context.hook is Hook.PREROUTING and context.iif == "lo":
+    if context.iif == "lo" and (context.hook is Hook.PREROUTING or _skips_fib_on_input(context)):
         return "lo"
     daddr, saddr = (packet.saddr, packet.daddr) if match.source else (packet.daddr, packet.saddr)
     try:

@@ -59,6 +59,15 @@ def look_up(nat: Nat, table: NfTable, context: Context) -> Nat:
     return nat
 
 
+def _random(port: Port, within: tuple[int, int] | None = None) -> Port:
+    """Another port: of the range, else of the group that the old one is in (nf_nat_l4proto_unique_tuple())."""
+    if within is not None:
+        return Port(-1, PortKind.RANDOM, *within)
+    if port.kind == PortKind.EPHEMERAL or port.value >= 1024:
+        return Port(-1, PortKind.RANDOM, 1024, 65535)
+    return Port(-1, PortKind.RANDOM, 1, 1023)
+
+
 class NatBinder:
     """Binds the connection of the packet at one hook."""
 
@@ -97,7 +106,7 @@ class NatBinder:
             if self._taken(connection, changed):
                 if nat.ports is not None and nat.ports[0] == nat.ports[1]:
                     return Bound.CLASH
-                changed = changed._replace(sport=Port(-1, PortKind.RANDOM))
+                changed = changed._replace(sport=_random(current.sport, nat.ports))
         self.conntrack.rewrite_reply(connection, changed.inverse(), CtStatus.DNAT if destination else CtStatus.SNAT)
         return Bound.DONE
 
@@ -105,7 +114,7 @@ class NatBinder:
         """No statement bound the source: it keeps its port unless another connection has it."""
         current = connection.reply.inverse()
         if self._taken(connection, current):
-            changed = current._replace(sport=Port(-1, PortKind.RANDOM))
+            changed = current._replace(sport=_random(current.sport))
             self.conntrack.rewrite_reply(connection, changed.inverse(), CtStatus.SNAT)
 
     def _taken(self, connection: Connection, changed: Tuple) -> bool:
@@ -122,13 +131,15 @@ class NatBinder:
         return addresses[0]
 
     def _port(self, nat: Nat, port: Port, *, destination: bool) -> Port:
+        if nat.random and not destination:
+            return _random(port, nat.ports)
         if nat.ports is None:
             return port
         if self.context.port_within(port, (nat.ports,)):
             return port
         if destination or nat.ports[0] == nat.ports[1]:
             return Port(nat.ports[0])
-        return Port(-1, PortKind.RANDOM)
+        return _random(port, nat.ports)
 
     def _addresses(self, nat: Nat, current: int) -> list[int]:
         match nat.kind:

@@ -65,6 +65,8 @@ class Failed:
     iif: str = ""
     oif: str = ""
     nexthop: Ip | None = None
+    discovery: Stopped | None = None
+    """For NO_NEIGHBOUR: the rule that stopped neighbour discovery."""
     obstacles: tuple[str, ...] = ()
     """For NO_NEIGHBOUR: what kept the question from getting further, as `kind:netns:link`."""
 

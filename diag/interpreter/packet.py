@@ -19,7 +19,7 @@ class PortKind:
     EPHEMERAL = 2
     """The client's own port, which the kernel chooses."""
     RANDOM = 3
-    """Any port: NAT took another one than the packet had."""
+    """NAT took another one than the packet had."""
 
 
 class Port(NamedTuple):
@@ -27,6 +27,9 @@ class Port(NamedTuple):
 
     value: int
     kind: int = PortKind.FIXED
+    low: int = 1
+    high: int = 65535
+    """Of a random port: where it lies."""
 
 
 NO_PORT = Port(0)

@@ -5,7 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from diag.interpreter.choices import Choices, TooManyUnknownsError, every_run
-from diag.interpreter.classify import delivered_reason, failure_disposition, failure_reason, failure_symptom
+from diag.interpreter.classify import (
+    delivered_reason,
+    failure_disposition,
+    failure_reason,
+    failure_symptom,
+    sees_own_drops,
+)
 from diag.interpreter.outcome import Arrived, Cause, Failed, Outcome
 from diag.interpreter.packet import ACK, RST, SYN, Packet, Port, PortKind
 from diag.interpreter.walk import Walk
@@ -20,6 +26,8 @@ from diag.model.provenance import Evidence
 from diag.model.reasons import Disposition, Reason, Symptom
 from diag.model.snapshot import Snapshot
 
+_NO_ANSWER = frozenset({Symptom.TIMEOUT, Symptom.EHOSTUNREACH})
+"""Which of the two a caller sees without an answer depends on how long it waits for its neighbour."""
 _UNKNOWN_CAUSES = frozenset({Cause.NOT_CAPTURED, Cause.NOT_MODELLED, Cause.LEFT_HOST})
 
 
@@ -218,7 +226,7 @@ class _OneRun:
 
     def _answered(self, failed: Failed, symptom: Symptom) -> Symptom:
         """What the caller sees if a router has to tell it: a timeout where the error does not get back."""
-        rejected = failed.stopped is not None and bool(failed.stopped.reject) and self.flow.protocol is Protocol.TCP
+        rejected = failed.stopped is not None and bool(failed.stopped.reject) and not sees_own_drops(self.flow)
         immediate = failed.at_source and not rejected
         if immediate or symptom is Symptom.TIMEOUT or self._request is None:
             return symptom
@@ -375,7 +383,7 @@ def _agree(flow: Flow, runs: list[_Run]) -> Trace:
     causes = tuple(dict.fromkeys(cause for run in runs for cause, _ in run.choices.asked))
     if len(delivered) == 1 and all(t.disposition is not Disposition.UNKNOWN for t in traces):
         symptoms = {t.symptom for t in traces}
-        symptom = first.symptom if len(symptoms) == 1 else Symptom.UNKNOWN
+        symptom = first.symptom if len(symptoms) == 1 or symptoms <= _NO_ANSWER else Symptom.UNKNOWN
         return replace(first, window=window, symptom=symptom)
     if all(t.disposition is Disposition.UNKNOWN for t in traces):
         return replace(first, window=window, unknown_causes=first.unknown_causes + causes)

@@ -18,7 +18,8 @@ from diag.interpreter.outcome import Arrived, Cause, Failed, Outcome
 from diag.interpreter.packet import ACK, RST, Connection, Packet
 from diag.interpreter.world import World
 from diag.kernel import icmp_errors, sysctl
-from diag.kernel.fib import FibQuery, RouteNotCapturedError, select_source
+from diag.kernel.fib import FibQuery, RouteNotCapturedError
+from diag.kernel.source_address import select_source
 from diag.kernel.topology import Attachment, Crossing
 from diag.model.address import Family, Ip, Prefix
 from diag.model.flow import ICMP, ICMPV6, Hop, HopKind
@@ -26,6 +27,7 @@ from diag.model.netfilter import CtState, Hook, TableFamily
 from diag.model.netns import BridgePort, Nexthop, Route, RouteType
 from diag.model.provenance import Evidence
 
+_SOLICITED_NODE = Ip.parse("ff02::1:ff00:0").value
 _LOOPBACK_V4 = range(127 << 24, 128 << 24)
 
 
@@ -66,6 +68,8 @@ class Walk:
     """Of the packet on its way, in the namespace where it is."""
     _routed: bool = False
     _dnat: bool = False
+    _neighbours: set[tuple[str, str, int]] = field(default_factory=set)
+    """Whom a namespace has heard of by a solicitation: namespace, link, IPv6 address."""
 
     def send(self, netns: str, packet: Packet) -> Outcome:
         """A packet that the namespace's own stack makes; its source address may still be 0 (to be chosen)."""
@@ -206,8 +210,8 @@ class Walk:
         match route.type:
             case RouteType.BLACKHOLE:
                 return Failed(Cause.BLACKHOLE, netns, packet, text, route.evidence, at_source=at_source)
-            case RouteType.UNREACHABLE:
-                error = icmp_errors.HOST_UNREACHABLE
+            case RouteType.UNREACHABLE:  # IPv6: ip6_pkt_discard()
+                error = icmp_errors.HOST_UNREACHABLE if packet.family is Family.IPV4 else icmp_errors.V6_NO_ROUTE
                 return Failed(
                     Cause.UNREACHABLE_ROUTE, netns, packet, text, route.evidence, at_source=at_source, error=error
                 )
@@ -361,6 +365,8 @@ class Walk:
             if self.choices.ask(("duplicate", netns, str(nexthop), other), f"{nexthop} is answered by {where} alike"):
                 return other
         if answering:
+            if nexthop.family is Family.IPV6 and not permanent:
+                return self._unless_discovery_fails(netns, oif, answering[0], packet, nexthop)
             return self._unless_arp_rules(netns, answering[0], packet)
         if refused:
             return refused[0]
@@ -374,6 +380,99 @@ class Walk:
                 if self.choices.ask(("arp", place), cause):
                     return Failed(Cause.NOT_CAPTURED, place, packet, cause)
         return found
+
+    def _unless_discovery_fails(
+        self, netns: str, oif: str, found: Attachment, packet: Packet, nexthop: Ip
+    ) -> Attachment | Failed:
+        """Neighbour discovery is ICMPv6 and meets the rules of both ends and of the bridges between (ndisc.c).
+
+        Who receives a solicitation learns who sent it, so that the way back needs none.
+        """
+        if not any(self.world.filters(place, Family.IPV6) for place in self._places(netns, found)):
+            return found
+        if (found.netns, found.link, packet.saddr) in self._neighbours or (
+            netns,
+            oif,
+            nexthop.value,
+        ) in self._neighbours:
+            return found
+        kept = self.hops, self._passage, self._dnat
+        self.hops = []
+        asker = self._asking_address(netns, oif, packet)
+        back = self._back(netns, oif, found)
+        stopped = self._solicit(netns, oif, found, asker, nexthop.value)
+        if stopped is None:
+            self._neighbours.add((found.netns, found.link, asker))
+            stopped = self._advertise(found.netns, found.link, back, nexthop.value, asker)
+        taught = stopped is not None and self._solicit(found.netns, found.link, back, nexthop.value, asker) is None
+        self.hops, self._passage, self._dnat = kept
+        if stopped is None:
+            return found
+        cause = (
+            f"neighbour discovery of {nexthop} fails, but {nexthop} may have asked for {self.world.label(netns)} before"
+        )
+        if taught and self.choices.ask(("taught", netns, oif, nexthop), cause):
+            return found
+        return replace(
+            stopped,
+            cause=Cause.NO_NEIGHBOUR,
+            netns=netns,
+            packet=packet,
+            detail=f"{nexthop} is not found: of its neighbour discovery, {stopped.detail}",
+            error=icmp_errors.HOST_UNREACHABLE,
+            nexthop=nexthop,
+            stopped=None,
+            discovery=stopped.stopped,
+        )
+
+    def _places(self, netns: str, found: Attachment) -> set[str]:
+        return {netns, found.netns, *(c.netns for c in found.crossings)}
+
+    def _back(self, netns: str, link: str, found: Attachment) -> Attachment:
+        """The way from a place back to where the frame came from."""
+        crossings = tuple(Crossing(c.netns, c.bridge, c.out_port, c.in_port) for c in reversed(found.crossings))
+        return Attachment(netns, link, crossings, self.world.topology.egress_port(netns, link, found))
+
+    def _asking_address(self, netns: str, oif: str, packet: Packet) -> int:
+        """The source of a solicitation: the packet's, if it is the link's own, else the link-local address (ndisc_solicit())."""
+        link = self.world.link(netns, oif)
+        own = [a.ip for a in link.addresses if a.ip.family is Family.IPV6] if link else []
+        if packet.source in own:
+            return packet.saddr
+        return next((ip.value for ip in own if ip.is_link_local), packet.saddr)
+
+    def _solicit(self, netns: str, oif: str, found: Attachment, saddr: int, wanted: int) -> Failed | None:
+        group = _SOLICITED_NODE | (wanted & 0xFFFFFF)
+        return self._neighbour_message(
+            netns, oif, found, Packet(Family.IPV6, saddr, group, ICMPV6, icmp_type=135, ttl=255)
+        )
+
+    def _advertise(self, netns: str, oif: str, found: Attachment, saddr: int, daddr: int) -> Failed | None:
+        return self._neighbour_message(
+            netns, oif, found, Packet(Family.IPV6, saddr, daddr, ICMPV6, icmp_type=136, ttl=255)
+        )
+
+    def _neighbour_message(self, netns: str, oif: str, found: Attachment, packet: Packet) -> Failed | None:
+        """Through every hook on the way, to the input of the place where it is wanted; None: it gets there."""
+        passage = Passage()
+        result: Packet | Outcome = packet
+        for hook in (Hook.OUTPUT, Hook.POSTROUTING):
+            result = self._hook(netns, hook, packet, passage, Devices(oif=oif))
+            if isinstance(result, Failed):
+                return result
+        for crossing in found.crossings:
+            if self._bridge_nf(crossing.netns, crossing.bridge, Family.IPV6):
+                result = self._bridged(crossing, replace(packet, mark=0), netns)
+                if isinstance(result, Failed):
+                    return result
+        passage = Passage(
+            physin=found.port if found.port and self._bridge_nf(found.netns, found.link, Family.IPV6) else ""
+        )
+        for hook in (Hook.PREROUTING, Hook.INPUT):
+            result = self._hook(found.netns, hook, replace(packet, mark=0), passage, Devices(found.link))
+            if isinstance(result, Failed):
+                return result
+        return None
 
     def _nobody(self, netns: str, oif: str, packet: Packet, nexthop: Ip, *, at_source: bool) -> Failed:
         segment = self.world.topology.segment(netns, oif)
@@ -564,6 +663,7 @@ class Walk:
             passage.state,
             sysctl.local_port_range(space),
             hook=hook,
+            kernel=self.world.kernel,
         )
 
         def masquerade() -> int | None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from diag.interpreter.chains import HookTable
 from diag.kernel.fib import Fib
 from diag.kernel.topology import Topology
@@ -31,6 +33,9 @@ class World:
         self.containers_in: dict[str, list[str]] = {}
         for name, netns in snapshot.netns_of.items():
             self.containers_in.setdefault(netns, []).append(name)
+        version = re.match(r"(\d+)\.(\d+)", snapshot.engine.kernel)
+        self.kernel = (int(version[1]), int(version[2])) if version else None
+        """Version of the kernel; None: not captured."""
         self.has_reject = any(_rejects(space.ruleset) for space in snapshot.netns.values())
         """Some rule on this host answers instead of dropping in silence."""
 
@@ -48,6 +53,10 @@ class World:
         if key not in self._hooks:
             self._hooks[key] = HookTable(self.netns(netns).ruleset, family)
         return self._hooks[key]
+
+    def filters(self, netns: str, family: Family) -> bool:
+        """Whether any rule or policy of the namespace may stop a packet of the family."""
+        return self.hooks(netns, family).acts
 
     def link(self, netns: str, name: str) -> Link | None:
         return self.topology.link(netns, name)

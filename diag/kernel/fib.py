@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from diag.model.address import Family, Ip, Prefix
-from diag.model.netns import Address, Netns, Nexthop, PolicyRule, Route, RouteType
+from diag.model.netns import Netns, PolicyRule, Route, RouteType
 
 DEFAULT_RULES = (
     PolicyRule(0, "lookup", "local"),
@@ -162,52 +162,3 @@ def _selects(rule: PolicyRule, query: FibQuery, family: Family) -> bool:
     if rule.source is not None and rule.source.length and query.saddr == 0:
         holds = False  # an unbound socket has no source yet: `from` rules see 0.0.0.0
     return holds != rule.inverted
-
-
-def select_source(netns: Netns, family: Family, route: Route, nexthop: Nexthop | None, daddr: int) -> int | None:
-    """The address that a socket gets which has none: the route's `src`, else the first that fits on the interface.
-
-    IPv4 follows inet_select_addr() of net/ipv4/devinet.c; IPv6 the rules of RFC 6724 that a host with one kind of
-    address per scope can tell apart. None: the interface has no address (IPv4 then takes any global one).
-    """
-    if route.prefsrc is not None:
-        return route.prefsrc.value
-    target = daddr
-    if route.type is RouteType.LOCAL:
-        return daddr
-    dev = nexthop.dev if nexthop else ""
-    if nexthop and nexthop.gateway and nexthop.gateway.family is family:
-        target = nexthop.gateway.value
-    addresses = [a for a in _addresses(netns, dev) if a.ip.family is family and not a.tentative]
-    if family is Family.IPV6:
-        return _select_ipv6(addresses, daddr)
-    usable = [a for a in addresses if a.scope != "host"]
-    for address in usable:
-        if not address.secondary and address.prefix.contains_value(target):
-            return address.ip.value
-    for address in usable:
-        if not address.secondary:
-            return address.ip.value
-    for link in netns.links or ():
-        for address in link.addresses:
-            if address.ip.family is family and address.scope == "global":
-                return address.ip.value
-    return None
-
-
-def _select_ipv6(addresses: list[Address], daddr: int) -> int | None:
-    target = Ip(Family.IPV6, daddr)
-
-    def rank(address: Address) -> tuple[bool, int]:
-        same_scope = address.ip.is_link_local == target.is_link_local
-        common = 128 - (address.ip.value ^ daddr).bit_length()
-        return same_scope, common
-
-    return max(addresses, key=rank).ip.value if addresses else None
-
-
-def _addresses(netns: Netns, dev: str) -> tuple[Address, ...]:
-    for link in netns.links or ():
-        if link.name == dev:
-            return link.addresses
-    return ()

@@ -286,7 +286,9 @@ class Nat:
     ports: tuple[int, int] | None = None
     """Inclusive range; None: unchanged where possible."""
     unmodelled: str = ""
-    """`--random`, `--persistent` need nothing; a shifted port map does."""
+    """`--persistent` needs nothing; a shifted port map does."""
+    random: bool = False
+    """The source port is always changed: `--random`, `--random-fully`."""
     address_map: DataMap | None = None
     """Where the address comes from, and the port too if the elements have one."""
     port_map: DataMap | None = None

@@ -311,9 +311,7 @@ def _ct_status(cursor: _Words, option: str, negated: bool) -> Match:
         if name not in _CT_STATUS:
             raise RuleSyntaxError(f"unknown connection status {name!r}")
         bits |= _CT_STATUS[name]
-    if not bits:
-        return Masked(Field.CT_STATUS, 0xFFFFFFFF, 0, negated)
-    return AnyBit(Field.CT_STATUS, bits, negated)
+    return AnyBit(Field.CT_STATUS, bits, negated)  # NONE has no bit: it never holds (conntrack_mt())
 
 
 def _ct_direction(cursor: _Words, option: str, negated: bool) -> Match:
@@ -531,8 +529,9 @@ _NAT_KINDS = {
 def _nat(name: str, values: dict[str, str]) -> Statement:
     kind, option = _NAT_KINDS[name]
     text = values.get(option, "")
+    random = "--random" in values or "--random-fully" in values
     if kind in (NatKind.REDIRECT, NatKind.MASQUERADE):
-        return Nat(kind, ports=_port_range(text) if text else None)
+        return Nat(kind, ports=_port_range(text) if text else None, random=random)
     if kind is NatKind.NETMAP:
         prefix = Prefix.parse(text)
         return Nat(kind, ((Ip(prefix.family, prefix.first), Ip(prefix.family, prefix.last)),))
@@ -549,7 +548,7 @@ def _nat(name: str, values: dict[str, str]) -> Statement:
     low, _, high = address.strip("[]").partition("-")
     addresses = ((Ip.parse(low), Ip.parse(high.strip("[]") or low)),) if low else ()
     unmodelled = "shifted port range" if base else ""
-    return Nat(kind, addresses, _port_range(ports) if ports else None, unmodelled)
+    return Nat(kind, addresses, _port_range(ports) if ports else None, unmodelled, random)
 
 
 def _set_mark(name: str, values: dict[str, str], text: str) -> Statement:

@@ -452,16 +452,10 @@ class RuleReader:
         operator, (left, right) = next(iter(value.items()))
         source = self._mark_source(left)
         number = _value(right, "mark")
-        match operator:
-            case "|":
-                mask, toggled = 0xFFFFFFFF & ~number, number
-            case "&":
-                mask, toggled = number, 0
-            case "^":
-                mask, toggled = 0xFFFFFFFF, number
-            case _:
-                raise NftSyntaxError(operator)
-        return CopyMark(source, where, source_mask=mask, toggled=toggled)
+        kept, toggled = {"|": (0xFFFFFFFF & ~number, number), "&": (number, 0), "^": (0xFFFFFFFF, number)}[operator]
+        if source is where:
+            return SetMark(where, toggled, 0xFFFFFFFF & ~kept)
+        return CopyMark(source, where, source_mask=kept, toggled=toggled)
 
     def _mark_source(self, operand: Any) -> Field:
         """A rule ends at `ct mark` where the packet has no connection (nft_ct_get_eval())."""
@@ -494,7 +488,8 @@ class RuleReader:
             ports = (port, port)
         elif port is not None:
             return Nat(NatKind(kind), unmodelled="a port that is looked up", family=family)
-        return Nat(NatKind(kind), addresses, ports, "", address_map, port_map, family)
+        random = bool({"random", "fully-random"} & set(_flags(body)))
+        return Nat(NatKind(kind), addresses, ports, "", random, address_map, port_map, family)
 
     def _data_map(self, body: Mapping[str, Any], target: str) -> DataMap:
         """The look-up of a map: a rule ends where the map has nothing for the packet."""
@@ -579,6 +574,8 @@ def expression_text(expression: Mapping[str, Any]) -> str:
     kind, body = next(iter(expression.items()), ("", None))
     match kind:
         case "match" if isinstance(body, dict):
+            if isinstance(body.get("right"), bool):
+                return f"{_operand(body.get('left'))} {'exists' if body['right'] else 'missing'}"
             operator = {"==": " ", "in": " "}.get(str(body.get("op")), f" {body.get('op')} ")
             return f"{_operand(body.get('left'))}{operator}{_operand(body.get('right'))}"
         case "counter":
@@ -593,6 +590,8 @@ def expression_text(expression: Mapping[str, Any]) -> str:
         case "dnat" | "snat" | "redirect" | "masquerade" if isinstance(body, dict):
             port = f":{_operand(body['port'])}" if "port" in body else ""
             return f"{kind} to {_operand(body.get('addr', ''))}{port}"
+        case "mangle" if isinstance(body, dict):
+            return f"{_operand(body.get('key'))} set {_operand(body.get('value'))}"
         case "reject" if isinstance(body, dict):
             return f"reject with {body.get('type', '')} {body.get('expr', '')}".strip()
     return str(kind) if body is None else f"{kind} {_operand(body)}"
@@ -618,7 +617,11 @@ def _operand(value: Any) -> str:
                 return "{ " + ", ".join(_operand(v) for v in body) + " }"
             case "fib" if isinstance(body, dict):
                 return f"fib {' . '.join(body.get('flags', []))} {body.get('result')}"
-            case "concat" | "&" | "|" if isinstance(body, list):
+            case "map" if isinstance(body, dict):
+                return f"{_operand(body.get('key'))} map {_operand(body.get('data'))}"
+            case "tcp option" if isinstance(body, dict):
+                return f"tcp option {body.get('name')} {body.get('field')}"
+            case "concat" | "&" | "|" | "^" if isinstance(body, list):
                 return f" {'.' if kind == 'concat' else kind} ".join(_operand(v) for v in body)
     if isinstance(value, list):
         return ",".join(_operand(v) for v in value)

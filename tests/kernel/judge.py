@@ -10,11 +10,14 @@ from typing import Any
 
 from diag.parse.snapshot import build_snapshot
 from diag.reach.flows import FlowAnswerer
-from tests.kernel.lab import Kernel, Space
+from tests.kernel.lab import Kernel
+from tests.kernel.layout import Layout
 from tests.live.lab import CLOSED_PORT, TCP_PORTS, UDP_PORTS, Flow, inside, send
 
 WAIT = 0.35
 """Seconds until no answer is a timeout."""
+BOTH = "# nft\n"
+"""Stands between the two texts where a host has iptables and native tables."""
 LATE = frozenset({"timeout", "EHOSTUNREACH"})
 """What a caller without an answer sees: which of the two depends on how long it waits for ARP."""
 
@@ -24,17 +27,31 @@ class Case:
     """A host's rules and switches."""
 
     kind: str
-    """`iptables`, `nft`, `legacy` or `iptables+nft`: what the text is for."""
+    """`iptables`, `ip6tables`, `nft`, `nft6`, `legacy`, `iptables+nft` or `legacy+nft`: what the text is for."""
     text: str
     switches: dict[str, str]
+    layout: Layout | None = None
+    """None: the layout of every day."""
+
+    @property
+    def family(self) -> int:
+        return 6 if "6" in self.kind else 4
 
     def load(self, kernel: Kernel) -> None:
         kernel.sysctl(self.switches)
         match self.kind:
             case "iptables":
                 kernel.load(iptables=self.text)
+            case "ip6tables":
+                kernel.load(ip6tables=self.text)
             case "legacy":
                 kernel.load(legacy=self.text)
+            case "iptables+nft":
+                iptables, _, nft = self.text.partition(BOTH)
+                kernel.load(iptables=iptables, nft=nft)
+            case "legacy+nft":
+                legacy, _, nft = self.text.partition(BOTH)
+                kernel.load(legacy=legacy, nft=nft)
             case _:
                 kernel.load(nft=self.text)
 
@@ -63,13 +80,13 @@ class Score:
         return f"{self.packets} packets judged: {off}; {dict(self.results.most_common())}"
 
 
-def flows_of(spaces: list[Space]) -> list[Flow]:
-    """Every protocol and port from everywhere to every address."""
-    addresses = [a for space in spaces for a in space.addresses]
+def flows_of(kernel: Kernel, family: int = 4) -> list[Flow]:
+    """Every protocol and port from everywhere to every address of a family."""
     return [
         flow
-        for space in spaces
-        for address in addresses
+        for space in kernel.spaces()
+        for address in kernel.targets()
+        if (":" in address) == (family == 6)
         for flow in (
             Flow(space.name, address, "icmp"),
             *(Flow(space.name, address, "tcp", p) for p in (*TCP_PORTS, CLOSED_PORT)),
@@ -119,7 +136,7 @@ def _kind(result: str, disposition: str, symptom: str) -> str:
 def judge(kernel: Kernel, case: Case, score: Score) -> list[Difference]:
     """Load, send, compare, count."""
     case.load(kernel)
-    truth = real(kernel, flows_of(kernel.spaces()))
+    truth = real(kernel, flows_of(kernel, case.family))
     found = compare(kernel, truth)
     score.packets += 2 * len(truth)
     score.results.update(truth.values())

@@ -1,8 +1,6 @@
 """Namespaces, bridges and rules in the real kernel, and the same state as a bundle.
 
-Traffic goes only between namespaces that are made here. The layout is that of a Docker host: `host` has the bridges, the
-containers hang on them by veth pairs; one container routes, one is on two bridges, and `outside` is a machine beyond the
-host's uplink.
+Traffic goes only between namespaces that are made here. What the host looks like is :mod:`tests.kernel.layout`'s.
 """
 
 from __future__ import annotations
@@ -16,48 +14,10 @@ from types import MappingProxyType
 from typing import Any
 
 from diag.model.bundle import Bundle
+from tests.kernel.layout import BRIDGES, DOCKER_HOST, Layout, v4, v6
+from tests.kernel.layout import Space as SpaceSpec
+from tests.kernel.rules import ipset_restore
 from tests.live.lab import inside
-
-BRIDGES = {"br-a": "10.201.1", "br-b": "10.201.2"}
-CONTAINERS: dict[str, tuple[tuple[str, int], ...]] = {
-    "a1": (("br-a", 11),),
-    "a2": (("br-a", 12),),
-    "b1": (("br-b", 11),),
-    "both": (("br-a", 13), ("br-b", 13)),
-    "router": (("br-b", 14), ("br-a", 14)),
-}
-"""Each container's places: bridge and last byte of its address. The first bridge's gateway is its default route."""
-OUTSIDE = ("10.201.9.2", "10.201.9.1")
-"""The machine beyond the uplink, and the host's address towards it."""
-
-
-@dataclass(frozen=True)
-class IpSet:
-    """A set of the host that rules look addresses up in."""
-
-    kind: str
-    options: str
-    elements: tuple[str, ...]
-
-
-IPSETS = {
-    "s-ip": IpSet("hash:ip", "", ("10.201.1.11", "10.201.2.11", "10.201.9.2")),
-    "s-mask": IpSet("hash:ip", "netmask 28", ("10.201.1.0",)),
-    "s-net": IpSet("hash:net", "", ("10.201.1.0/24", "10.201.1.12/32 nomatch", "10.201.2.12/30")),
-    "s-ip-port": IpSet("hash:ip,port", "", ("10.201.1.12,tcp:80", "10.201.2.11,udp:53", "10.201.1.12,icmp:8/0")),
-    "s-net-port": IpSet("hash:net,port", "", ("10.201.0.0/16,tcp:5432", "10.201.1.0/24,udp:9999")),
-    "s-port": IpSet("bitmap:port", "range 1-10000", ("53-80", "5432")),
-    "s-map": IpSet("bitmap:ip", "range 10.201.1.0/24", ("10.201.1.10-10.201.1.12",)),
-    "s-net-iface": IpSet("hash:net,iface", "", ("10.201.1.0/24,br-a", "10.201.2.0/24,br-b", "0.0.0.0/0,up0")),
-}
-
-
-def ipset_restore() -> str:
-    """The sets for `ipset restore`."""
-    lines = [f"create {name} {s.kind} {s.options}" for name, s in IPSETS.items()]
-    lines += [f"add {name} {element}" for name, s in IPSETS.items() for element in s.elements]
-    return "\n".join(lines) + "\n"
-
 
 EMPTY = """*raw
 COMMIT
@@ -83,20 +43,22 @@ class Space:
 class Kernel:
     """A host in namespaces whose names start with `prefix`."""
 
-    def __init__(self, prefix: str) -> None:
+    def __init__(self, prefix: str, layout: Layout = DOCKER_HOST) -> None:
         self.prefix = prefix
-        self.has_legacy = False
+        self.layout = layout
+        self.has_legacy = self.has_ip6 = False
         self.folders: dict[str, str] = {}
         """Folder in the bundle of each container."""
         self.static: dict[str, bytes] = {}
         """Files of the bundle that do not change with the rules."""
+        self._spaces: list[Space] = []
 
     def path(self, name: str) -> str:
         return f"/run/netns/{self.prefix}{name}"
 
     @property
     def names(self) -> tuple[str, ...]:
-        return ("host", "outside", *CONTAINERS)
+        return tuple(name for name, _ in self.layout.spaces)
 
     def run(self, name: str, *words: str, text: str = "", check: bool = True) -> str:
         """A command in a namespace."""
@@ -115,48 +77,36 @@ class Kernel:
     def start(self) -> None:
         for name in self.names:
             subprocess.run(["ip", "netns", "add", self.prefix + name], check=True)
-        lines = ["link set lo up"]
-        for bridge, subnet in BRIDGES.items():
-            lines += [f"link add {bridge} type bridge", f"addr add {subnet}.1/24 dev {bridge}", f"link set {bridge} up"]
-        number = 0
-        for name, places in CONTAINERS.items():
-            for position, (bridge, _) in enumerate(places):
-                number += 1
-                peer = f"name eth{position} netns {self.prefix}{name}"
-                lines += [f"link add veth{number} type veth peer {peer}", f"link set veth{number} master {bridge} up"]
-        outer = f"name eth0 netns {self.prefix}outside"
-        lines += [f"link add up0 type veth peer {outer}", f"addr add {OUTSIDE[1]}/24 dev up0", "link set up0 up"]
-        self.run("host", "ip", "-batch", "-", text="\n".join(lines))
-        for name, places in CONTAINERS.items():
-            inner = ["link set lo up"]
-            for position, (bridge, last) in enumerate(places):
-                inner += [f"addr add {BRIDGES[bridge]}.{last}/24 dev eth{position}", f"link set eth{position} up"]
-            inner.append(f"route add default via {BRIDGES[places[0][0]]}.1")
-            self.run(name, "ip", "-batch", "-", text="\n".join(inner))
-        gone = [
-            "link set lo up",
-            f"addr add {OUTSIDE[0]}/24 dev eth0",
-            "link set eth0 up",
-            f"route add default via {OUTSIDE[1]}",
-        ]
-        self.run("outside", "ip", "-batch", "-", text="\n".join(gone))
-        for name in self.names:
-            inside(self.path(name), lambda n=name: _quiet(forward=n in ("host", "router")))  # type: ignore[misc]
+            inside(self.path(name), _quiet)
+        for name, spec in self.layout.spaces:
+            # A fault may name what another fault has taken away: the kernel's answer to that is the state to judge.
+            text = "\n".join(spec.commands).replace("{p}", self.prefix)
+            self.run(name, "ip", "-force", "-batch", "-", text=text, check=False)
+            inside(self.path(name), lambda spec=spec: _configure(spec))  # type: ignore[misc]
+            if spec.rules:
+                self.run(name, "iptables-nft-restore", text=spec.rules)
         self.run("host", "ipset", "restore", text=ipset_restore())
+        self._spaces = [self._look(name) for name in self.names]
         self.static = self._static()
 
     def stop(self) -> None:
         for name in self.names:
             subprocess.run(["ip", "netns", "del", self.prefix + name], check=False, capture_output=True)
 
+    def _look(self, name: str) -> Space:
+        links = json.loads(self.run(name, "ip", "-j", "addr", "show"))
+        found = [a["local"] for link in links for a in link["addr_info"] if a["scope"] == "global"]
+        return Space("@host" if name == "host" else name, self.path(name), tuple(found))
+
     def spaces(self) -> list[Space]:
         """Everything that sends: the containers, the host, and the machine outside."""
-        found = [
-            Space(name, self.path(name), tuple(f"{BRIDGES[b]}.{last}" for b, last in places))
-            for name, places in CONTAINERS.items()
-        ]
-        host = (*(f"{subnet}.1" for subnet in BRIDGES.values()), OUTSIDE[1])
-        return [*found, Space("@host", self.path("host"), host), Space("outside", self.path("outside"), (OUTSIDE[0],))]
+        return self._spaces
+
+    def targets(self) -> list[str]:
+        """All addresses that anything has or should have."""
+        found = [address for space in self._spaces for address in space.addresses]
+        wanted = [a for _, spec in self.layout.spaces for _, *addresses in spec.networks for a in addresses]
+        return list(dict.fromkeys([*found, *wanted]))
 
     def space(self, name: str) -> Space:
         return next(space for space in self.spaces() if space.name == name)
@@ -170,15 +120,22 @@ class Kernel:
 
         inside(self.path("host"), write)
 
-    def load(self, *, nft: str = "", iptables: str = "", legacy: str = "") -> None:
+    def load(self, *, nft: str = "", iptables: str = "", ip6tables: str = "", legacy: str = "") -> None:
         """Replace all rules of the host."""
         self.run("host", "nft", "-f", "-", text=f"flush ruleset\n{nft}")
         if iptables:
             self.run("host", "iptables-nft-restore", text=iptables)
+        if ip6tables:
+            self.run("host", "ip6tables-nft-restore", text=ip6tables)
         if legacy or self.has_legacy:
             self.run("host", "iptables-legacy-restore", text=legacy or EMPTY)
             self.has_legacy = bool(legacy)
         self.run("host", "conntrack", "-F", check=False)
+        for name in self.names:
+            self.run(name, "ip", "-6", "neigh", "flush", "all", check=False)
+        for name, spec in self.layout.spaces[1:]:
+            if spec.rules:
+                self.run(name, "conntrack", "-F", check=False)
 
     def bundle(self) -> Bundle:
         """The state as it is now."""
@@ -186,9 +143,8 @@ class Kernel:
         host = {
             "iptables-save.txt": ("iptables-nft-save", "-c"),
             "iptables-legacy-save.txt": ("iptables-legacy-save", "-c"),
+            "ip6tables-save.txt": ("ip6tables-nft-save", "-c"),
             "nft-ruleset.json": ("nft", "-j", "list", "ruleset"),
-            "ip-route.json": ("ip", "-j", "route", "show", "table", "all"),
-            "ip-rule.json": ("ip", "-j", "rule", "show"),
             "ipset.txt": ("ipset", "save"),
         }
         for name, words in host.items():
@@ -200,75 +156,98 @@ class Kernel:
         return Bundle("kernel", MappingProxyType(files))
 
     def _static(self) -> dict[str, bytes]:
-        files: dict[str, bytes] = {
-            "host/ip-addr.json": self.run("host", "ip", "-j", "-d", "addr", "show").encode(),
-            "host/bridge-link.json": self.run("host", "bridge", "-j", "-d", "link", "show").encode(),
-            "host/ip6-route.json": b"[]",
-        }
+        files: dict[str, bytes] = {}
         listed: list[dict[str, Any]] = []
-        for number, name in enumerate((*CONTAINERS, "outside"), 1):
+        for number, (name, spec) in enumerate(self.layout.spaces):
             identity = f"{number:012x}{'0' * 52}"
-            folder = self.folders[name] = f"containers/{identity[:12]}"
-            files[f"{folder}/ip-addr.json"] = self.run(name, "ip", "-j", "-d", "addr", "show").encode()
-            files[f"{folder}/ip-route.json"] = self.run(name, "ip", "-j", "route", "show", "table", "all").encode()
-            files[f"{folder}/ip6-route.json"] = b"[]"
-            files[f"{folder}/ip-rule.json"] = self.run(name, "ip", "-j", "rule", "show").encode()
-            files[f"{folder}/iptables-save.txt"] = b""
-            files[f"{folder}/nft-ruleset.json"] = b'{"nftables": []}'
+            folder = "host" if name == "host" else f"containers/{identity[:12]}"
+            for file, words in _NETNS_FILES.items():
+                files[f"{folder}/{file}"] = self.run(name, *words).encode()
             files[f"{folder}/sysctl.txt"] = inside(self.path(name), _sysctls).encode()
-            networks = {
-                bridge: {"NetworkID": bridge, "IPAddress": f"{BRIDGES[bridge]}.{last}"}
-                for bridge, last in CONTAINERS.get(name, ())
-            }
-            listed.append(
-                {
-                    "Id": identity,
-                    "Name": f"/{name}",
-                    "State": {"Status": "running", "Pid": os.getpid()},
-                    "HostConfig": {"NetworkMode": next(iter(networks), "uplink")},
-                    "Config": {"Hostname": name},
-                    "NetworkSettings": {"Networks": networks},
-                }
-            )
+            if name == "host":
+                continue
+            self.folders[name] = folder
+            files[f"{folder}/iptables-save.txt"] = self.run(name, "iptables-nft-save").encode()
+            files[f"{folder}/ip6tables-save.txt"] = b""
+            files[f"{folder}/nft-ruleset.json"] = self.run(name, "nft", "-j", "list", "ruleset").encode()
+            listed.append(_container(identity, name, spec))
+        files["docker/info.json"] = json.dumps({"KernelVersion": os.uname().release}).encode()
         files["docker/containers.json"] = json.dumps(listed).encode()
-        files["docker/networks.json"] = json.dumps(
-            [
-                {
-                    "Name": bridge,
-                    "Id": bridge,
-                    "Driver": "bridge",
-                    "IPAM": {"Config": [{"Subnet": f"{subnet}.0/24", "Gateway": f"{subnet}.1"}]},
-                    "Options": {"com.docker.network.bridge.name": bridge},
-                }
-                for bridge, subnet in BRIDGES.items()
-            ]
-        ).encode()
+        files["docker/networks.json"] = json.dumps([_network(name) for name in self.layout.bridges]).encode()
         return files
+
+
+_NETNS_FILES = {
+    "ip-addr.json": ("ip", "-j", "-d", "addr", "show"),
+    "bridge-link.json": ("bridge", "-j", "-d", "link", "show"),
+    "ip-route.json": ("ip", "-j", "route", "show", "table", "all"),
+    "ip6-route.json": ("ip", "-j", "-6", "route", "show", "table", "all"),
+    "ip-rule.json": ("ip", "-j", "rule", "show"),
+    "ip6-rule.json": ("ip", "-j", "-6", "rule", "show"),
+    "ip-neigh.json": ("ip", "-j", "neigh", "show"),
+}
+
+
+def _container(identity: str, name: str, spec: SpaceSpec) -> dict[str, Any]:
+    networks = {
+        bridge: {"NetworkID": bridge, "IPAddress": ip, "GlobalIPv6Address": ip6} for bridge, ip, ip6 in spec.networks
+    }
+    return {
+        "Id": identity,
+        "Name": f"/{name}",
+        "State": {"Status": "running", "Pid": os.getpid()},
+        "HostConfig": {"NetworkMode": next(iter(networks), "uplink")},
+        "Config": {"Hostname": name},
+        "NetworkSettings": {"Networks": networks},
+    }
+
+
+def _network(bridge: str) -> dict[str, Any]:
+    subnet = BRIDGES[bridge]
+    config = [
+        {"Subnet": f"{v4(subnet, 0)}/24", "Gateway": v4(subnet, 1)},
+        {"Subnet": f"fd00:201:{subnet}::/64", "Gateway": v6(subnet, 1)},
+    ]
+    return {
+        "Name": bridge,
+        "Id": bridge,
+        "Driver": "bridge",
+        "EnableIPv6": True,
+        "IPAM": {"Config": config},
+        "Options": {"com.docker.network.bridge.name": bridge},
+    }
 
 
 def _sockets() -> dict[str, bytes]:
     """`/proc/thread-self/net`: the namespace of the calling thread, not of the process."""
-    return {table: Path("/proc/thread-self/net", table).read_bytes() for table in ("tcp", "udp")}
+    return {table: Path("/proc/thread-self/net", table).read_bytes() for table in ("tcp", "udp", "tcp6", "udp6")}
 
 
-def _quiet(*, forward: bool) -> None:
-    """Make what is measured the rules and nothing else: every rejection answers, no neighbour table runs full."""
+def _quiet() -> None:
+    """Make what is measured the rules and nothing else: every rejection answers, no address is on trial."""
     values = {
-        "net/ipv4/ip_forward": "1" if forward else "0",
+        "net/ipv4/ip_forward": "0",
         "net/ipv4/icmp_ratelimit": "0",
         "net/ipv4/icmp_msgs_per_sec": "1000000",
         "net/ipv4/icmp_msgs_burst": "1000000",
         "net/ipv4/ping_group_range": "0 2147483647",
-        "net/ipv4/conf/all/send_redirects": "0",
-        "net/ipv4/conf/all/accept_redirects": "0",
+        "net/ipv6/icmp/ratelimit": "0",
     }
+    for conf in ("all", "default"):
+        values |= {f"net/ipv4/conf/{conf}/{key}": "0" for key in ("send_redirects", "accept_redirects", "rp_filter")}
+        values |= {
+            f"net/ipv6/conf/{conf}/{key}": "0"
+            for key in ("accept_dad", "dad_transmits", "accept_ra", "accept_redirects", "router_solicitations")
+        }
     for key, value in values.items():
         path = Path("/proc/sys", key)
         if path.exists():
             path.write_text(value)
-    for conf in Path("/proc/sys/net/ipv4/conf").iterdir():
-        (conf / "send_redirects").write_text("0")
-        (conf / "accept_redirects").write_text("0")
+
+
+def _configure(spec: SpaceSpec) -> None:
+    for key, value in spec.sysctls:
+        Path("/proc/sys", key.replace(".", "/")).write_text(value)
 
 
 def _sysctls() -> str:
@@ -277,6 +256,7 @@ def _sysctls() -> str:
     for conf in sorted(Path("/proc/sys/net/ipv4/conf").iterdir()):
         keys = ("forwarding", "rp_filter", "route_localnet", "accept_local", "arp_ignore")
         wanted += [f"net/ipv4/conf/{conf.name}/{key}" for key in keys]
+    wanted += [f"net/ipv6/conf/{conf.name}/forwarding" for conf in sorted(Path("/proc/sys/net/ipv6/conf").iterdir())]
     for key in wanted:
         path = Path("/proc/sys", key)
         if path.exists():

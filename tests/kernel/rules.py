@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import dataclass
+
 from hypothesis import strategies as st
 
-from tests.kernel.lab import BRIDGES, CONTAINERS, IPSETS, OUTSIDE
 from tests.live.lab import CLOSED_PORT, TCP_PORTS, UDP_PORTS
 
-DEVICES = [*BRIDGES, "up0", "br-+"]
-ADDRESSES = [f"{BRIDGES[b]}.{last}" for places in CONTAINERS.values() for b, last in places] + [
-    OUTSIDE[0],
-    *(f"{s}.1" for s in BRIDGES.values()),
-]
-PREFIXES = [*ADDRESSES, *(f"{s}.0/24" for s in BRIDGES.values()), "10.201.0.0/16", "10.201.1.8/29", "10.201.2.12/30"]
+DEVICES = ["br-a", "br-b", "up0", "br-+"]
+SUBNETS = ("10.201.1", "10.201.2")
+ADDRESSES = [f"{subnet}.{last}" for subnet in SUBNETS for last in (1, 11, 12, 13, 14)] + ["10.201.9.2", "10.201.9.1"]
+CONTAINERS = [a for a in ADDRESSES if not a.endswith(".1")]
+UPLINK = "10.201.9.1"
+PREFIXES = [*ADDRESSES, *(f"{s}.0/24" for s in SUBNETS), "10.201.0.0/16", "10.201.1.8/29", "10.201.2.12/30"]
 PORTS = sorted({*TCP_PORTS, *UDP_PORTS, CLOSED_PORT})
 USER = ["U0", "U1", "U2"]
+
+
+@dataclass(frozen=True)
+class IpSet:
+    """A set of the host that rules look addresses up in."""
+
+    kind: str
+    options: str
+    elements: tuple[str, ...]
+
+
+IPSETS = {
+    "s-ip": IpSet("hash:ip", "", ("10.201.1.11", "10.201.2.11", "10.201.9.2")),
+    "s-mask": IpSet("hash:ip", "netmask 28", ("10.201.1.0",)),
+    "s-net": IpSet("hash:net", "", ("10.201.1.0/24", "10.201.1.12/32 nomatch", "10.201.2.12/30")),
+    "s-ip-port": IpSet("hash:ip,port", "", ("10.201.1.12,tcp:80", "10.201.2.11,udp:53", "10.201.1.12,icmp:8/0")),
+    "s-net-port": IpSet("hash:net,port", "", ("10.201.0.0/16,tcp:5432", "10.201.1.0/24,udp:9999")),
+    "s-port": IpSet("bitmap:port", "range 1-10000", ("53-80", "5432")),
+    "s-map": IpSet("bitmap:ip", "range 10.201.1.0/24", ("10.201.1.10-10.201.1.12",)),
+    "s-net-iface": IpSet("hash:net,iface", "", ("10.201.1.0/24,br-a", "10.201.2.0/24,br-b", "0.0.0.0/0,up0")),
+}
+
+
+def ipset_restore() -> str:
+    """The sets for `ipset restore`."""
+    lines = [f"create {name} {s.kind} {s.options}" for name, s in IPSETS.items()]
+    lines += [f"add {name} {element}" for name, s in IPSETS.items() for element in s.elements]
+    return "\n".join(lines) + "\n"
+
 
 device = st.sampled_from(DEVICES)
 prefix = st.sampled_from(PREFIXES)
@@ -27,14 +58,14 @@ def _words(*parts: str) -> str:
 
 
 @st.composite
-def _addresses(draw: st.DrawFn) -> str:
+def _addresses(draw: st.DrawFn, *, sets: bool = True) -> str:
     kind = draw(st.integers(0, 7))
     if kind == 0:
         return f"{draw(negation)}-s {draw(prefix)} {draw(negation)}-d {draw(prefix)}"
     if kind == 4:
         mask = draw(st.sampled_from(["10.201.0.11/255.255.0.255", "10.0.1.0/255.0.3.0"]))
         return f"{draw(negation)}{draw(st.sampled_from(['-s', '-d']))} {mask}"
-    if kind == 5:
+    if kind == 5 and sets:
         name = draw(st.sampled_from(sorted(IPSETS)))
         sides = st.sampled_from(["src", "dst"])
         chosen = ",".join(draw(sides) for _ in IPSETS[name].kind.split(","))
@@ -78,10 +109,10 @@ def _transport(draw: st.DrawFn) -> str:
 
 
 _CT = [
-    *(f"--ctorigsrc {a}" for a in (ADDRESSES[0], "10.201.2.0/24")),
-    *(f"--ctorigdst {a}" for a in (ADDRESSES[1], f"{BRIDGES['br-a']}.1", "10.201.2.0/24")),
-    *(f"--ctreplsrc {a}" for a in (ADDRESSES[1], "10.201.2.0/24")),
-    *(f"--ctrepldst {a}" for a in (ADDRESSES[0], OUTSIDE[1], "10.201.2.0/24")),
+    *(f"--ctorigsrc {a}" for a in (ADDRESSES[1], "10.201.2.0/24")),
+    *(f"--ctorigdst {a}" for a in (ADDRESSES[2], ADDRESSES[0], "10.201.2.0/24")),
+    *(f"--ctreplsrc {a}" for a in (ADDRESSES[2], "10.201.2.0/24")),
+    *(f"--ctrepldst {a}" for a in (ADDRESSES[1], UPLINK, "10.201.2.0/24")),
     *("--ctorigdstport 80", "--ctorigdstport 81:9999", "--ctorigsrcport 1024:65535", "--ctproto 6", "--ctproto 17"),
     *("--ctstate DNAT", "--ctstate SNAT", "--ctstate NEW,DNAT", "--ctstate UNTRACKED", "--ctstatus SEEN_REPLY"),
     *("--ctstatus NONE", "--ctstatus CONFIRMED", "--ctstatus SEEN_REPLY,CONFIRMED"),
@@ -220,16 +251,15 @@ def raw_table(draw: st.DrawFn) -> str:
 def nat_table(draw: st.DrawFn) -> str:
     """`*nat`: DNAT and REDIRECT before routing, MASQUERADE and SNAT after it."""
     lines = ["*nat"] + [f":{c} ACCEPT [0:0]" for c in ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")]
-    containers = [a for a in ADDRESSES if not a.endswith(".1")]
     for chain in draw(
         st.lists(st.sampled_from(["PREROUTING", "PREROUTING", "OUTPUT", "POSTROUTING", "POSTROUTING"]), max_size=4)
     ):
         match = _words(draw(_interfaces(chain)), draw(_addresses()))
         protocol = draw(st.sampled_from(["tcp", "udp"]))
         if chain == "POSTROUTING":
-            whole = ["-j MASQUERADE", "-j MASQUERADE", f"-j SNAT --to-source {OUTSIDE[1]}", "-j ACCEPT"]
+            whole = ["-j MASQUERADE", "-j MASQUERADE", f"-j SNAT --to-source {UPLINK}", "-j ACCEPT"]
             whole += ["-j MASQUERADE --random", "-j NETMAP --to 10.201.2.0/24"]
-            ported = ["-j MASQUERADE --to-ports 2000-3000", f"-j SNAT --to-source {OUTSIDE[1]}:1024-2048"]
+            ported = ["-j MASQUERADE --to-ports 2000-3000", f"-j SNAT --to-source {UPLINK}:1024-2048"]
             if draw(st.integers(0, 3)):
                 lines.append(_words(f"-A {chain}", match, draw(st.sampled_from(whole))))
             else:
@@ -240,7 +270,7 @@ def nat_table(draw: st.DrawFn) -> str:
             lines.append(_words(f"-A {chain}", match, draw(st.sampled_from(whole))))
             continue
         low, high = sorted((draw(port), draw(port)))
-        to = draw(st.sampled_from(containers))
+        to = draw(st.sampled_from(CONTAINERS))
         targets = [f"DNAT --to-destination {to}", f"DNAT --to-destination {to}:{low}", f"REDIRECT --to-ports {low}"]
         targets += [f"DNAT --to-destination :{low}", "REDIRECT", f"DNAT --to-destination {to} --random --persistent"]
         if low == high:
@@ -257,6 +287,80 @@ def iptables(draw: st.DrawFn) -> str:
     return "".join([draw(filter_table()), *more])
 
 
+@st.composite
+def container_rules(draw: st.DrawFn) -> str:
+    """A firewall or a NAT router inside a container."""
+    refuse = [
+        "ACCEPT",
+        "DROP",
+        "REJECT",
+        "REJECT --reject-with icmp-host-prohibited",
+        "REJECT --reject-with icmp-net-unreachable",
+    ]
+    lines = ["*filter"]
+    for chain in ("INPUT", "FORWARD", "OUTPUT"):
+        policy = draw(st.sampled_from(["ACCEPT", "ACCEPT", "ACCEPT", "DROP"]))
+        lines.append(f":{chain} {policy} [0:0]")
+        if policy == "DROP":
+            lines.append(f"-A {chain} -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT")
+    for chain in draw(st.lists(st.sampled_from(["INPUT", "INPUT", "FORWARD", "OUTPUT"]), max_size=3)):
+        target = draw(st.sampled_from(refuse))
+        lines.append(_words(f"-A {chain}", draw(_addresses(sets=False)), draw(_transport()), f"-j {target}"))
+    lines.append("COMMIT")
+    if draw(st.booleans()):
+        lines += ["*nat", ":PREROUTING ACCEPT [0:0]", ":POSTROUTING ACCEPT [0:0]"]
+        to = draw(st.sampled_from(CONTAINERS))
+        nat = ["-A POSTROUTING -o eth1 -j MASQUERADE", "-A POSTROUTING -j MASQUERADE"]
+        nat += [f"-A PREROUTING -p tcp -m tcp --dport {draw(port)} -j DNAT --to-destination {to}:{draw(port)}"]
+        lines += draw(st.lists(st.sampled_from(nat), min_size=1, max_size=2))
+        lines.append("COMMIT")
+    return "\n".join(lines) + "\n"
+
+
+_REJECT6 = {
+    "icmp-port-unreachable": "icmp6-port-unreachable",
+    "icmp-host-prohibited": "icmp6-adm-prohibited",
+    "icmp-net-unreachable": "icmp6-no-route",
+    "icmp-admin-prohibited": "icmp6-policy-fail",
+    "icmp prot-unreachable": "icmpv6 no-route",
+    "icmp host-prohibited": "icmpv6 admin-prohibited",
+    "icmp type": "icmpv6 type",
+    "icmp code": "icmpv6 code",
+}
+_WORDS6 = (
+    ("TTL --ttl-set", "HL --hl-set"),
+    (r"\bip (saddr|daddr|dscp)", r"ip6 \1"),
+    (r"\bip ttl", "ip6 hoplimit"),
+    (r"\bip protocol", "meta l4proto"),
+    (r"\b(dnat|snat) ip to", r"\1 ip6 to"),
+    ("ipv4_addr", "ipv6_addr"),
+    ("table ip ", "table ip6 "),
+    ("nfproto ipv4", "nfproto ipv6"),
+    (r"l4proto (!= )?icmp", r"l4proto \1ipv6-icmp"),
+)
+_ICMP6 = {"8": "128", "0": "129", "3": "1", "3/3": "1/4", "8/0": "128/0"}
+
+
+def to_ip6(text: str) -> str:
+    """The same rules for IPv6: addresses by their digits, prefixes 96 longer, ICMP by its other names."""
+    lines = [_line_to_ip6(line) for line in text.splitlines() if not re.search(r" -f|--match-set|/255\.|& 255", line)]
+    return "\n".join(lines) + "\n"
+
+
+def _line_to_ip6(line: str) -> str:
+    for old, new in _REJECT6.items():
+        line = line.replace(old, new)
+    line = re.sub(r"--icmp-type (\S+)", lambda m: f"--icmpv6-type {_ICMP6[m[1]]}", line)
+    line = line.replace("-p icmp -m icmp ", "-p ipv6-icmp -m icmp6 ").replace("-p icmp", "-p ipv6-icmp")
+    line = line.replace("10.201.0.0/16", "fd00:201::/32").replace("LOCAL,BROADCAST", "LOCAL")
+    for pattern, new in _WORDS6:
+        line = re.sub(pattern, new, line)
+    line = re.sub(r"(10\.201\.\d+\.\d+):(\d)", r"[\1]:\2", line)
+    line = re.sub(r"10\.201\.(\d+)\.0/24", r"fd00:201:\1::/64", line)
+    line = re.sub(r"10\.201\.(\d+)\.(\d+)/(\d\d)", lambda m: f"fd00:201:{m[1]}::{m[2]}/{int(m[3]) + 96}", line)
+    return re.sub(r"10\.201\.(\d+)\.(\d+)", r"fd00:201:\1::\2", line)
+
+
 _NFT_NEGATION = st.sampled_from(["", "!= "])
 _NFT_DEVICE = st.one_of(
     st.builds(
@@ -269,7 +373,7 @@ _NFT_DEVICE = st.one_of(
         lambda side, no, dev: f"{side}if {no}{dev}",
         st.sampled_from(["i", "o"]),
         _NFT_NEGATION,
-        st.sampled_from(sorted(BRIDGES)),
+        st.sampled_from(["br-a", "br-b"]),
     ),
     st.just("iifname . ip saddr @pairs"),
 )
@@ -384,7 +488,7 @@ def _nft_rule(draw: st.DrawFn, deeper: list[str], *, reject: tuple[str, ...] = (
 @st.composite
 def _nft_nat(draw: st.DrawFn, family: str) -> list[str]:
     """The chains of NAT, in a table of its own."""
-    to = st.sampled_from([a for a in ADDRESSES if not a.endswith(".1")])
+    to = st.sampled_from(CONTAINERS)
     ip = "ip " if family == "inet" else ""
     lines = [
         f"table {family} n {{",
@@ -404,11 +508,11 @@ def _nft_nat(draw: st.DrawFn, family: str) -> list[str]:
                 )
                 what = [
                     "masquerade",
-                    f"snat {ip}to {OUTSIDE[1]}",
+                    f"snat {ip}to {UPLINK}",
                     "meta l4proto tcp masquerade to :2000-3000",
                     "accept",
                 ]
-                what += [f"meta l4proto udp snat {ip}to {OUTSIDE[1]}:1024-2048", "masquerade random"]
+                what += [f"meta l4proto udp snat {ip}to {UPLINK}:1024-2048", "masquerade random"]
             else:
                 where = draw(st.sampled_from(["", "iifname br-a", "fib daddr type local"]))
                 where = where if hook == "prerouting" or "iif" not in where else ""

@@ -36,7 +36,6 @@ from diag.parse.ipset import parse_ipset
 from diag.parse.iptables_save import parse_iptables_save
 from diag.parse.nft_json import parse_nft_json
 from tests.kernel import rules
-from tests.kernel.lab import BRIDGES, ipset_restore
 
 NAME = f"kr{os.getpid()}"
 
@@ -61,8 +60,8 @@ def namespace() -> Iterator[None]:
         pytest.skip(f"not root, or not installed: {', '.join(missing)}")
     subprocess.run(["ip", "netns", "add", NAME], check=True)
     try:
-        run("ip", "-batch", "-", text="".join(f"link add {name} type bridge\n" for name in (*BRIDGES, "up0")))
-        run("ipset", "restore", text=ipset_restore())
+        run("ip", "-batch", "-", text="".join(f"link add {name} type bridge\n" for name in ("br-a", "br-b", "up0")))
+        run("ipset", "restore", text=rules.ipset_restore())
         yield
     finally:
         subprocess.run(["ip", "netns", "del", NAME], check=False)

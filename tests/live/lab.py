@@ -238,12 +238,15 @@ def listening(spaces: Iterable[HasNetns]) -> Iterator[None]:
 
 def _listeners() -> list[socket.socket]:
     made = []
-    for kind, ports in ((socket.SOCK_STREAM, TCP_PORTS), (socket.SOCK_DGRAM, UDP_PORTS)):
-        for port in ports:
-            listener = socket.socket(socket.AF_INET, kind)
+    wanted = [(socket.SOCK_STREAM, port) for port in TCP_PORTS] + [(socket.SOCK_DGRAM, port) for port in UDP_PORTS]
+    for family, address in ((socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")):
+        for kind, port in wanted:
+            listener = socket.socket(family, kind)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             listener.setblocking(False)
-            listener.bind(("0.0.0.0", port))
+            listener.bind((address, port))
             if kind == socket.SOCK_STREAM:
                 listener.listen(256)
             made.append(listener)
@@ -315,7 +318,9 @@ def send(flows: Iterable[Flow], wait: float) -> dict[Flow, str]:
             answers[flow] = _finish(flow, sender)
             sender.close()
     for flow, sender in pending.values():
-        answers[flow] = "timeout"
+        # An ICMP error that came while connect() held the socket is kept as a soft error until the SYN is sent again.
+        number = sender.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        answers[flow] = _name(number) if number else "timeout"
         sender.close()
     poll.close()
     return answers
@@ -323,12 +328,14 @@ def send(flows: Iterable[Flow], wait: float) -> dict[Flow, str]:
 
 def _start(flow: Flow) -> tuple[socket.socket, str]:
     kind = socket.SOCK_STREAM if flow.protocol == "tcp" else socket.SOCK_DGRAM
-    sender = socket.socket(socket.AF_INET, kind, socket.IPPROTO_ICMP if flow.protocol == "icmp" else 0)
+    six = ":" in flow.address
+    ping = socket.IPPROTO_ICMPV6 if six else socket.IPPROTO_ICMP
+    sender = socket.socket(socket.AF_INET6 if six else socket.AF_INET, kind, ping if flow.protocol == "icmp" else 0)
     sender.setblocking(False)
     try:
         sender.connect((flow.address, flow.port))
         if flow.protocol != "tcp":
-            echo = struct.pack("!BBHHH", 8, 0, 0, 1, 1) + b"abcdefgh"
+            echo = struct.pack("!BBHHH", 128 if six else 8, 0, 0, 1, 1) + b"abcdefgh"
             sender.send(echo if flow.protocol == "icmp" else b"x")
     except BlockingIOError:
         return sender, ""

@@ -87,7 +87,7 @@ def test_a_base_chain() -> None:
         ),
         (match(DPORT, "@web"), InSet("web", (Field.DPORT,))),
         (match({"payload": {"protocol": "ether", "field": "saddr"}}, "aa"), Opaque("ether saddr aa")),
-        ({"limit": {"rate": 5, "per": "minute"}}, Opaque("limit {'rate': 5, 'per': 'minute'}")),
+        ({"limit": {"rate": 5, "per": "minute"}}, Opaque("limit rate 5/minute")),
     ],
 )
 def test_matches(expression: dict[str, Any], wanted: object) -> None:
@@ -134,7 +134,9 @@ def test_dnat() -> None:
     nat = parts({"dnat": {"addr": "10.0.0.1", "port": 80}})[0]
     assert isinstance(nat, Nat)
     assert (str(nat.addresses[0][0]), nat.ports) == ("10.0.0.1", (80, 80))
-    looked_up = parts({"dnat": {"addr": {"map": {}}}})[0]
+    hashed = {"key": {"numgen": {"mode": "random", "mod": 2}}, "data": {"set": [[0, "10.0.0.1"], [1, "10.0.0.2"]]}}
+    assert isinstance(parts({"dnat": {"addr": {"map": hashed}}})[0], OpaqueStatement)
+    looked_up = parts({"dnat": {"addr": {"jhash": {}}}})[0]
     assert isinstance(looked_up, Nat)
     assert looked_up.unmodelled
 

@@ -1,0 +1,100 @@
+"""Which of its addresses a namespace sends from.
+
+IPv4 follows inet_select_addr() of net/ipv4/devinet.c, IPv6 ipv6_dev_get_saddr() of net/ipv6/addrconf.c, which is
+RFC 6724 section 5 with the default policy table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from diag.model.address import Family, Ip, Prefix
+from diag.model.netns import Address, Netns, Nexthop, Route, RouteType
+
+
+def select_source(netns: Netns, family: Family, route: Route, nexthop: Nexthop | None, daddr: int) -> int | None:
+    """The address that a socket gets which has none: the route's `src`, else the first that fits.
+
+    None: there is no address to send from.
+    """
+    if route.prefsrc is not None:
+        return route.prefsrc.value
+    if route.type is RouteType.LOCAL:
+        return daddr
+    dev = nexthop.dev if nexthop else ""
+    if family is Family.IPV6:
+        return _select_ipv6(netns, dev, Ip(family, daddr))
+    target = daddr
+    if nexthop and nexthop.gateway and nexthop.gateway.family is family:
+        target = nexthop.gateway.value
+    return _select_ipv4(netns, dev, target)
+
+
+def _select_ipv4(netns: Netns, dev: str, target: int) -> int | None:
+    usable = [a for on, a in _addresses(netns, Family.IPV4) if on == dev and a.scope != "host"]
+    for address in usable:
+        if not address.secondary and address.prefix.contains_value(target):
+            return address.ip.value
+    for address in usable:
+        if not address.secondary:
+            return address.ip.value
+    for _, address in _addresses(netns, Family.IPV4):
+        if address.scope == "global":
+            return address.ip.value
+    return None
+
+
+_LINK_SCOPE, _GLOBAL_SCOPE = 2, 14
+_LABELS = tuple(
+    (Prefix.parse(text), label)
+    for text, label in (
+        ("::1/128", 0),
+        ("::ffff:0:0/96", 4),
+        ("::/96", 3),
+        ("2001::/32", 6),
+        ("2001:10::/28", 7),
+        ("3ffe::/16", 12),
+        ("2002::/16", 2),
+        ("fec0::/10", 11),
+        ("fc00::/7", 5),
+        ("::/0", 1),
+    )
+)
+
+
+def _select_ipv6(netns: Netns, dev: str, target: Ip) -> int | None:
+    wanted = _scope(target)
+    candidates = [
+        (on, address)
+        for on, address in _addresses(netns, Family.IPV6)
+        if on == dev or not (target.is_multicast or wanted <= _LINK_SCOPE)
+    ]
+
+    def rank(candidate: tuple[str, Address]) -> tuple[bool, int, bool, bool, int]:
+        on, address = candidate
+        scope = _scope(address.ip)
+        common = 128 - (address.ip.value ^ target.value).bit_length()
+        return (
+            address.ip == target,
+            -scope if scope >= wanted else scope - 128,
+            on == dev,
+            _label(address.ip) == _label(target),
+            min(common, address.prefix.length),
+        )
+
+    return max(candidates, key=rank)[1].ip.value if candidates else None
+
+
+def _scope(ip: Ip) -> int:
+    return _LINK_SCOPE if ip.is_link_local or ip.is_loopback else _GLOBAL_SCOPE
+
+
+def _label(ip: Ip) -> int:
+    return next(label for prefix, label in _LABELS if ip in prefix)
+
+
+def _addresses(netns: Netns, family: Family) -> Iterator[tuple[str, Address]]:
+    for link in netns.links or ():
+        for address in link.addresses:
+            if address.ip.family is family and not address.tentative:
+                yield link.name, address
