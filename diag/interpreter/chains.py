@@ -7,7 +7,8 @@ wins.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import assert_never
 
@@ -147,6 +148,8 @@ class HookRun:
         self.masquerade_address = masquerade_address
         self.untracked = False
         self._nat_bound = False
+        self._probing = False
+        """Whether a NAT statement is only asked for, not carried out."""
 
     def run(self, *, tracked: bool) -> Stopped | None:
         """Through every chain; None when the packet passes. `tracked`: it has met conntrack in this namespace already."""
@@ -158,8 +161,8 @@ class HookRun:
                 may_rewrite = self.hook in (Hook.PREROUTING, Hook.OUTPUT)
                 return Stopped("", evidence, "", "", self.hook, None, cause if may_rewrite else "")
         steps: list[tuple[int, Callable[[], Stopped | None]]] = []
-        for priority, table, chain in self.hooks.filters(self.hook):
-            steps.append((priority, lambda t=table, c=chain: self._base_chain(t, c)))  # type: ignore[misc]
+        for position, (priority, _, _) in enumerate(self.hooks.filters(self.hook)):
+            steps.append((priority, lambda p=position: self._filter(p)))  # type: ignore[misc]
         if self.hook in (Hook.PREROUTING, Hook.OUTPUT) and not tracked:
             steps.append((CONNTRACK_PRIORITY, self._track))
         if self.hook in NAT_PRIORITY:
@@ -170,6 +173,37 @@ class HookRun:
             if stopped is not None:
                 return stopped
         return None
+
+    def _filter(self, position: int) -> Stopped | None:
+        """One filter chain. Where another of the same priority would answer otherwise, the kernel's order decides: that
+        in which they were registered, the last one first (nf_hook_entries_grow()), which no listing shows."""
+        chains = self.hooks.filters(self.hook)
+        priority, table, chain = chains[position]
+        stopped = self._base_chain(table, chain)
+        if stopped is None:
+            return None
+        for other_priority, other_table, other_chain in chains[position + 1 :]:
+            if other_priority != priority or other_table is table:
+                continue
+            with self._unrecorded():
+                other = self._base_chain(other_table, other_chain)
+            if other is not None and other.reject != stopped.reject and self._runs_first(other_table, table, priority):
+                return other
+        return stopped
+
+    def _runs_first(self, other: NfTable, table: NfTable, priority: int) -> bool:
+        where = f"{self.hook.value} at priority {priority} in {self.context.netns}"
+        cause = f"which of the tables {_table_name(table)} and {_table_name(other)} runs first at {where} is not shown"
+        self.context.rule = None
+        return self.context.ask(cause)
+
+    @contextmanager
+    def _unrecorded(self) -> Iterator[None]:
+        record, self.record = self.record, lambda _hop: None
+        try:
+            yield
+        finally:
+            self.record = record
 
     def _track(self) -> None:
         if self.untracked:
@@ -186,7 +220,7 @@ class HookRun:
         done = connection.dst_done if destination else connection.src_done
         if self.context.direction == 0 and not connection.seen_reply and not done:
             self._nat_bound = False
-            for _, table, chain in self.hooks.nat(self.hook):
+            for table, chain in self._nat_order():
                 stopped = self._base_chain(table, chain)
                 if stopped is not None:
                     return stopped
@@ -203,6 +237,26 @@ class HookRun:
         if self.context.packet != before:
             self._say(HopKind.NAT, f"NAT: {before} becomes {self.context.packet}", None)
         return None
+
+    def _nat_order(self) -> Iterator[tuple[NfTable, Chain]]:
+        """The NAT chains of the hook; of two that would bind at the same priority, either may be first."""
+        waiting = list(self.hooks.nat(self.hook))
+        while waiting:
+            priority, table, chain = first = waiting[0]
+            for peer in waiting[1:]:
+                rival = peer[0] == priority and peer[1] is not table
+                both = rival and self._would_bind(table, chain) and self._would_bind(peer[1], peer[2])
+                if both and self._runs_first(peer[1], table, priority):
+                    first = peer
+            waiting.remove(first)
+            yield first[1], first[2]
+
+    def _would_bind(self, table: NfTable, chain: Chain) -> bool:
+        self._probing, self._nat_bound = True, False
+        with self._unrecorded():
+            self._base_chain(table, chain)
+        bound, self._probing, self._nat_bound = self._nat_bound, False, False
+        return bound
 
     def _base_chain(self, table: NfTable, chain: Chain) -> Stopped | None:
         self.context.sets = lambda match: self.hooks.find_set(table, match)
@@ -336,6 +390,9 @@ class HookRun:
             return None
         if connection is None:
             return _ACCEPT
+        if self._probing:
+            self._nat_bound = True
+            return _ACCEPT
         nat = look_up(nat, table, self.context)
         match self._binder().bind(connection, nat):
             case Bound.UNMODELLED:
@@ -361,6 +418,10 @@ class HookRun:
 
     def _say(self, kind: HopKind, text: str, evidence: Evidence | None, chain: str = "") -> None:
         self.record(Hop(kind, self.context.netns, text, evidence, self.hook.value, chain))
+
+
+def _table_name(table: NfTable) -> str:
+    return f"{table.family.value} {table.name} ({table.origin.value})"
 
 
 def is_inert(rule: NfRule) -> bool:

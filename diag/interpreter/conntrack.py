@@ -33,6 +33,13 @@ class ConntrackTable:
         found = self._by_tuple.get(packet.tuple)
         if found is not None:
             connection, direction = found
+            if (
+                not direction
+                and not connection.seen_reply
+                and packet.protocol == TCP
+                and packet.tcp_flags & (SYN | ACK) == ACK
+            ):
+                return None, 0, CtState.INVALID  # an ACK of a SYN/ACK that was not seen: tcp_conntracks[] in SYN_SENT
             if direction:
                 connection.status |= CtStatus.SEEN_REPLY
             state = CtState.ESTABLISHED if direction or connection.seen_reply else CtState.NEW

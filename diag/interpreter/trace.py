@@ -17,7 +17,7 @@ from diag.interpreter.packet import ACK, RST, SYN, Packet, Port, PortKind
 from diag.interpreter.walk import Walk
 from diag.interpreter.world import World
 from diag.kernel import sysctl
-from diag.kernel.icmp_errors import RESETS
+from diag.kernel.icmp_errors import REJECT_KINDS, RESETS, port_unreachable
 from diag.model.address import Family, Ip
 from diag.model.docker import Container, PublishedPort
 from diag.model.flow import Flow, Hop, HopKind, Protocol, Trace
@@ -147,7 +147,8 @@ class _OneRun:
         if self.flow.protocol is Protocol.TCP:
             back = self.walk.send(arrived.netns, replace(arrived.packet.reply(), tcp_flags=RST | ACK))
         else:
-            back = self.walk.send_error(arrived.netns, arrived.packet)
+            error = port_unreachable(arrived.packet.family)
+            back = self.walk.send_error(arrived.netns, arrived.packet, error.code)
         self.walk.hops = kept
         return Symptom.ECONNREFUSED if self._reaches_caller(back) else Symptom.TIMEOUT
 
@@ -231,9 +232,11 @@ class _OneRun:
         if immediate or symptom is Symptom.TIMEOUT or self._request is None:
             return symptom
         kept, self.walk.hops = self.walk.hops, []
-        reset = failed.stopped is not None and failed.stopped.reject in RESETS
-        send = self.walk.send_reset if reset else self.walk.send_error
-        back = send(failed.netns, failed.packet)
+        if failed.stopped is not None and failed.stopped.reject in RESETS:
+            back = self.walk.send_reset(failed.netns, failed.packet)
+        else:
+            error = REJECT_KINDS.get(failed.stopped.reject) if failed.stopped is not None else failed.error
+            back = self.walk.send_error(failed.netns, failed.packet, error.code if error is not None else 0)
         self.walk.hops = kept
         return symptom if self._reaches_caller(back) else Symptom.TIMEOUT
 

@@ -110,13 +110,13 @@ class Walk:
             return Passage()
         return Passage(refused.connection, 1 - refused.direction, CtState.RELATED, tracked=True)
 
-    def send_error(self, netns: str, cause: Packet) -> Outcome:
+    def send_error(self, netns: str, cause: Packet, code: int) -> Outcome:
         """The ICMP error that a router sends about a packet it refused; conntrack calls it RELATED.
 
         It is attached to the refused packet's connection (icmp_glue_bits() and nf_ct_attach()).
         """
         protocol, kind = (ICMP, 3) if cause.family is Family.IPV4 else (ICMPV6, 1)
-        error = Packet(cause.family, 0, cause.saddr, protocol, icmp_type=kind, about=cause.tuple)
+        error = Packet(cause.family, 0, cause.saddr, protocol, icmp_type=kind, icmp_code=code, about=cause.tuple)
         attached = self._attached()
         self._routed = self._dnat = False
         try:
@@ -176,7 +176,7 @@ class Walk:
                 return refused
             assert route is not None
             oif = self._out_device(netns, route)
-        localnet = sysctl.route_localnet(self.world.netns(netns), oif)
+        localnet = packet.family is Family.IPV6 or sysctl.route_localnet(self.world.netns(netns), oif)
         if oif != "lo" and _is_loopback(packet.family, packet.saddr) and not localnet:
             detail = f"a packet from {packet.source} may not leave by {oif} (route_localnet is off)"
             return Failed(Cause.MARTIAN, netns, packet, detail, at_source=True, oif=oif)
@@ -189,7 +189,7 @@ class Walk:
         return self._nexthop(netns, route).dev
 
     def _nexthop(self, netns: str, route: Route) -> Nexthop:
-        alive = [n for n in route.nexthops if not n.dead] or list(route.nexthops)
+        alive = [self._connected(netns, n) for n in route.nexthops if not n.dead] or list(route.nexthops)
         if not alive:
             return Nexthop("lo" if route.type is RouteType.LOCAL else "")
         for nexthop in alive[1:]:
@@ -199,6 +199,18 @@ class Walk:
             if self.choices.ask(("nexthop", netns, str(route.destination), nexthop), cause):
                 return nexthop
         return alive[0]
+
+    def _connected(self, netns: str, nexthop: Nexthop) -> Nexthop:
+        """An IPv4 gateway that is one of the namespace's own addresses means a directly connected network
+        (fib_check_nh_v4_gw(), rt_set_nexthop())."""
+        gateway = nexthop.gateway
+        if (
+            gateway is None
+            or gateway.family is Family.IPV6
+            or not self.world.fib(netns, gateway.family).is_local(gateway.value)
+        ):
+            return nexthop
+        return replace(nexthop, gateway=None)
 
     def _refused_by_route(self, netns: str, packet: Packet, route: Route | None, *, at_source: bool) -> Failed | None:
         who = self.world.label(netns)
@@ -248,10 +260,10 @@ class Walk:
     def _route_input(self, netns: str, iif: str, packet: Packet, passage: Passage) -> Outcome:
         space = self.world.netns(netns)
         fib = self.world.fib(netns, packet.family)
-        if iif != "lo" and not sysctl.route_localnet(space, iif):
+        if iif != "lo" and (packet.family is Family.IPV6 or not sysctl.route_localnet(space, iif)):
             for value in (packet.saddr, packet.daddr):
                 if _is_loopback(packet.family, value):
-                    detail = f"{self.world.label(netns)} drops loopback addresses that come from outside (route_localnet is off)"
+                    detail = f"{self.world.label(netns)} drops loopback addresses that come from outside"
                     return Failed(Cause.MARTIAN, netns, packet, detail, iif=iif)
         route = fib.lookup(FibQuery(packet.daddr, packet.saddr, iif=iif, mark=packet.mark))
         if route is not None and route.type is RouteType.LOCAL:
@@ -388,6 +400,12 @@ class Walk:
 
         Who receives a solicitation learns who sent it, so that the way back needs none.
         """
+        asker = self._asking_address(netns, oif, packet)
+        if asker is None:
+            detail = f"{oif} of {self.world.label(netns)} has no address to ask for {nexthop} from"
+            return Failed(
+                Cause.NO_NEIGHBOUR, netns, packet, detail, error=icmp_errors.V6_ADDRESS, nexthop=nexthop, oif=oif
+            )
         if not any(self.world.filters(place, Family.IPV6) for place in self._places(netns, found)):
             return found
         if (found.netns, found.link, packet.saddr) in self._neighbours or (
@@ -398,7 +416,6 @@ class Walk:
             return found
         kept = self.hops, self._passage, self._dnat
         self.hops = []
-        asker = self._asking_address(netns, oif, packet)
         back = self._back(netns, oif, found)
         stopped = self._solicit(netns, oif, found, asker, nexthop.value)
         if stopped is None:
@@ -419,7 +436,7 @@ class Walk:
             netns=netns,
             packet=packet,
             detail=f"{nexthop} is not found: of its neighbour discovery, {stopped.detail}",
-            error=icmp_errors.HOST_UNREACHABLE,
+            error=icmp_errors.V6_ADDRESS,
             nexthop=nexthop,
             stopped=None,
             discovery=stopped.stopped,
@@ -433,13 +450,13 @@ class Walk:
         crossings = tuple(Crossing(c.netns, c.bridge, c.out_port, c.in_port) for c in reversed(found.crossings))
         return Attachment(netns, link, crossings, self.world.topology.egress_port(netns, link, found))
 
-    def _asking_address(self, netns: str, oif: str, packet: Packet) -> int:
+    def _asking_address(self, netns: str, oif: str, packet: Packet) -> int | None:
         """The source of a solicitation: the packet's, if it is the link's own, else the link-local address (ndisc_solicit())."""
         link = self.world.link(netns, oif)
         own = [a.ip for a in link.addresses if a.ip.family is Family.IPV6] if link else []
         if packet.source in own:
             return packet.saddr
-        return next((ip.value for ip in own if ip.is_link_local), packet.saddr)
+        return next((ip.value for ip in own if ip.is_link_local), None)
 
     def _solicit(self, netns: str, oif: str, found: Attachment, saddr: int, wanted: int) -> Failed | None:
         group = _SOLICITED_NODE | (wanted & 0xFFFFFF)
@@ -491,7 +508,7 @@ class Walk:
             detail = f"the packet leaves the host by {oif}, and what is beyond was not captured"
             return Failed(Cause.LEFT_HOST, netns, packet, detail, evidence, oif=oif, nexthop=nexthop)
         detail = f"nothing answers for {nexthop} on {oif} of {self.world.label(netns)}"
-        error = icmp_errors.HOST_UNREACHABLE
+        error = icmp_errors.host_unreachable(packet.family)
         return Failed(
             Cause.NO_NEIGHBOUR,
             netns,

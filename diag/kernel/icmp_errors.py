@@ -17,21 +17,27 @@ from diag.model.reasons import Symptom
 
 @dataclass(frozen=True, slots=True)
 class IcmpError:
-    """A kind of error: its errno and whether a connected UDP or ping socket reports it."""
+    """A kind of destination-unreachable."""
 
+    code: int
     errno: Symptom
     fatal: bool
+    """Whether a connected UDP or ping socket reports it."""
 
 
-HOST_UNREACHABLE = IcmpError(Symptom.EHOSTUNREACH, fatal=False)
-NET_UNREACHABLE = IcmpError(Symptom.ENETUNREACH, fatal=False)
-PORT_UNREACHABLE = IcmpError(Symptom.ECONNREFUSED, fatal=True)
-FILTERED = IcmpError(Symptom.EHOSTUNREACH, fatal=True)
-NET_PROHIBITED = IcmpError(Symptom.ENETUNREACH, fatal=True)
-PROTOCOL_UNREACHABLE = IcmpError(Symptom.ENOPROTOOPT, fatal=True)
-V6_NO_ROUTE = IcmpError(Symptom.ENETUNREACH, fatal=False)
-V6_PROHIBITED = IcmpError(Symptom.EACCES, fatal=True)
-V6_ADDRESS = IcmpError(Symptom.EHOSTUNREACH, fatal=False)
+NET_UNREACHABLE = IcmpError(0, Symptom.ENETUNREACH, fatal=False)
+HOST_UNREACHABLE = IcmpError(1, Symptom.EHOSTUNREACH, fatal=False)
+PROTOCOL_UNREACHABLE = IcmpError(2, Symptom.ENOPROTOOPT, fatal=True)
+PORT_UNREACHABLE = IcmpError(3, Symptom.ECONNREFUSED, fatal=True)
+NET_PROHIBITED = IcmpError(9, Symptom.ENETUNREACH, fatal=True)
+HOST_PROHIBITED = IcmpError(10, Symptom.EHOSTUNREACH, fatal=True)
+FILTERED = IcmpError(13, Symptom.EHOSTUNREACH, fatal=True)
+V6_NO_ROUTE = IcmpError(0, Symptom.ENETUNREACH, fatal=False)
+V6_PROHIBITED = IcmpError(1, Symptom.EACCES, fatal=True)
+V6_ADDRESS = IcmpError(3, Symptom.EHOSTUNREACH, fatal=False)
+V6_PORT = IcmpError(4, Symptom.ECONNREFUSED, fatal=True)
+V6_POLICY = IcmpError(5, Symptom.EACCES, fatal=True)
+V6_REJECT_ROUTE = IcmpError(6, Symptom.EACCES, fatal=True)
 
 REJECT_KINDS: Mapping[str, IcmpError] = MappingProxyType(
     {
@@ -46,8 +52,8 @@ REJECT_KINDS: Mapping[str, IcmpError] = MappingProxyType(
         "proto-unreach": PROTOCOL_UNREACHABLE,
         "icmp-net-prohibited": NET_PROHIBITED,
         "net-prohib": NET_PROHIBITED,
-        "icmp-host-prohibited": FILTERED,
-        "host-prohib": FILTERED,
+        "icmp-host-prohibited": HOST_PROHIBITED,
+        "host-prohib": HOST_PROHIBITED,
         "icmp-admin-prohibited": FILTERED,
         "admin-prohib": FILTERED,
         "icmp6-no-route": V6_NO_ROUTE,
@@ -55,9 +61,9 @@ REJECT_KINDS: Mapping[str, IcmpError] = MappingProxyType(
         "icmp6-adm-prohibited": V6_PROHIBITED,
         "icmp6-admin-prohibited": V6_PROHIBITED,
         "icmp6-addr-unreachable": V6_ADDRESS,
-        "icmp6-port-unreachable": PORT_UNREACHABLE,
-        "icmp6-policy-fail": V6_PROHIBITED,
-        "icmp6-reject-route": V6_PROHIBITED,
+        "icmp6-port-unreachable": V6_PORT,
+        "icmp6-policy-fail": V6_POLICY,
+        "icmp6-reject-route": V6_REJECT_ROUTE,
     }
 )
 
@@ -80,6 +86,16 @@ def reject_kind(word: str, family: Family) -> str:
     """The kind of REJECT for a packet of this family: nft's `icmpx` words stand for one of each (nft_reject.c)."""
     pair = _ICMPX.get(word)
     return word if pair is None else pair[family is Family.IPV6]
+
+
+def host_unreachable(family: Family) -> IcmpError:
+    """Nothing answers for the next hop."""
+    return HOST_UNREACHABLE if family is Family.IPV4 else V6_ADDRESS
+
+
+def port_unreachable(family: Family) -> IcmpError:
+    """No socket takes the datagram."""
+    return PORT_UNREACHABLE if family is Family.IPV4 else V6_PORT
 
 
 def symptom_of(error: IcmpError, protocol: Protocol) -> Symptom:
