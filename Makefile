@@ -3,7 +3,7 @@
 CAPTURE = fixtures/captures/seed_connected-d20/bundle.tar.gz
 BIN = .venv/bin
 
-.PHONY: report test check format dist clean
+.PHONY: report test kernel-soak check format dist clean
 
 report: ## the main job on a bundled real capture
 	@scripts/setup.sh report
@@ -17,6 +17,11 @@ test: ## every check and test
 	$(BIN)/lint-imports
 	$(BIN)/coverage run -m pytest
 	$(BIN)/coverage report
+
+PACKETS = 200000
+kernel-soak: ## random rules on random hosts until PACKETS real packets were judged; as root
+	@scripts/setup.sh test
+	$(BIN)/python -m tests.kernel.soak --packets $(PACKETS)
 
 check: ## the static part only
 	@scripts/setup.sh test

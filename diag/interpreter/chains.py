@@ -26,6 +26,7 @@ from diag.model.netfilter import (
     ChainType,
     CopyMark,
     CtState,
+    CtStatus,
     Drop,
     FibOif,
     Field,
@@ -172,6 +173,8 @@ class HookRun:
             stopped = step()
             if stopped is not None:
                 return stopped
+        if self.hook in (Hook.INPUT, Hook.POSTROUTING) and self.context.connection is not None:
+            self.context.connection.status |= CtStatus.CONFIRMED
         return None
 
     def _filter(self, position: int) -> Stopped | None:

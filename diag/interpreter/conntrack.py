@@ -42,6 +42,8 @@ class ConntrackTable:
                 return None, 0, CtState.INVALID  # an ACK of a SYN/ACK that was not seen: tcp_conntracks[] in SYN_SENT
             if direction:
                 connection.status |= CtStatus.SEEN_REPLY
+            elif connection.seen_reply and packet.protocol == TCP:
+                connection.status |= CtStatus.ASSURED
             state = CtState.ESTABLISHED if direction or connection.seen_reply else CtState.NEW
             return connection, direction, state
         if _cannot_start(packet):
@@ -120,6 +122,10 @@ def apply_nat(packet: Packet, connection: Connection, direction: int, *, destina
         if destination:
             return replace(packet, about=about, daddr=target.daddr)
         return replace(packet, about=about, saddr=target.saddr)
+    if packet.protocol in (ICMP, ICMPV6):
+        if destination:
+            return replace(packet, daddr=target.daddr, sport=target.sport if source_nat else packet.sport)
+        return replace(packet, saddr=target.saddr, sport=target.sport if source_nat else packet.sport)
     if destination:
         return replace(packet, daddr=target.daddr, dport=target.dport)
     return replace(packet, saddr=target.saddr, sport=target.sport)

@@ -12,6 +12,7 @@ from diag.kernel.fib import Fib, FibQuery, RouteNotCapturedError
 from diag.model.address import Family
 from diag.model.flow import ICMP, ICMPV6, TCP, UDP
 from diag.model.netfilter import (
+    AddrType,
     AnyBit,
     AnyOf,
     CtState,
@@ -130,7 +131,11 @@ def _icmp(protocol: int, attribute: str) -> Callable[[Context], int | None]:
 def _address_type(attribute: str, *, limited: bool) -> Callable[[Context], int]:
     def read(context: Context) -> int:
         value = getattr(context.packet, attribute)
-        return _TYPE_NUMBERS[context.fib.local_type(value, context.iif if limited else "")]
+        try:
+            return _TYPE_NUMBERS[context.fib.address_type(value, context.iif if limited else "")]
+        except RouteNotCapturedError as missing:
+            local = context.ask(f"the type of an address: {missing}", key=("type", attribute))
+            return AddrType.LOCAL if local else AddrType.UNICAST
 
     return read
 
@@ -166,6 +171,7 @@ _READERS: dict[Field, Callable[[Context], int | str | Port | None]] = {
     Field.CT_MARK: lambda c: c.connection.mark if c.connection else None,
     Field.CT_STATE: lambda c: c.state,
     Field.CT_STATUS: lambda c: c.connection.status if c.connection else None,
+    Field.CT_PROTOCOL: lambda c: c.connection.original.protocol if c.connection else None,
     Field.CT_DIRECTION: lambda c: c.direction if c.connection else None,
     Field.CT_ORIG_SADDR: _tuple_field(False, "saddr"),
     Field.CT_ORIG_DADDR: _tuple_field(False, "daddr"),

@@ -51,8 +51,10 @@ class Tuple(NamedTuple):
     """-1 for other protocols: a ping to oneself has the same addresses in both directions."""
 
     def inverse(self) -> Tuple:
-        kind = _ECHO.get(self.icmp_type, self.icmp_type)
-        return Tuple(self.protocol, self.daddr, self.dport, self.saddr, self.sport, kind)
+        if self.icmp_type >= 0:
+            kind = _ECHO.get(self.icmp_type, self.icmp_type)
+            return Tuple(self.protocol, self.daddr, self.sport, self.saddr, self.dport, kind)
+        return Tuple(self.protocol, self.daddr, self.dport, self.saddr, self.sport)
 
 
 @dataclass(slots=True)
@@ -74,7 +76,7 @@ class Connection:
 
 @dataclass(frozen=True, slots=True)
 class Packet:
-    """Headers that the model looks at. ICMP uses `icmp_type` and leaves the ports at zero."""
+    """Headers that the model looks at. An ICMP echo has its identifier in `sport`."""
 
     family: Family
     saddr: int
@@ -105,14 +107,14 @@ class Packet:
 
     def reply(self) -> Packet:
         """What the far stack answers: SYN/ACK, a datagram back, an echo reply."""
-        answered = _ECHO.get(self.icmp_type, self.icmp_type)
+        echo = self.protocol in (ICMP, ICMPV6)
         return replace(
             self,
             saddr=self.daddr,
             daddr=self.saddr,
-            sport=self.dport,
-            dport=self.sport,
-            icmp_type=answered if self.protocol in (ICMP, ICMPV6) else 0,
+            sport=self.sport if echo else self.dport,
+            dport=self.dport if echo else self.sport,
+            icmp_type=_ECHO.get(self.icmp_type, self.icmp_type) if echo else 0,
             tcp_flags=SYN | ACK if self.protocol == TCP else 0,
             mark=0,
             ttl=64,

@@ -111,7 +111,7 @@ class _OneRun:
         self.walk.hops = []
         reply = self._reply_packet(arrived)
         back = reply if isinstance(reply, Failed) else self.walk.send(arrived.netns, reply)
-        if isinstance(back, Arrived) and back.packet.tuple != request.tuple.inverse():
+        if isinstance(back, Arrived) and not self._fits(back.packet, request):
             detail = f"the source is {back.packet.source}, not {request.destination}, so that it fits no socket"
             back = Failed(Cause.WRONG_SOCKET, back.netns, back.packet, detail)
         if isinstance(back, Failed):
@@ -140,6 +140,12 @@ class _OneRun:
             final_ip=arrived.packet.destination,
             final_port=arrived.packet.dport.value,
         )
+
+    def _fits(self, reply: Packet, request: Packet) -> bool:
+        """Whether the reply finds the caller's connected socket; one for pings looks at its own address only (ping_lookup())."""
+        if self.flow.protocol is Protocol.ICMP:
+            return (reply.daddr, reply.sport) == (request.saddr, request.sport)
+        return reply.tuple == request.tuple.inverse()
 
     def _refused(self, arrived: Arrived) -> Symptom:
         """What the caller sees of a closed port: nothing where the reset or the port-unreachable is lost."""
@@ -194,8 +200,6 @@ class _OneRun:
             return reply
         bound = [s for s in self.world.netns(arrived.netns).sockets or () if _takes(s, Protocol.UDP, arrived.packet)]
         if any(s.ip.value for s in bound):
-            return reply
-        if arrived.packet.destination.is_loopback:
             return reply
         return self.walk.choose_source(arrived.netns, replace(reply, saddr=0))
 

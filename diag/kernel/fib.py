@@ -132,6 +132,25 @@ class Fib:
             return RouteType.UNICAST
         return RouteType.UNICAST
 
+    def address_type(self, value: int, dev: str = "") -> RouteType:
+        """Type of an address as xt_addrtype and nft's `fib … type` see it: of IPv4 that of the local table.
+
+        IPv6 asks the routes too (xt_addrtype.c match_lookup_rt6(), nft_fib_ipv6.c __nft_fib6_eval_type()).
+        """
+        if self.family is Family.IPV4:
+            return self.local_type(value, dev)
+        if Ip(self.family, value).is_multicast:
+            return RouteType.MULTICAST
+        kind = self.local_type(value, dev)
+        if kind is not RouteType.UNICAST:
+            return kind
+        if dev and self.local_type(value) is RouteType.LOCAL:
+            return RouteType.UNREACHABLE
+        route = self.lookup(FibQuery(value, oif=dev))
+        if route is None:
+            return RouteType.UNREACHABLE
+        return route.type
+
     def is_local(self, value: int) -> bool:
         """Whether the address is one of the namespace's own."""
         return self.local_type(value) is RouteType.LOCAL

@@ -68,6 +68,7 @@ class Field(StrEnum):
     """Bit mask of :class:`CtState`."""
     CT_STATUS = "ct-status"
     """Bit mask of :class:`CtStatus`."""
+    CT_PROTOCOL = "ct-l4proto"
     CT_DIRECTION = "ct-direction"
     """0 original, 1 reply."""
     CT_ORIG_SADDR = "ct-orig-saddr"

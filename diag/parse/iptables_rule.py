@@ -75,6 +75,18 @@ class _Words:
     comment: str = ""
     module: str = ""
     protocol: str = ""
+    conntrack: list[Match] = field(default_factory=list)
+    """The tests of one `-m conntrack`."""
+
+    def end_module(self) -> None:
+        """Without a connection xt_conntrack looks at the state only: the other tests then do not count (conntrack_mt())."""
+        states = [m for m in self.conntrack if _tests_state(m)]
+        others = [m for m in self.conntrack if not _tests_state(m)]
+        if states and others:
+            self.parts.append(AnyOf(((*states, *others), (*states, _UNCONNECTED))))
+        else:
+            self.parts.extend(self.conntrack)
+        self.conntrack = []
 
     def peek(self) -> str | None:
         return self.words[self.at] if self.at < len(self.words) else None
@@ -101,6 +113,19 @@ class _Words:
         return values
 
 
+_UNCONNECTED = AnyOf(((Within(Field.CT_DIRECTION, ((0, 1),)),),), negated=True)
+"""The packet has no connection: it is invalid or untracked."""
+
+
+def _tests_state(match: Match) -> bool:
+    match match:
+        case AnyBit(field=Field.CT_STATE):
+            return True
+        case AnyOf(alternatives):
+            return any(_tests_state(part) for parts in alternatives for part in parts)
+    return False
+
+
 def parse_rule_spec(
     words: list[str], family: TableFamily, chains: frozenset[str] = frozenset()
 ) -> tuple[tuple[Match | Statement, ...], str]:
@@ -120,6 +145,7 @@ def parse_rule_spec(
         elif word in ("-g", "--goto"):
             target = (Goto(cursor.take(word)),)
         elif word in ("-m", "--match"):
+            cursor.end_module()
             cursor.module = cursor.take(word)
             _bare_module(cursor)
         elif word in ("-4", "--ipv4", "-6", "--ipv6"):
@@ -127,7 +153,12 @@ def parse_rule_spec(
         elif word in ("-c", "--set-counters"):
             cursor.take(word), cursor.take(word)
         else:
-            cursor.parts.append(_match(cursor, word, negated))
+            found = _match(cursor, word, negated)
+            if cursor.module == "conntrack" and ("conntrack", word) in _OPTIONS and not isinstance(found, NoEffect):
+                cursor.conntrack.append(found)
+            else:
+                cursor.parts.append(found)
+    cursor.end_module()
     matches = [p for p in cursor.parts if not isinstance(p, NoEffect)]
     return (*matches, *target), cursor.comment
 
@@ -314,6 +345,14 @@ def _ct_status(cursor: _Words, option: str, negated: bool) -> Match:
     return AnyBit(Field.CT_STATUS, bits, negated)  # NONE has no bit: it never holds (conntrack_mt())
 
 
+def _ct_protocol(cursor: _Words, option: str, negated: bool) -> Match:
+    value, negated = cursor.take_value(option, negated)
+    number = int(value) if value.isdigit() else PROTOCOLS.get(value.lower())
+    if number is None:
+        return Opaque(f"{option} {value}")
+    return Within(Field.CT_PROTOCOL, ((number, number),), negated)
+
+
 def _ct_direction(cursor: _Words, option: str, negated: bool) -> Match:
     value, negated = cursor.take_value(option, negated)
     bit = 1 if value.upper() == "REPLY" else 0
@@ -349,21 +388,45 @@ def _ct_port(cursor: _Words, option: str, negated: bool) -> Match:
 
 def _addr_type(cursor: _Words, option: str, negated: bool) -> Match:
     value, negated = cursor.take_value(option, negated)
-    ranges = []
-    for name in value.split(","):
-        if name not in AddrType.__members__:
-            raise RuleSyntaxError(f"unknown address type {name!r}")
-        ranges.append((int(AddrType[name]), int(AddrType[name])))
-    following = cursor.peek()
-    limited = following == "--limit-iface-in"
+    names = value.split(",")
+    unknown = [name for name in names if name not in AddrType.__members__]
+    if unknown:
+        raise RuleSyntaxError(f"unknown address type {unknown[0]!r}")
+    types = {AddrType[name] for name in names}
+    limited = cursor.peek() == "--limit-iface-in"
     if limited:
         cursor.at += 1
-    source = option == "--src-type"
-    if source:
-        where = Field.SADDR_TYPE_IIF if limited else Field.SADDR_TYPE
-    else:
-        where = Field.DADDR_TYPE_IIF if limited else Field.DADDR_TYPE
-    return Within(where, tuple(ranges), negated)
+    side = Field.SADDR if option == "--src-type" else Field.DADDR
+    where = _TYPE_FIELDS[side, limited]
+    if cursor.family is TableFamily.IP6:
+        return AnyOf((_addr_type6(side, where, types),), negated)
+    return Within(where, tuple((int(t), int(t)) for t in sorted(types)), negated)
+
+
+_TYPE_FIELDS = {
+    (Field.SADDR, False): Field.SADDR_TYPE,
+    (Field.SADDR, True): Field.SADDR_TYPE_IIF,
+    (Field.DADDR, False): Field.DADDR_TYPE,
+    (Field.DADDR, True): Field.DADDR_TYPE_IIF,
+}
+
+
+def _addr_type6(side: Field, where: Field, types: set[AddrType]) -> tuple[Match, ...]:
+    """Of IPv6 some types are shapes of the address that all must hold, the others are asked of the routes (match_type6())."""
+    multicast, unspecified = Prefix.parse("ff00::/8"), (0, 0)
+    parts: list[Match] = []
+    if AddrType.MULTICAST in types:
+        parts.append(Within(side, ((multicast.first, multicast.last),)))
+    if AddrType.UNICAST in types:
+        parts.append(Within(side, (unspecified, (multicast.first, multicast.last)), negated=True))
+    if AddrType.UNSPEC in types:
+        parts.append(Within(side, (unspecified,)))
+    routed = types & {AddrType.ANYCAST, AddrType.LOCAL, AddrType.UNREACHABLE}
+    if AddrType.UNREACHABLE in types:
+        routed |= {AddrType.BLACKHOLE, AddrType.PROHIBIT, AddrType.THROW}
+    if routed:
+        parts.append(Within(where, tuple((int(t), int(t)) for t in sorted(routed))))
+    return tuple(parts)
 
 
 def _ip_range(cursor: _Words, option: str, negated: bool) -> Match:
@@ -442,7 +505,7 @@ _OPTIONS: dict[tuple[str, str], _Handler] = {
     **dict.fromkeys([("conntrack", "--ctstate"), ("state", "--state")], _ct_state),
     ("conntrack", "--ctstatus"): _ct_status,
     ("conntrack", "--ctdir"): _ct_direction,
-    ("conntrack", "--ctproto"): _protocol,
+    ("conntrack", "--ctproto"): _ct_protocol,
     **dict.fromkeys([("conntrack", o) for o in _CT_TUPLE], _ct_address),
     **dict.fromkeys([("conntrack", o) for o in _CT_PORTS], _ct_port),
     **dict.fromkeys([("addrtype", o) for o in ("--src-type", "--dst-type")], _addr_type),

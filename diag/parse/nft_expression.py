@@ -84,6 +84,7 @@ _CT: Mapping[str, tuple[Field, str]] = {
     "status": (Field.CT_STATUS, "ct_status"),
     "mark": (Field.CT_MARK, "mark"),
     "direction": (Field.CT_DIRECTION, "ct_dir"),
+    "protocol": (Field.CT_PROTOCOL, "inet_proto"),
 }
 
 _CT_TUPLE: Mapping[tuple[str, str], tuple[Field, str]] = {
@@ -95,6 +96,8 @@ _CT_TUPLE: Mapping[tuple[str, str], tuple[Field, str]] = {
     ("original", "ip6 daddr"): (Field.CT_ORIG_DADDR, "ipv6_addr"),
     ("original", "proto-src"): (Field.CT_ORIG_SPORT, "inet_service"),
     ("original", "proto-dst"): (Field.CT_ORIG_DPORT, "inet_service"),
+    ("original", "protocol"): (Field.CT_PROTOCOL, "inet_proto"),
+    ("reply", "protocol"): (Field.CT_PROTOCOL, "inet_proto"),
     ("reply", "saddr"): (Field.CT_REPL_SADDR, "ipv4_addr"),
     ("reply", "daddr"): (Field.CT_REPL_DADDR, "ipv4_addr"),
     ("reply", "ip saddr"): (Field.CT_REPL_SADDR, "ipv4_addr"),

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
-from typing import Any
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, Self
 
 from diag.parse.snapshot import build_snapshot
 from diag.reach.flows import FlowAnswerer
 from tests.kernel.lab import Kernel
-from tests.kernel.layout import Layout
-from tests.live.lab import CLOSED_PORT, TCP_PORTS, UDP_PORTS, Flow, inside, send
+from tests.kernel.layout import DOCKER_HOST, Layout
+from tests.live.lab import CLOSED_PORT, TCP_PORTS, UDP_PORTS, Flow, inside, listening, send
 
 WAIT = 0.35
 """Seconds until no answer is a timeout."""
@@ -32,6 +34,14 @@ class Case:
     switches: dict[str, str]
     layout: Layout | None = None
     """None: the layout of every day."""
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> Case:
+        layout = body.get("layout")
+        return cls(body["kind"], body["text"], body["switches"], Layout.from_json(layout) if layout else None)
+
+    def to_json(self) -> dict[str, Any]:
+        return {key: value for key, value in asdict(self).items() if value is not None}
 
     @property
     def family(self) -> int:
@@ -74,6 +84,11 @@ class Score:
     packets: int = 0
     kinds: Counter[str] = field(default_factory=Counter)
     results: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: Score) -> None:
+        self.packets += other.packets
+        self.kinds.update(other.kinds)
+        self.results.update(other.results)
 
     def __str__(self) -> str:
         off = ", ".join(f"{self.kinds[kind]} {kind}" for kind in ("wrong", "unknown", "symptom"))
@@ -133,6 +148,44 @@ def _kind(result: str, disposition: str, symptom: str) -> str:
     return "wrong" if (result == "ok") != delivered else "symptom"
 
 
+class Hosts:
+    """The host of every day, kept, and one of its own for each case that has a layout."""
+
+    def __init__(self, prefix: str) -> None:
+        self.prefix = prefix
+        self.count = 0
+        self._stack = ExitStack()
+        self._everyday: Kernel | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    @contextmanager
+    def on(self, case: Case) -> Iterator[Kernel]:
+        """A host with the case's layout, with listeners, without the case's rules."""
+        if case.layout is None:
+            if self._everyday is None:
+                self._everyday = self._stack.enter_context(self._started(DOCKER_HOST))
+            yield self._everyday
+        else:
+            with self._started(case.layout) as kernel:
+                yield kernel
+
+    @contextmanager
+    def _started(self, layout: Layout) -> Iterator[Kernel]:
+        self.count += 1
+        kernel = Kernel(f"{self.prefix}{self.count}-", layout)
+        try:
+            kernel.start()
+            with listening(kernel.spaces()):
+                yield kernel
+        finally:
+            kernel.stop()
+
+
 def judge(kernel: Kernel, case: Case, score: Score) -> list[Difference]:
     """Load, send, compare, count."""
     case.load(kernel)
@@ -142,6 +195,12 @@ def judge(kernel: Kernel, case: Case, score: Score) -> list[Difference]:
     score.results.update(truth.values())
     score.kinds.update({kind: 2 * sum(d.kind == kind for d in found) for kind in {d.kind for d in found}})
     return found
+
+
+def report(case: Case, difference: Difference) -> str:
+    """A difference for a person, and its case as JSON for `fixtures/kernel/`."""
+    kept = {"case": case.to_json(), "flows": [[*asdict(difference.flow).values(), difference.real]]}
+    return f"{difference.kind}: {difference.answer}\n{json.dumps(kept, indent=1)}"
 
 
 def shrink(kernel: Kernel, case: Case, difference: Difference) -> tuple[Case, Difference]:

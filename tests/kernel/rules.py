@@ -137,6 +137,9 @@ def _state(draw: st.DrawFn, hook: str) -> str:
         limited = draw(st.sampled_from(["", " --limit-iface-in"])) if "i" in _ORIENTED.get(hook, "") else ""
         return f"-m addrtype {draw(negation)}--{draw(st.sampled_from(['src', 'dst']))}-type {types}{limited}"
     if kind in (4, 5):
+        if kind == 5 and draw(st.booleans()):
+            state = draw(st.sampled_from(["NEW", "NEW,INVALID", "ESTABLISHED,UNTRACKED", "INVALID,UNTRACKED"]))
+            return f"-m conntrack --ctstate {state} {draw(st.sampled_from(_CT[:12]))}"
         inverted = st.builds(lambda no, match: no + match, negation, st.sampled_from(_CT))
         return f"-m conntrack {draw(st.one_of(inverted, inverted, st.sampled_from(_CT_DIRECTIONS)))}"
     if kind == 6 and hook not in ("OUTPUT", "INPUT"):
@@ -421,8 +424,13 @@ _NFT_STATE = st.sampled_from(
         *(f"ct mark {m}" for m in ("1", "!= 1", "& 2 == 2")),
         *("ct status dnat", "ct status snat", "ct status dnat,snat", "ct status seen-reply", "ct status confirmed"),
         *("ct direction original", "ct direction reply", "meta nfproto ipv4"),
-        *("ct original ip saddr 10.201.1.0/24", "ct original ip daddr 10.201.1.12", "ct reply ip saddr 10.201.2.11"),
-        *("ct reply ip daddr 10.201.1.11", "ct original ip daddr != 10.201.1.1", "limit rate 1000000/second"),
+        *("ct original ip saddr 10.201.1.0/24", "ct original ip saddr != 10.201.1.12", "ct original ip daddr 10.201.1.12", "ct reply ip saddr 10.201.2.11"),
+        *(
+            "ct reply ip daddr 10.201.1.11",
+            "ct original ip daddr != 10.201.1.1",
+            "ct original protocol tcp",
+            "limit rate 1000000/second",
+        ),
     ]
 )
 _NFT_INPUT_STATE = st.sampled_from(
@@ -468,7 +476,7 @@ def _nft_rule(draw: st.DrawFn, deeper: list[str], *, reject: tuple[str, ...] = (
         draw(st.one_of(_NOTHING, _NFT_ADDRESS)),
         transport,
         draw(st.one_of(_NOTHING, _NOTHING, st.sampled_from(_NFT_CHANGES))),
-        draw(st.one_of(_NOTHING, _NOTHING, state)),
+        draw(st.one_of(_NOTHING, state)),
     )
     ends = ["accept", "drop", "return", "counter accept", *reject]
     if "limit" in match:
