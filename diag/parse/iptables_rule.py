@@ -63,6 +63,16 @@ def split_words(line: str) -> list[str]:
     return words
 
 
+def join_words(words: list[str]) -> str:
+    """The inverse of split_words()."""
+    return " ".join(_quoted(word) if not word or re.search(r"[\s\"'\\]", word) else word for word in words)
+
+
+def _quoted(word: str) -> str:
+    escaped = re.sub(r'(["\\])', r"\\\1", word)
+    return f'"{escaped}"'
+
+
 @dataclass
 class _Words:
     """A cursor over the words of a rule."""
@@ -77,6 +87,8 @@ class _Words:
     protocol: str = ""
     conntrack: list[Match] = field(default_factory=list)
     """The tests of one `-m conntrack`."""
+    unknown: list[str] = field(default_factory=list)
+    """The options of one module that are not modelled: together they are one match."""
 
     def end_module(self) -> None:
         """Without a connection xt_conntrack looks at the state only: the other tests then do not count (conntrack_mt())."""
@@ -86,7 +98,9 @@ class _Words:
             self.parts.append(AnyOf(((*states, *others), (*states, _UNCONNECTED))))
         else:
             self.parts.extend(self.conntrack)
-        self.conntrack = []
+        if self.unknown:
+            self.parts.append(Opaque(" ".join([f"-m {self.module}", *self.unknown])))
+        self.conntrack, self.unknown = [], []
 
     def peek(self) -> str | None:
         return self.words[self.at] if self.at < len(self.words) else None
@@ -154,6 +168,8 @@ def parse_rule_spec(
             cursor.take(word), cursor.take(word)
         else:
             found = _match(cursor, word, negated)
+            if found is None:
+                continue
             if cursor.module == "conntrack" and ("conntrack", word) in _OPTIONS and not isinstance(found, NoEffect):
                 cursor.conntrack.append(found)
             else:
@@ -176,7 +192,8 @@ def _bare_module(cursor: _Words) -> None:
         cursor.parts.append(Opaque(f"-m {cursor.module}"))
 
 
-def _match(cursor: _Words, option: str, negated: bool) -> Match | NoEffect:
+def _match(cursor: _Words, option: str, negated: bool) -> Match | NoEffect | None:
+    """One option; None for a module's that is not modelled, which waits for the module's others."""
     for key in ((cursor.module, option), ("", option)):
         handler = _OPTIONS.get(key)
         if handler is not None:
@@ -184,8 +201,11 @@ def _match(cursor: _Words, option: str, negated: bool) -> Match | NoEffect:
     if not option.startswith("-"):
         raise RuleSyntaxError(f"unexpected word {option!r}")
     values = cursor.take_rest()
-    text = " ".join([*(["!"] if negated else []), option, *values])
-    return Opaque(f"-m {cursor.module} {text}" if cursor.module else text)
+    text = join_words([*(["!"] if negated else []), option, *values])
+    if not cursor.module:
+        return Opaque(text)
+    cursor.unknown.append(text)
+    return None
 
 
 def _address(cursor: _Words, option: str, negated: bool) -> Match:
@@ -537,7 +557,7 @@ def _target(cursor: _Words) -> tuple[Statement, ...]:
     simple: dict[str, Statement] = {"ACCEPT": Accept(), "DROP": Drop(), "RETURN": Return(), "NOTRACK": Notrack()}
     if name in simple:
         return (simple[name],)
-    text = " ".join([name, *options])
+    text = join_words([name, *options])
     if name in _NO_EFFECT_TARGETS:
         return (NoEffect(text),)
     values = _option_values(options)

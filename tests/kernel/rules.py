@@ -424,7 +424,12 @@ _NFT_STATE = st.sampled_from(
         *(f"ct mark {m}" for m in ("1", "!= 1", "& 2 == 2")),
         *("ct status dnat", "ct status snat", "ct status dnat,snat", "ct status seen-reply", "ct status confirmed"),
         *("ct direction original", "ct direction reply", "meta nfproto ipv4"),
-        *("ct original ip saddr 10.201.1.0/24", "ct original ip saddr != 10.201.1.12", "ct original ip daddr 10.201.1.12", "ct reply ip saddr 10.201.2.11"),
+        *(
+            "ct original ip saddr 10.201.1.0/24",
+            "ct original ip saddr != 10.201.1.12",
+            "ct original ip daddr 10.201.1.12",
+            "ct reply ip saddr 10.201.2.11",
+        ),
         *(
             "ct reply ip daddr 10.201.1.11",
             "ct original ip daddr != 10.201.1.1",

@@ -70,7 +70,7 @@ def test_a_quoted_comment_is_one_word() -> None:
         ("-m set ! --match-set bad src,dst -j DROP", InSet("bad", (Field.SADDR, Field.DADDR), True, ipset=True)),
         ("-m physdev --physdev-in veth1 -j DROP", Named(Field.PHYSIN, ("veth1",))),
         ("-m pkttype --pkt-type broadcast -j DROP", Within(Field.PKTTYPE, ((1, 1),))),
-        ("-m string --algo bm --string x -j DROP", Opaque("-m string --algo bm")),
+        ("-m string --algo bm --string x -j DROP", Opaque("-m string --algo bm --string x")),
         ("-m limit --limit 5/min -j DROP", Opaque("-m limit --limit 5/min")),
         ("-m owner ! --uid-owner 0 -j DROP", Opaque("-m owner ! --uid-owner 0")),
     ],
