@@ -136,6 +136,15 @@ class Host:
             spaces[short] = space
         return replace(self, containers=(*self.containers, made), spaces=spaces)
 
+    def uplink(self, address: str = "192.0.2.10/24", gateway: str = "192.0.2.1") -> Host:
+        """A NIC `eth0` with an address and the default route."""
+        ip, prefix = Ip.parse(address.partition("/")[0]), Prefix.parse(address)
+        link = Link("eth0", 2, LinkKind.DEVICE, up=True, carrier=True, addresses=(Address(ip, prefix),))
+        way = (Nexthop("eth0", Ip.parse(gateway)),)
+        default = Route(Prefix(Family.IPV4, 0, 0), RouteType.UNICAST, "main", way)
+        space = _with(self.spaces["host"], (link,), (*connected("eth0", ip, prefix), default))
+        return replace(self, spaces={**self.spaces, "host": space})
+
     def rules(self, text: str, table: str = "filter") -> Host:
         """More lines of `iptables-save` for the host, without header and COMMIT."""
         chains = "\n".join(f":{c} ACCEPT [0:0]" for c in _BUILTIN[table])

@@ -91,6 +91,17 @@ def test_pairs(form: str) -> None:
         assert list(row) == ["source", "destination", "family", "address", "reachability", "allowed", "reason", "names"]
 
 
+def test_pairs_with_host_and_world() -> None:
+    rows = [
+        json.loads(line)
+        for line in diag("pairs", "-f", SEED, "--format", "jsonl", "--endpoints", "all").stdout.splitlines()
+    ]
+    reserved = {(row["source"], row["destination"]) for row in rows if "@" in row["source"] + row["destination"]}
+    assert {("@host", "@world"), ("@world", "@host")} <= reserved
+    containers = {name for pair in reserved for name in pair if not name.startswith("@")}
+    assert len(reserved) == 4 * len(containers) + 2
+
+
 def test_report_writes_every_format(tmp_path: Path) -> None:
     names = [str(tmp_path / f"r.{suffix}") for suffix in ("html", "pdf", "md", "json", "txt")]
     process = diag("report", "-f", SEED, *(word for name in names for word in ("-o", name)))

@@ -6,6 +6,7 @@ import csv
 import json
 import sys
 from collections.abc import Iterable
+from itertools import chain
 
 import click
 
@@ -18,12 +19,22 @@ COLUMNS = ("source", "destination", "family", "address", "reachability", "allowe
 @click.command("pairs")
 @source_option
 @click.option("--format", "form", type=click.Choice(["table", "jsonl", "csv"]), default="table", show_default=True)
-def command(source: str, form: str) -> int:
+@click.option(
+    "--endpoints",
+    type=click.Choice(["containers", "all"]),
+    default="containers",
+    show_default=True,
+    help="all: also @host, the host's own stack, and @world, anything beyond its uplink.",
+)
+def command(source: str, form: str, endpoints: str) -> int:
     """Every ordered pair of containers and destination address, one row each."""
     from diag.parse.snapshot import build_snapshot
-    from diag.reach.rows import PairRow, pair_rows
+    from diag.reach.rows import PairRow, pair_rows, reserved_rows
 
-    rows: Iterable[PairRow] = pair_rows(build_snapshot(load_bundle(source)))
+    snapshot = build_snapshot(load_bundle(source))
+    rows: Iterable[PairRow] = pair_rows(snapshot)
+    if endpoints == "all":
+        rows = chain(rows, reserved_rows(snapshot))
     if form == "jsonl":
         for row in rows:
             sys.stdout.write(json.dumps(row.as_json(), ensure_ascii=False) + "\n")

@@ -288,7 +288,10 @@ def lookup(named: NamedSet, fields: tuple[Field, ...], context: Context) -> SetE
     """The element that the packet's fields are in; the most specific one where several are (ipset `nomatch`)."""
     columns = [_column(named, position, where, context) for position, where in enumerate(fields)]
     best: tuple[int, SetElement] | None = None
-    for element in named.elements:
+    elements = named.elements
+    if named.dimensions == ("net", "iface"):
+        elements = _of_closest_network(named, columns[0])
+    for element in elements:
         if len(element.key) != len(columns):
             continue
         if all(fits(key) for fits, key in zip(columns, element.key, strict=True)):
@@ -298,6 +301,13 @@ def lookup(named: NamedSet, fields: tuple[Field, ...], context: Context) -> SetE
     if best is None or best[1].negated:
         return None
     return best[1]
+
+
+def _of_closest_network(named: NamedSet, fits: Callable[[tuple[int, int] | str], bool]) -> tuple[SetElement, ...]:
+    """hash:net,iface looks no further once a network fits, whatever its interface (hash_netiface4_data_equal())."""
+    found = [(key[1] - key[0], e) for e in named.elements if not isinstance(key := e.key[0], str) and fits(key)]
+    closest = min((size for size, _ in found), default=0)
+    return tuple(element for size, element in found if size == closest)
 
 
 def _column(named: NamedSet, position: int, where: Field, context: Context) -> Callable[[tuple[int, int] | str], bool]:

@@ -321,6 +321,8 @@ class _OneRun:
         if not listening or (evidence is None and self.world.snapshot.engine.userland_proxy is False):
             return None
         port = arrived.packet.dport.value
+        if arrived.packet.dport.kind == PortKind.ASKED:
+            self.walk.window.within(port, self.world.published(self.flow.protocol.value))
         for container in self.world.snapshot.containers:
             for published in container.ports:
                 if (
@@ -328,7 +330,6 @@ class _OneRun:
                     and published.protocol == self.flow.protocol.value
                     and _binding_covers(published.host_ip, arrived.packet.destination)
                 ):
-                    self.walk.window.pin(port)
                     return container, published
         return None
 

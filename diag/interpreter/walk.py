@@ -286,7 +286,7 @@ class Walk:
         if refused is not None:
             return refused
         assert route is not None
-        invalid = self._validate_source(netns, iif, packet)
+        invalid = self._validate_source(netns, iif, packet, self._nexthop(netns, route).dev)
         return invalid if invalid is not None else self._forward(netns, iif, packet, passage, route)
 
     def _may_forward(self, netns: str, iif: str, packet: Packet) -> bool:
@@ -296,8 +296,11 @@ class Walk:
         cause = f"whether {self.world.label(netns)} forwards {packet.family.label} was not captured"
         return self.choices.ask(("forwarding", netns, packet.family), cause)
 
-    def _validate_source(self, netns: str, iif: str, packet: Packet) -> Failed | None:
-        """fib_validate_source(): own addresses from outside, and rp_filter."""
+    def _validate_source(self, netns: str, iif: str, packet: Packet, oif: str = "") -> Failed | None:
+        """fib_validate_source(): own addresses from outside, and rp_filter.
+
+        The way back is looked up as if the answer came in by `oif`, where the packet is to leave.
+        """
         if packet.family is Family.IPV6 or iif == "lo":
             return None
         space = self.world.netns(netns)
@@ -305,7 +308,8 @@ class Walk:
         if fib.is_local(packet.saddr) and not sysctl.accept_local(space, iif):
             detail = f"{self.world.label(netns)} drops packets from outside that carry its own address {packet.source}"
             return Failed(Cause.MARTIAN, netns, packet, detail, iif=iif)
-        back = fib.lookup(FibQuery(packet.saddr, packet.daddr, mark=packet.mark))
+        mark = packet.mark if sysctl.src_valid_mark(space, iif) else 0
+        back = fib.lookup(FibQuery(packet.saddr, packet.daddr, iif=oif or "lo", mark=mark))
         if back is not None and back.type is RouteType.UNICAST and any(n.dev == iif for n in back.nexthops):
             return None
         mode = sysctl.rp_filter(space, iif)
@@ -621,7 +625,7 @@ class Walk:
         if packet.family is Family.IPV4:  # ip_route_input() refuses for a host that does not forward
             if not self._may_forward(netns, bridge, packet):
                 return self._route_input(netns, bridge, packet, passage)
-            invalid = self._validate_source(netns, bridge, packet)
+            invalid = self._validate_source(netns, bridge, packet, bridge)
             if invalid is not None:
                 return invalid
         gateway = self._nexthop(netns, route).gateway

@@ -9,7 +9,7 @@ from diag.kernel.fib import Fib
 from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip
 from diag.model.docker import Container, DockerNetwork, Endpoint
-from diag.model.netfilter import Chain, Hook, Reject, Ruleset, TableFamily
+from diag.model.netfilter import Chain, Hook, Ranges, Reject, Ruleset, TableFamily
 from diag.model.netns import Link, Netns
 from diag.model.snapshot import Snapshot
 
@@ -71,6 +71,11 @@ class World:
                 for chain in table.chains.values()
             )
         return self._unmodelled[key]
+
+    def published(self, protocol: str) -> Ranges:
+        """Host ports that docker-proxy may listen on."""
+        found = {p.host_port for c in self.snapshot.containers for p in c.ports if p.protocol == protocol}
+        return tuple((port, port) for port in sorted(found))
 
     def label(self, netns: str) -> str:
         """What a person calls the namespace: its containers' names, or `the host`."""

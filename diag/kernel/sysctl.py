@@ -46,6 +46,11 @@ def accept_local(netns: Netns, iif: str) -> bool:
     return bool(_strongest(netns, "accept_local", iif))
 
 
+def src_valid_mark(netns: Netns, iif: str) -> bool:
+    """The packet's mark counts when its way back is looked up; off unless captured as on."""
+    return bool(_strongest(netns, "src_valid_mark", iif))
+
+
 def route_localnet(netns: Netns, iif: str) -> bool:
     """127.0.0.0/8 is routed like any other network; off unless captured as on."""
     return bool(_strongest(netns, "route_localnet", iif))

@@ -187,6 +187,8 @@ class Analysis:
     interfaces: tuple[InterfaceRole, ...]
     groups: tuple[Group, ...]
     """Every ordered pair of containers is in exactly one."""
+    endpoints: tuple[Group, ...]
+    """Every ordered pair with `@host` or `@world`, in groups of their own."""
     names: tuple[NameScope, ...]
     gaps: tuple[Gap, ...]
     notes: tuple[str, ...] = ()

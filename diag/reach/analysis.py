@@ -8,11 +8,13 @@ from diag.model.docker import Container
 from diag.model.reasons import Reachability
 from diag.model.snapshot import Snapshot
 from diag.names.resolver import Resolver
+from diag.reach.beyond import WORLD, with_world
 from diag.reach.explain import Explainer, mode_phrase
 from diag.reach.fixes import FixFinder
 from diag.reach.groups import PairGroup, group_pairs
 from diag.reach.interfaces import interface_roles
 from diag.reach.pairs import PairAnalyser, PairFacts, PathFacts
+from diag.reach.reserved import ReservedPairs
 
 
 class Analyser:
@@ -25,6 +27,13 @@ class Analyser:
         self.resolver = Resolver(snapshot)
         self.explainer = Explainer(snapshot, self.tracer.world)
         self.fixes = FixFinder(snapshot, self.pairs)
+
+    def reserved(self, plain: Snapshot) -> ReservedPairs:
+        """Pairs with `@host` and `@world` of this snapshot, `plain` being the one without the world."""
+        if WORLD in self.snapshot.netns:
+            return ReservedPairs(plain, self.pairs)
+        world = with_world(plain)
+        return ReservedPairs(plain, PairAnalyser(world, Tracer(world)))
 
     def pair(self, source: Container, destination: Container, *, fixes: bool = True) -> PairResult:
         """One ordered pair, explained, with its names and fixes."""
@@ -56,14 +65,14 @@ class Analyser:
             partial=self.explainer.partial_clauses(path) if path.reachability is Reachability.PARTIAL else (),
         )
 
-    def group(self, group: PairGroup) -> Group:
+    def group(self, group: PairGroup, *, fixes: bool = True) -> Group:
         """One group, explained by its example pair."""
         facts = group.example
         return Group(
             group.sources,
             group.destinations,
             facts.reachability,
-            tuple(self.path(facts, path, fixes=True, address=group.same_address) for path in facts.paths),
+            tuple(self.path(facts, path, fixes=fixes, address=group.same_address) for path in facts.paths),
             (facts.source, facts.destination),
         )
 
@@ -72,10 +81,12 @@ def analyse(snapshot: Snapshot) -> Analysis:
     """Everything there is to say about one host."""
     analyser = Analyser(snapshot)
     groups = tuple(analyser.group(g) for g in group_pairs(analyser.pairs.all_pairs()))
+    endpoints = tuple(analyser.group(g, fixes=False) for g in group_pairs(analyser.reserved(snapshot).all_pairs()))
     return Analysis(
         snapshot=snapshot,
         interfaces=interface_roles(analyser.tracer.world),
         groups=groups,
+        endpoints=endpoints,
         names=tuple(analyser.resolver.scope(c.name) for c in snapshot.containers),
         gaps=snapshot.gaps,
         notes=_notes(snapshot),

@@ -10,6 +10,7 @@ from diag.model.docker import Container, DockerNetwork
 from diag.model.flow import HopKind, Protocol, Trace
 from diag.model.reasons import Disposition, Reachability, Reason, Via
 from diag.model.snapshot import Snapshot
+from diag.reach.beyond import HOST, RESERVED, WORLD
 from diag.reach.pairs import PairFacts, PathFacts
 from diag.reach.windows import Span, port_set
 
@@ -30,7 +31,9 @@ class Explainer:
             case Reachability.REACHABLE:
                 return f"{a} reaches {b} at {path.target.ip}: {self._how(a, b, path)}."
             case Reachability.PARTIAL:
-                clauses = "; ".join(self.partial_clauses(path))
+                clauses = (
+                    "; ".join(self.partial_clauses(path)) or "the other ports are published and lead to containers"
+                )
                 return f"{a} reaches {b} at {path.target.ip} on {path.allowed} only: {clauses}."
             case Reachability.UNKNOWN:
                 trace = _witness(path)
@@ -81,11 +84,19 @@ class Explainer:
         return ""
 
     def _host_side(self, a: str, b: str) -> str:
+        if WORLD in (a, b):
+            return "the host passes it on between its uplink and the container"
+        if HOST in (a, b):
+            return "the host is on every bridge itself"
         return f"{b if self.snapshot.netns_of.get(b) == 'host' else a} runs on the host's own network"
 
     # Not reachable
 
     def _no_address(self, a: str, b: str, reason: Reason) -> str:
+        if a == WORLD and reason is Reason.NO_ROUTE:
+            return f"{a} cannot reach {b}: the host has no uplink with a default route."
+        if a == WORLD and reason is Reason.UNPUBLISHED_PORT:
+            return f"{a} cannot reach {b}: no port of it is published on an address of the host's uplinks."
         source = self.snapshot.container(a)
         if source is not None and self.snapshot.netns_of.get(a) is None:
             return f"{a} cannot reach {b}: {a} is not running ({source.status})."
@@ -132,7 +143,7 @@ class Explainer:
                 return detail or path.reason.value
 
     def _apart(self, a: str, b: str) -> bool:
-        return not self.common_networks(a, b)
+        return not ({a, b} & set(RESERVED) or self.common_networks(a, b))
 
     def common_networks(self, a: str, b: str) -> list[str]:
         """Docker networks that both are on."""

@@ -14,8 +14,9 @@ from diag.model.reasons import Disposition, Reachability, Reason, Via
 from diag.model.snapshot import Snapshot
 from diag.names.resolver import EMBEDDED_DNS
 from diag.reach.analysis import Analyser
+from diag.reach.beyond import HOST, RESERVED, WORLD, with_world
 from diag.reach.explain import name_sentence
-from diag.reach.flows import HOST, FlowAnswerer
+from diag.reach.flows import FlowAnswerer
 from diag.reach.pairs import PairFacts, PathFacts, Target
 
 
@@ -43,9 +44,9 @@ def explain(
     snapshot: Snapshot, src: str, dst: str, *, protocol: str | None = None, port: int | None = None
 ) -> Explanation:
     """Answer for a pair, or for one flow where a protocol is given. Raises UsageError for a container that is not there."""
-    analyser = Analyser(snapshot)
+    analyser = Analyser(with_world(snapshot) if WORLD in (src, dst) else snapshot)
     source = snapshot.container(src)
-    if source is None and src != HOST:
+    if source is None and src not in RESERVED:
         known = ", ".join(c.name for c in snapshot.containers[:8])
         raise UsageError(
             f"there is no container {src!r}", why=f"the source has {known or 'none'}", hint="See diag pairs"
@@ -55,6 +56,19 @@ def explain(
         raise UsageError("SRC and DST are the same container", hint="Name two")
     if protocol is None and source is not None and destination is not None:
         return _pair(analyser, source, destination)
+    if dst in RESERVED or (src in RESERVED and destination is not None):
+        names = (source.name if source else src, destination.name if destination else dst)
+        if names[0] == names[1]:
+            raise UsageError("SRC and DST are the same endpoint", hint="Name two")
+        facts = analyser.reserved(snapshot).pair(*names)
+        if protocol is None:
+            return _reserved(analyser, facts)
+        target = next((path.target for path in facts.paths if path.target is not None), None)
+        if target is None:
+            raise UsageError(
+                f"{names[1]} has no address that {names[0]} could use", hint="See diag pairs --endpoints all"
+            )
+        return _flow(analyser, names[0], str(target.ip), None, protocol, port)
     return _flow(analyser, src if source is None else source.name, dst, destination, protocol, port)
 
 
@@ -78,6 +92,25 @@ def _pair(analyser: Analyser, source: Container, destination: Container) -> Expl
         sockets or (),
         sockets is not None,
         best.fixes,
+    )
+
+
+def _reserved(analyser: Analyser, facts: PairFacts) -> Explanation:
+    """A pair with `@host` or `@world`."""
+    paths = tuple(analyser.path(facts, path, fixes=False) for path in facts.paths)
+    text = " ".join(dict.fromkeys(path.explanation for path in paths))
+    listeners = analyser.snapshot.netns["host"].sockets if facts.destination == HOST else None
+    return Explanation(
+        facts.source,
+        facts.destination,
+        facts.reachability,
+        paths[0].reason,
+        text,
+        paths,
+        (),
+        listeners or (),
+        listeners is not None,
+        (),
     )
 
 

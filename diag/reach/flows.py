@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from diag.interpreter.trace import Tracer
-from diag.model.address import Ip
+from diag.model.address import Family, Ip
 from diag.model.analysis import NameAnswer
 from diag.model.flow import Flow, Hop, Protocol, Trace
 from diag.model.provenance import Evidence
 from diag.model.reasons import Disposition, Reason, Symptom, Via
 from diag.model.snapshot import Snapshot
 from diag.names.resolver import Resolver
-
-HOST = "@host"
-"""The reserved endpoint for the host's own stack."""
+from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, with_world
 
 
 class BadRequestError(ValueError):
@@ -29,11 +27,12 @@ class FlowAnswerer:
         self.snapshot = snapshot
         self.tracer = tracer or Tracer(snapshot)
         self.resolver = Resolver(snapshot)
+        self._beyond: Tracer | None = None
 
     def answer(self, request: Mapping[str, Any], *, hops: bool = False) -> dict[str, Any]:
-        """The request's fields plus the answer's. Raises BadRequestError."""
+        """The request's fields plus the answer's; the address `@world` is any beyond the uplink. Raises BadRequestError."""
         source = _text(request, "source")
-        if source != HOST and self.snapshot.container(source) is None:
+        if source not in RESERVED and self.snapshot.container(source) is None:
             raise BadRequestError(f"there is no container {source!r}")
         if "protocol" not in request:
             return {**request, **self._look_up(source, _text(request, "name"))}
@@ -70,7 +69,8 @@ class FlowAnswerer:
         netns = self.netns_of(source)
         if netns is None:
             return _not_running()
-        trace = self.tracer.trace(Flow(netns, address, protocol, port))
+        tracer = self._world_tracer() if netns == WORLD or address in FAR.values() else self.tracer
+        trace = tracer.trace(Flow(netns, address, protocol, port))
         answer: dict[str, Any] = {
             "disposition": trace.disposition.value,
             "symptom": trace.symptom.value,
@@ -84,10 +84,15 @@ class FlowAnswerer:
             answer["hops"] = [hop_json(h) for h in (*trace.forth, *trace.back)]
         return answer
 
+    def _world_tracer(self) -> Tracer:
+        if self._beyond is None:
+            self._beyond = Tracer(with_world(self.snapshot))
+        return self._beyond
+
     def netns_of(self, source: str) -> str | None:
         """The namespace of a container or of the host; None for one that is not running."""
-        if source == HOST:
-            return "host"
+        if source in RESERVED:
+            return "host" if source == HOST else WORLD
         container = self.snapshot.container(source)
         return self.snapshot.netns_of.get(container.name) if container else None
 
@@ -131,8 +136,11 @@ def _port(request: Mapping[str, Any]) -> int:
 
 
 def _address(request: Mapping[str, Any]) -> Ip:
+    text = _text(request, "address")
+    if text == WORLD:
+        return FAR[Family.IPV4]
     try:
-        return Ip.parse(_text(request, "address"))
+        return Ip.parse(text)
     except ValueError as error:
         raise BadRequestError(str(error)) from None
 

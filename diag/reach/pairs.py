@@ -57,7 +57,7 @@ class PairFacts:
     """Best first."""
 
 
-_ORDER = {
+ORDER = {
     Reachability.REACHABLE: 0,
     Reachability.PARTIAL: 1,
     Reachability.UNKNOWN: 2,
@@ -84,22 +84,33 @@ class PairAnalyser:
         """What `source` can do with `destination`."""
         netns = self.snapshot.netns_of.get(source.name)
         if netns is None:
-            path = _no_path(Reason.NOT_RUNNING, source.evidence)
+            path = no_path(Reason.NOT_RUNNING, source.evidence)
             return PairFacts(source.name, destination.name, Reachability.UNREACHABLE, (path,))
+        return self.facts(source.name, netns, destination)
+
+    def facts(self, source: str, netns: str, destination: Container) -> PairFacts:
+        """The same for a source by its name and namespace."""
         targets = self.targets(netns, destination)
         if not targets:
             paths: list[PathFacts] = [self._without_address(destination)]
         else:
             paths = [self.path(netns, target) for target in targets]
-        paths.sort(key=lambda p: _ORDER[p.reachability])
-        return PairFacts(source.name, destination.name, paths[0].reachability, tuple(paths))
+        paths.sort(key=lambda p: ORDER[p.reachability])
+        return PairFacts(source, destination.name, paths[0].reachability, tuple(paths))
 
     def path(self, netns: str, target: Target) -> PathFacts:
         """What one namespace can do with one address."""
-        key = (netns, target.ip)
+        return self.path_of(target, self.sweep(netns, target.ip))
+
+    def sweep(self, netns: str, ip: Ip) -> Sweep:
+        """All flows of one namespace to one address, computed once."""
+        key = (netns, ip)
         if key not in self._sweeps:
-            self._sweeps[key] = sweep(self.tracer, netns, target.ip)
-        found = self._sweeps[key]
+            self._sweeps[key] = sweep(self.tracer, netns, ip)
+        return self._sweeps[key]
+
+    def path_of(self, target: Target, found: Sweep) -> PathFacts:
+        """A sweep in short."""
         witness = found.witness()
         return PathFacts(
             target, reachability_of(found.allowed), found.allowed, witness.reason, witness.decided_by, found
@@ -139,6 +150,10 @@ class PairAnalyser:
             ]
         return list(dict.fromkeys(found))
 
+    def host_targets(self, netns: str) -> list[Target]:
+        """The host's addresses that make sense from a namespace."""
+        return [Target(LOOPBACK, "")] if netns == "host" else self._host_addresses(netns)
+
     def _host_addresses(self, netns: str) -> list[Target]:
         """The host's address on each bridge that the source is on; from elsewhere, that of its uplinks."""
         host = self.snapshot.netns.get("host")
@@ -169,13 +184,13 @@ class PairAnalyser:
 
     def _without_address(self, destination: Container) -> PathFacts:
         if self.snapshot.netns_of.get(destination.name) is None:
-            return _no_path(Reason.NOT_RUNNING, destination.evidence)
+            return no_path(Reason.NOT_RUNNING, destination.evidence)
         if destination.network_mode == "none" or not destination.endpoints:
-            return _no_path(Reason.NETWORK_NONE, destination.evidence)
-        return _no_path(Reason.NO_COMMON_NETWORK, destination.evidence)
+            return no_path(Reason.NETWORK_NONE, destination.evidence)
+        return no_path(Reason.NO_COMMON_NETWORK, destination.evidence)
 
 
-def _no_path(reason: Reason, evidence: Evidence | None) -> PathFacts:
+def no_path(reason: Reason, evidence: Evidence | None) -> PathFacts:
     return PathFacts(None, Reachability.UNREACHABLE, Allowed(), reason, evidence)
 
 

@@ -10,7 +10,9 @@ from diag.interpreter.trace import Tracer
 from diag.model.analysis import Allowed, PortSet
 from diag.model.snapshot import Snapshot
 from diag.names.resolver import Resolver
+from diag.reach.beyond import with_world
 from diag.reach.pairs import PairAnalyser, PathFacts
+from diag.reach.reserved import ReservedPairs
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +46,17 @@ class PairRow:
         return tuple(str(value) for value in row.values())
 
 
+def reserved_rows(snapshot: Snapshot) -> Iterator[PairRow]:
+    """The same for every pair with `@host` or `@world`, which have no names."""
+    augmented = with_world(snapshot)
+    pairs = ReservedPairs(snapshot, PairAnalyser(augmented, Tracer(augmented)))
+    for pair in pairs.all_pairs():
+        for path in pair.paths:
+            yield PairRow(pair.source, pair.destination, path, ())
+
+
 def pair_rows(snapshot: Snapshot) -> Iterator[PairRow]:
-    """Every ordered pair, each destination address in a row of its own."""
+    """Every ordered pair of containers, each destination address in a row of its own."""
     pairs = PairAnalyser(snapshot, Tracer(snapshot))
     resolver = Resolver(snapshot)
     for pair in pairs.all_pairs():

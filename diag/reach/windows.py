@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from diag.interpreter.trace import Tracer
@@ -62,6 +63,13 @@ def sweep(tracer: Tracer, netns: str, address: Ip) -> Sweep:
     return Sweep(address, _allowed(spans), tuple(spans))
 
 
+def restricted(whole: Sweep, keep: Callable[[Trace], bool]) -> Sweep:
+    """The same address, but what is delivered elsewhere than `keep` says counts as nothing."""
+    spans = tuple(s for s in whole.spans if s.trace.disposition is not Disposition.DELIVERED or keep(s.trace))
+    found = _allowed(list(spans), complete=False)
+    return Sweep(whole.address, found, spans or whole.spans)
+
+
 def _port_spans(tracer: Tracer, netns: str, address: Ip, protocol: Protocol) -> list[Span]:
     spans: list[Span] = []
     port = 1
@@ -73,7 +81,8 @@ def _port_spans(tracer: Tracer, netns: str, address: Ip, protocol: Protocol) -> 
     return spans
 
 
-def _allowed(spans: list[Span]) -> Allowed:
+def _allowed(spans: list[Span], *, complete: bool = True) -> Allowed:
+    """`complete`: the spans cover all ports, but for those that were too many to try."""
     icmp: bool | None = False
     known: dict[Protocol, list[tuple[int, int]]] = {Protocol.TCP: [], Protocol.UDP: []}
     unknown: dict[Protocol, list[tuple[int, int]]] = {Protocol.TCP: [], Protocol.UDP: []}
@@ -89,7 +98,7 @@ def _allowed(spans: list[Span]) -> Allowed:
         elif disposition is Disposition.UNKNOWN:
             unknown[span.protocol].append(span.ports)
     for protocol, last in swept.items():
-        if last < 65535:
+        if complete and last < 65535:
             unknown[protocol].append((last + 1, 65535))
     return Allowed(
         icmp,

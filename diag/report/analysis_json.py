@@ -42,6 +42,7 @@ def analysis_document(analysis: Analysis) -> dict[str, Any]:
         "networks": [_network(n) for n in snapshot.networks],
         "containers": [_container(c, analysis) for c in snapshot.containers],
         "groups": [_group(g) for g in analysis.groups],
+        "endpoints": [_group(g) for g in analysis.endpoints],
         "names": [_scope(s) for s in analysis.names],
         "findings": [],
         "gaps": [_gap(g) for g in analysis.gaps],

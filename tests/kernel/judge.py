@@ -140,7 +140,7 @@ def compare(kernel: Kernel, truth: dict[Flow, str]) -> list[Difference]:
 
 
 def _kind(result: str, disposition: str, symptom: str) -> str:
-    if disposition == "unknown":
+    if disposition == "unknown" or (disposition == "delivered" and symptom == "unknown"):
         return "unknown"
     if result == symptom or {result, symptom} <= LATE:
         return ""
