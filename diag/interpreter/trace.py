@@ -117,8 +117,10 @@ class _OneRun:
         if isinstance(back, Failed):
             return self._reply_failed(arrived, back)
         evidence, listening = self._listener(arrived)
-        if not listening and self._host_alone(arrived):
-            return self._nobody_home(arrived)
+        if self._host_alone(arrived):
+            self._narrow_to_listeners(arrived)
+            if not listening:
+                return self._nobody_home(arrived)
         if listening and publisher is None and self.flow.protocol is Protocol.TCP:
             refused = self._third_packet(request)
             if refused is not None:
@@ -289,14 +291,18 @@ class _OneRun:
         """The host's own stack, with no container in it that could open the port."""
         return arrived.netns == "host" and not self.world.containers_in.get("host")
 
+    def _narrow_to_listeners(self, arrived: Arrived) -> None:
+        """On the host alone the verdict hangs on who listens."""
+        sockets = self.world.netns("host").sockets
+        port = arrived.packet.dport
+        if sockets is not None and port.kind == PortKind.ASKED:
+            opened = sorted({s.port for s in sockets if s.protocol == self.flow.protocol.value})
+            self.walk.window.within(port.value, tuple((p, p) for p in opened))
+
     def _nobody_home(self, arrived: Arrived) -> Trace:
         """The host refuses a port that is neither published nor opened by a process of its own."""
         port = arrived.packet.dport.value
         detail = f"nothing on the host listens on {self.flow.protocol.value} port {port}, and it is not published"
-        sockets = self.world.netns("host").sockets or ()
-        opened = tuple((s.port, s.port) for s in sockets if s.protocol == self.flow.protocol.value)
-        if arrived.packet.dport.kind == PortKind.ASKED:
-            self.walk.window.within(port, opened)
         hops = (*self.forth, Hop(HopKind.DROP, "host", detail))
         return Trace(
             self.flow,
