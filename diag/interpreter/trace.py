@@ -364,7 +364,7 @@ def _takes(socket: Socket, protocol: Protocol, packet: Packet) -> bool:
 
 
 def _binding_covers(bound: Ip | None, called: Ip) -> bool:
-    return bound is None or bound.value == 0 or bound == called
+    return bound is None or bound == called or (bound.value == 0 and bound.family is called.family)
 
 
 def _last_evidence(hops: tuple[Hop, ...]) -> Evidence | None:

@@ -92,7 +92,7 @@ class ReservedPairs:
         direct = [self.pairs.path(WORLD, target) for target in self._own_outside(container, there)]
         useful = [path for path in (*bound, *direct) if path.reachability is not Reachability.UNREACHABLE]
         missing = Reason.UNPUBLISHED_PORT if self._outside else Reason.NO_ROUTE
-        return useful or direct or [no_path(missing, container.evidence)]
+        return useful or direct or [no_path(missing, None)]
 
     def _own_outside(self, container: Container, there: str) -> list[Target]:
         """Addresses of a macvlan or a routed network, which the outside sees as they are."""

@@ -103,6 +103,14 @@ def _path(path: PathView) -> Iterator[str]:
 
 def _tail(view: ReportView) -> Iterator[str]:
     yield ""
+    yield "## The host and the world"
+    yield ""
+    yield "| from | to | result | allowed |"
+    yield "|-|-|-|-|"
+    for endpoint in view.endpoints:
+        result = f"{endpoint.mark} {endpoint.word}"
+        yield f"| {escape(endpoint.sources)} | {escape(endpoint.destinations)} | {result} | {escape(endpoint.allowed)} |"
+    yield ""
     yield "## Names"
     yield ""
     yield "| container | resolver | resolves | does not resolve |"

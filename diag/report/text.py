@@ -75,6 +75,7 @@ def _lines(view: ReportView) -> Iterator[str]:
     yield from _section("Pairs")
     for group in view.groups:
         yield from _group_lines(group)
+    yield from _endpoint_lines(view)
     yield from _section("Names")
     for scope in view.scopes:
         yield from _wrap(f"{scope.container} (resolver: {scope.resolver})", "  ")
@@ -90,6 +91,16 @@ def _lines(view: ReportView) -> Iterator[str]:
         for gap in view.gaps:
             affects = f" This touches {gap.affects}." if gap.affects else ""
             yield from _wrap(f"{gap.where}: {gap.detail}.{affects}", "    ", "  ")
+
+
+def _endpoint_lines(view: ReportView) -> Iterator[str]:
+    yield from _section("The host and the world")
+    for endpoint in view.endpoints:
+        yield from _wrap(
+            f"{endpoint.mark} {endpoint.sources} → {endpoint.destinations}: {endpoint.allowed}", "      ", "  "
+        )
+        for explanation in endpoint.explanations:
+            yield from _wrap(explanation, "    ", "    ")
 
 
 def _group_lines(group: GroupView) -> Iterator[str]:

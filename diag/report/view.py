@@ -220,6 +220,20 @@ class EvidenceFile:
 
 
 @dataclass(frozen=True, slots=True)
+class EndpointView:
+    """What containers, the host and the world can do with each other: one group of pairs."""
+
+    key: str
+    """Reachability, for the style sheet."""
+    mark: str
+    word: str
+    sources: str
+    destinations: str
+    allowed: str
+    explanations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReportView:
     """A whole report."""
 
@@ -236,6 +250,8 @@ class ReportView:
     columns: tuple[str, ...]
     groups: tuple[GroupView, ...]
     """What does not work first."""
+    endpoints: tuple[EndpointView, ...]
+    """Pairs with the host itself and the world beyond its uplink."""
     scopes: tuple[ScopeView, ...]
     interfaces: tuple[InterfaceView, ...]
     gaps: tuple[GapView, ...]
@@ -264,6 +280,7 @@ def build_view(analysis: Analysis) -> ReportView:
         matrix=_matrix(analysis, ordered) if small else (),
         columns=tuple(shown(c.name) for c in snapshot.containers) if small else (),
         groups=groups,
+        endpoints=tuple(_endpoint(group) for group in analysis.endpoints),
         scopes=tuple(_scope(s) for s in analysis.names),
         interfaces=tuple(
             InterfaceView(shown(i.name), shown(i.role), shown(", ".join(i.addresses)), i.state)
@@ -370,6 +387,18 @@ def _path(path: Path, anchors: dict[tuple[str, int], str]) -> PathView:
         tuple(_hop(h, anchors) for h in path.hops),
         tuple(_hop(h, anchors) for h in path.hops_back),
         tuple(_fix(f) for f in path.fixes),
+    )
+
+
+def _endpoint(group: Group) -> EndpointView:
+    return EndpointView(
+        group.reachability.value,
+        MARKS[group.reachability],
+        WORDS[group.reachability],
+        shown(", ".join(group.sources), 2000),
+        shown(", ".join(group.destinations), 2000),
+        shown(" / ".join(dict.fromkeys(str(path.allowed) for path in group.paths)), 400),
+        tuple(dict.fromkeys(shown(path.explanation, 2000) for path in group.paths)),
     )
 
 
