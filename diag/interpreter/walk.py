@@ -24,7 +24,7 @@ from diag.kernel.topology import Attachment, Crossing
 from diag.model.address import Family, Ip, Prefix
 from diag.model.flow import ICMP, ICMPV6, Hop, HopKind
 from diag.model.netfilter import CtState, Hook, TableFamily
-from diag.model.netns import BridgePort, Nexthop, Route, RouteType
+from diag.model.netns import BridgePort, LinkKind, Nexthop, Route, RouteType
 from diag.model.provenance import Evidence
 
 _SOLICITED_NODE = Ip.parse("ff02::1:ff00:0").value
@@ -499,6 +499,9 @@ class Walk:
         segment = self.world.topology.segment(netns, oif)
         obstacles = tuple(f"{o.kind}:{o.netns}:{o.link}" for o in segment.obstacles)
         evidence = None
+        elsewhere = self._on_another_host(netns, oif, packet, nexthop)
+        if elsewhere is not None:
+            return elsewhere
         for obstacle in segment.obstacles:
             if obstacle.kind == "unknown-peer":
                 cause = f"{nexthop} may be behind {obstacle.link}: {obstacle.detail}"
@@ -525,6 +528,19 @@ class Walk:
             nexthop=nexthop,
             obstacles=obstacles,
         )
+
+    def _on_another_host(self, netns: str, oif: str, packet: Packet, nexthop: Ip) -> Failed | None:
+        """The next hop is behind a VXLAN link whose neighbours and forwarding entries name its host (libnetwork, overlay)."""
+        for obstacle in self.world.topology.segment(netns, oif).obstacles:
+            link = self.world.link(obstacle.netns, obstacle.link)
+            if link is None or link.kind is not LinkKind.VXLAN:
+                continue
+            mac = self._permanent_mac(obstacle.netns, obstacle.link, nexthop)
+            for entry in self.world.netns(obstacle.netns).fdb if mac else ():
+                if entry.mac == mac and entry.dev == obstacle.link:
+                    detail = f"{nexthop} is on another host, {entry.dst}, whose bundle was not captured with this one"
+                    return Failed(Cause.NOT_CAPTURED, netns, packet, detail, entry.evidence, oif=oif, nexthop=nexthop)
+        return None
 
     def _permanent_mac(self, netns: str, oif: str, nexthop: Ip) -> str:
         for neighbour in self.world.netns(netns).neighbours:

@@ -166,6 +166,17 @@ class Neighbour:
 
 
 @dataclass(frozen=True, slots=True)
+class FdbEntry:
+    """Where a VXLAN link sends frames for a MAC address, `bridge fdb show`."""
+
+    mac: str
+    dev: str
+    dst: Ip
+    """The other host's address."""
+    evidence: Evidence | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Socket:
     """A listening TCP socket or a bound UDP socket."""
 
@@ -194,6 +205,7 @@ class Netns:
     sockets: tuple[Socket, ...] | None = None
     hosts: tuple[HostsEntry, ...] | None = None
     resolv: ResolvConf | None = None
+    fdb: tuple[FdbEntry, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

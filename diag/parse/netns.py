@@ -13,6 +13,7 @@ from diag.model.netfilter import NfTable, Origin, Ruleset, TableFamily
 from diag.model.netns import HostsEntry, Link, Netns, PolicyRule, ResolvConf, Route, RouteType, Socket
 from diag.model.provenance import Gap, GapKind
 from diag.parse.bridge_ports import parse_bridge_json, parse_bridge_text, with_ports
+from diag.parse.fdb import parse_fdb
 from diag.parse.ipset import parse_ipset
 from diag.parse.iptables_save import parse_iptables_save
 from diag.parse.links import merge_links, parse_links_json, parse_links_text
@@ -63,6 +64,7 @@ class NetnsReader:
             self._sockets(),
             self.hosts(),
             self.resolv_conf(),
+            self._take(("bridge-fdb.json", "bridge-fdb.txt"), parse_fdb) or (),
         )
 
     def hosts(self) -> tuple[HostsEntry, ...] | None:

@@ -31,6 +31,8 @@ _ON_LAYOUTS = {
     "layouts": (("iptables", rules.iptables()), ("nft", rules.nft()), ("nft", st.just(""))),
     "layouts6": (("ip6tables", _TEXTS["ip6tables"]), ("nft6", _TEXTS["nft6"]), ("nft6", st.just(""))),
 }
+_CERTAIN = ("-m ttl --ttl-gt 0", "-m ttl --ttl-lt 1", "-m length --length 0:65535", "-m length --length 0")
+"""Matches that are not modelled, though what they say of the lab's packets is certain."""
 KINDS = (*_TEXTS, *_ON_LAYOUTS)
 
 
@@ -40,3 +42,14 @@ def cases(kind: str) -> st.SearchStrategy[Case]:
         return st.builds(Case, st.just(kind), _TEXTS[kind], SWITCHES)
     drawn = [st.builds(Case, st.just(tool), text, SWITCHES, layouts()) for tool, text in _ON_LAYOUTS[kind]]
     return st.one_of(*drawn)
+
+
+@st.composite
+def unmodelled(draw: st.DrawFn) -> Case:
+    """iptables rules, of which some have a match that is not modelled."""
+    lines = []
+    for line in draw(rules.iptables()).splitlines():
+        command, chain, rest = (*line.split(" ", 2), "", "")[:3]
+        extra = draw(st.sampled_from(("", "", *_CERTAIN))) if command == "-A" else ""
+        lines.append(f"{command} {chain} {extra} {rest}" if extra else line)
+    return Case("iptables", "\n".join(lines) + "\n", draw(SWITCHES))

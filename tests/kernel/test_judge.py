@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
-from tests.kernel.cases import KINDS, cases
+from tests.kernel.cases import KINDS, cases, unmodelled
 from tests.kernel.judge import Case, Hosts, Score, compare, judge, real, report, shrink
 from tests.live.lab import Flow
 
@@ -72,6 +72,35 @@ def test_random_rules(hosts: Hosts, score: Score, kind: str) -> None:
         score.add(mine)
     assert mine.kinds["unknown"] <= 0.01 * mine.packets, mine
     assert mine.kinds["symptom"] <= 0.01 * mine.packets, mine
+
+
+def test_unmodelled_matches_never_mislead(hosts: Hosts, score: Score) -> None:
+    """Where an unmodelled match decides, the verdict is unknown and says why; everywhere else it is right."""
+    mine = Score()
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        derandomize=True,
+        suppress_health_check=list(HealthCheck),
+        print_blob=False,
+        phases=[Phase.generate],
+    )
+    @given(unmodelled())
+    def check(case: Case) -> None:
+        with hosts.on(case) as kernel:
+            found = judge(kernel, case, mine)
+            wrong = [d for d in found if d.kind == "wrong"]
+            if wrong:
+                pytest.fail(report(*shrink(kernel, case, wrong[0])))
+            assert all(d.answer["unknown"] for d in found if d.answer["disposition"] == "unknown")
+
+    try:
+        check()
+    finally:
+        score.add(mine)
+    assert mine.kinds["unknown"]
 
 
 @pytest.mark.parametrize("path", KEPT, ids=lambda path: path.stem)
