@@ -19,6 +19,7 @@ from diag.parse.iptables_save import parse_iptables_save
 from diag.parse.links import merge_links, parse_links_json, parse_links_text
 from diag.parse.neighbours import parse_neighbours
 from diag.parse.nft_json import parse_nft_json
+from diag.parse.nft_text import parse_nft_text
 from diag.parse.resolver_files import parse_hosts, parse_resolv_conf
 from diag.parse.result import Parsed
 from diag.parse.routes import local_routes, parse_routes_json, parse_routes_text
@@ -167,15 +168,14 @@ class NetnsReader:
     def _nft(self, tables: list[NfTable]) -> tuple[NfTable, ...]:
         shown = frozenset((t.family.value, t.name) for t in tables if t.origin is Origin.IPTABLES_NFT)
         found = self._take(("nft-ruleset.json",), lambda d, f: parse_nft_json(d, f, shown))
-        if found is None and self.has("nft-ruleset.txt"):
-            detail = "the text form of the nft ruleset is not read yet; capture it with nft -j"
-            self.gaps.append(Gap(GapKind.UNREADABLE, f"{self.prefix}nft-ruleset.txt", 0, detail))
-        elif found is None and self.prefix == "host/":
+        if found is None:
+            found = self._take(("nft-ruleset.txt",), lambda d, f: parse_nft_text(d, f, shown))
+        if found is None and self.prefix == "host/":
             self.missing("nft-ruleset.json", "the native nft ruleset", "")
         return found or ()
 
     def _missing_families(self) -> dict[TableFamily, str]:
-        if self.has("nft-ruleset.json"):
+        if self.has("nft-ruleset.json") or self.has("nft-ruleset.txt"):
             return {}
         lost: dict[TableFamily, str] = {}
         if not self.has("iptables-save.txt") and not self.has("iptables-legacy-save.txt"):

@@ -351,7 +351,8 @@ class RuleReader:
         """The listing leaves out that an answer of one family fits packets of that family only."""
         kind = body.get("type", "") if isinstance(body, dict) else ""
         if not kind:
-            return Reject("icmp6-port-unreachable" if self.family is TableFamily.IP6 else "icmp-port-unreachable")
+            prefix = {TableFamily.IP: "icmp", TableFamily.IP6: "icmp6"}.get(self.family, "icmpx")
+            return Reject(f"{prefix}-port-unreachable")
         if kind == "tcp reset":
             self._imply("tcp")
             return Reject("tcp-reset")

@@ -66,6 +66,13 @@ def parse_nft_json(
     """Read the tables that are not in `compat`, which holds (family, name) of those that iptables-save shows."""
     text = data.decode("utf-8-sig", errors="replace")
     objects, gaps = _objects(text, file)
+    return tables_of(objects, file, compat, gaps)
+
+
+def tables_of(
+    objects: list[tuple[int, dict[str, Any]]], file: str, compat: frozenset[tuple[str, str]], gaps: list[Gap]
+) -> Parsed[tuple[NfTable, ...]]:
+    """The objects of libnftables-json(5), each with its line, as tables. `gaps` is added to."""
     drafts: dict[tuple[str, str], _Draft] = {}
     for line, item in objects:
         kind, body = next(iter(item.items()), ("", None))

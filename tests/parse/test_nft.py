@@ -105,7 +105,7 @@ def test_what_a_match_implies_is_put_back() -> None:
 @pytest.mark.parametrize(
     ("expression", "wanted"),
     [
-        ({"reject": None}, Reject("icmp-port-unreachable")),
+        ({"reject": None}, Reject("icmpx-port-unreachable")),
         ({"reject": {"type": "tcp reset"}}, Reject("tcp-reset")),
         ({"reject": {"type": "icmpx", "expr": "admin-prohibited"}}, Reject("icmpx-admin-prohibited")),
         ({"masquerade": None}, Nat(NatKind.MASQUERADE)),
