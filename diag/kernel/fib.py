@@ -144,12 +144,10 @@ class Fib:
         kind = self.local_type(value, dev)
         if kind is not RouteType.UNICAST:
             return kind
-        if dev and self.local_type(value) is RouteType.LOCAL:
-            return RouteType.UNREACHABLE
-        route = self.lookup(FibQuery(value, oif=dev))
+        route = self.lookup(FibQuery(value))
         if route is None:
             return RouteType.UNREACHABLE
-        return route.type
+        return RouteType.UNICAST if route.type is RouteType.LOCAL else route.type
 
     def is_local(self, value: int) -> bool:
         """Whether the address is one of the namespace's own."""
