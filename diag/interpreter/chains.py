@@ -61,6 +61,7 @@ from diag.model.provenance import Evidence
 CONNTRACK_PRIORITY = -200
 NAT_PRIORITY = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
 MATCHES = (Within, Masked, AnyBit, Named, AnyOf, InSet, FibOif, Opaque)
+_INERT = (*MATCHES, NoEffect)
 MAX_DEPTH = 64
 """Jumps inside each other; the kernel refuses 16 in nft and more than the stack size in iptables."""
 
@@ -188,7 +189,7 @@ class HookRun:
         for other_priority, other_table, other_chain in chains[position + 1 :]:
             if other_priority != priority or other_table is table:
                 continue
-            with self._unrecorded():
+            with self._rehearsal():
                 other = self._base_chain(other_table, other_chain)
             if other is not None and other.reject != stopped.reject and self._runs_first(other_table, table, priority):
                 return other
@@ -201,12 +202,17 @@ class HookRun:
         return self.context.ask(cause)
 
     @contextmanager
-    def _unrecorded(self) -> Iterator[None]:
-        record, self.record = self.record, lambda _hop: None
+    def _rehearsal(self) -> Iterator[None]:
+        """What a chain does in it leaves no trace: no hops, no marks, no untracking."""
+        context, connection = self.context, self.context.connection
+        kept = self.record, self.untracked, context.packet, context.state, connection.mark if connection else 0
+        self.record = lambda _hop: None
         try:
             yield
         finally:
-            self.record = record
+            self.record, self.untracked, context.packet, context.state, mark = kept
+            if connection is not None:
+                connection.mark = mark
 
     def _track(self) -> None:
         if self.untracked:
@@ -256,7 +262,7 @@ class HookRun:
 
     def _would_bind(self, table: NfTable, chain: Chain) -> bool:
         self._probing, self._nat_bound = True, False
-        with self._unrecorded():
+        with self._rehearsal():
             self._base_chain(table, chain)
         bound, self._probing, self._nat_bound = self._nat_bound, False, False
         return bound
@@ -429,4 +435,4 @@ def _table_name(table: NfTable) -> str:
 
 def is_inert(rule: NfRule) -> bool:
     """Nothing in the rule can change the packet or its way: LOG with `-m limit`, a bare counter."""
-    return isinstance(rule.parts[-1], NoEffect) and all(isinstance(p, (*MATCHES, NoEffect)) for p in rule.parts)
+    return isinstance(rule.parts[-1], NoEffect) and all(isinstance(p, _INERT) for p in rule.parts)

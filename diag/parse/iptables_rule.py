@@ -418,7 +418,7 @@ def _addr_type(cursor: _Words, option: str, negated: bool) -> Match:
         cursor.at += 1
     side = Field.SADDR if option == "--src-type" else Field.DADDR
     where = _TYPE_FIELDS[side, limited]
-    if cursor.family is TableFamily.IP6 and limited and AddrType.UNREACHABLE in types:
+    if cursor.family is TableFamily.IP6 and limited and AddrType.UNREACHABLE in types:  # asks routes of one device only
         return Opaque(f"-m addrtype {'! ' if negated else ''}{option} {value} --limit-iface-in")
     if cursor.family is TableFamily.IP6:
         return AnyOf((_addr_type6(side, where, types),), negated)

@@ -48,7 +48,7 @@ from diag.model.provenance import Evidence, Gap, GapKind
 from diag.parse.nft_expression import NftSyntaxError, RuleReader, element_of, rule_text
 from diag.parse.result import Parsed
 
-_PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
+PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
 
 
 @dataclass
@@ -168,7 +168,7 @@ def _base(body: Mapping[str, Any], evidence: Evidence) -> Base | None:
     devices = body.get("dev", ())
     return Base(
         Hook(body["hook"]),
-        priority if isinstance(priority, int) else _PRIORITIES.get(str(priority), 0),
+        priority if isinstance(priority, int) else PRIORITIES.get(str(priority), 0),
         ChainType(body.get("type", "filter")),
         body.get("policy") == "drop",
         (devices,) if isinstance(devices, str) else tuple(devices),

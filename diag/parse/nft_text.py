@@ -39,14 +39,13 @@ from typing import Any
 from diag.model.netfilter import NfTable
 from diag.model.provenance import Gap, GapKind
 from diag.parse.json_items import decode
-from diag.parse.nft_json import tables_of
+from diag.parse.nft_json import PRIORITIES, tables_of
 from diag.parse.result import Parsed
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}(),;]|[^\s{}(),;"]+')
 _HEADER = re.compile(
     r"^(table|chain|set|map|counter|quota|limit|ct helper|ct timeout|flowtable|secmark|synproxy)\s+(.*?)\s*\{(.*)$"
 )
-_PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
 _OPERATORS = frozenset({"==", "!=", "<", ">", "<=", ">="})
 _META = frozenset({"iifname", "oifname", "iif", "oif", "mark", "l4proto", "nfproto", "pkttype", "priority", "nftrace"})
 _BARE_META = frozenset({"iifname", "oifname", "iif", "oif"})
@@ -94,13 +93,15 @@ class _Listing:
             at += 1
             if not line or line.startswith("#"):
                 continue
-            header = _HEADER.match(line)
-            if header and (self._open or header[1] == "table"):
+            header = _HEADER.match(line) if self._may_open(line) else None
+            if header:
                 if header[1] in ("set", "map"):
                     body, at = self._body(at, header[3])
                     yield number, {header[1]: self._set(header[1], header[2], body)}
                 else:
                     yield from self._enter(_Block(header[1], header[2], number))
+                    if header[3].strip() and not header[3].strip().startswith("#"):
+                        self._unreadable(number, line)
             elif line == "}":
                 if self._open:
                     self._open.pop()
@@ -111,6 +112,10 @@ class _Listing:
         if self._open:
             what = f"the file is damaged: the {self._open[-1].kind} {self._open[-1].words} does not end"
             self.gaps.append(Gap(GapKind.UNREADABLE, self.file, 0, what, "every flow that meets nftables"))
+
+    def _may_open(self, line: str) -> bool:
+        """Tables stand alone, everything else in a table; a rule may begin with the same word and have a `{` too."""
+        return self._open[-1].kind == "table" if self._open else line.startswith("table")
 
     def _unreadable(self, number: int, line: str) -> None:
         detail = f"not a line of `nft list ruleset`: {line[:80]!r}"
@@ -130,10 +135,10 @@ class _Listing:
 
     def _body(self, at: int, first: str) -> tuple[str, int]:
         """The text of a set up to its closing brace, and the line after it."""
-        text, depth = [first], 1 + first.count("{") - first.count("}")
+        text, depth = [first], 1 + _braces(first)
         while depth > 0 and at < len(self.lines):
             line = self.lines[at]
-            depth += line.count("{") - line.count("}")
+            depth += _braces(line)
             text.append(line)
             at += 1
         if depth > 0:
@@ -172,6 +177,12 @@ class _Listing:
         return {"rule": rule}
 
 
+def _braces(line: str) -> int:
+    """Opening less closing ones, outside quotes."""
+    bare = re.sub(r'"[^"]*"', "", line)
+    return bare.count("{") - bare.count("}")
+
+
 def _base(line: str) -> dict[str, Any]:
     """`type filter hook forward priority filter + 10; policy drop;`."""
     kind, hook = re.findall(r"type (\w+) hook (\w+)", line)[0]
@@ -179,7 +190,7 @@ def _base(line: str) -> dict[str, Any]:
     priority = re.search(r"priority ([a-z]+)?\s*([+-]?)\s*(\d+)?", line)
     if priority:
         number = int(priority[3] or 0) * (-1 if priority[2] == "-" else 1)
-        found["prio"] = _PRIORITIES.get(priority[1] or "", 0) + number
+        found["prio"] = PRIORITIES.get(priority[1] or "", 0) + number
     devices = re.search(r"devices? (?:= \{ (.*?) \}|(\S+))", line)
     if devices:
         found["dev"] = [d.strip(' "') for d in (devices[1] or devices[2]).split(",")]
@@ -239,7 +250,7 @@ class _Cursor:
                 return self._plain(word)
             case "snat" | "dnat" | "masquerade" | "redirect":
                 self.take()
-                return {word: self._nat(word)}
+                return {word: self._nat()}
             case "add" | "update" | "delete" if self.peek(1).startswith("@"):
                 return self._dynamic()
         return self._match()
@@ -302,7 +313,7 @@ class _Cursor:
             if depth == 0:
                 return
 
-    def _nat(self, kind: str) -> dict[str, Any] | None:
+    def _nat(self) -> dict[str, Any]:
         found: dict[str, Any] = {}
         if self.peek() in ("ip", "ip6") and self.peek(1) in ("to", "prefix", "addr"):
             found["family"] = self.take()
@@ -316,7 +327,7 @@ class _Cursor:
             flags += [flag for flag in (self.take(),) if flag != ","]
         if flags:
             found["flags"] = [*found.get("flags", ()), *flags]
-        return found or None if kind in ("masquerade", "redirect") else found
+        return found
 
     def _nat_target(self, found: dict[str, Any]) -> None:
         word = self.peek()

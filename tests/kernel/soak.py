@@ -16,6 +16,7 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, given, seed, settings
 
+import tests.storage  # noqa: F401  sets where Hypothesis keeps its files
 from tests.kernel.cases import KINDS, cases
 from tests.kernel.judge import Case, Hosts, Score, judge, report, shrink
 

@@ -59,3 +59,22 @@ def test_a_bundle_with_the_text_only_is_read() -> None:
     reader = NetnsReader(Bundle("x", MappingProxyType(files)), "host/", "the host")
     ruleset = reader.read("host").ruleset
     assert [table.name for table in ruleset.tables] == ["t"]
+
+
+def test_a_rule_may_begin_like_a_block() -> None:
+    odd = "counter packets 0 bytes 0 ip saddr { 10.0.0.1, 10.0.0.2 } drop"
+    (table,) = parse_nft_text((TABLE % odd).encode(), "nft.txt").value
+    assert [rule.parts[-1] for rule in table.chains["c"].rules] == [Drop(), Accept()]
+
+
+def test_braces_in_quotes_are_no_braces() -> None:
+    text = b"""table ip t {
+	set s {
+		type ipv4_addr
+		elements = { 10.0.0.1 comment "{",
+			10.0.0.2 }
+	}
+}
+"""
+    (table,) = parse_nft_text(text, "nft.txt").value
+    assert len(table.sets["s"].elements) == 2
