@@ -61,9 +61,12 @@ from diag.model.provenance import Evidence
 CONNTRACK_PRIORITY = -200
 NAT_PRIORITY = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
 MATCHES = (Within, Masked, AnyBit, Named, AnyOf, InSet, FibOif, Opaque)
+_DEVICE_HOOKS = frozenset({Hook.INGRESS, Hook.EGRESS})
 _INERT = (*MATCHES, NoEffect)
 MAX_DEPTH = 64
 """Jumps inside each other; the kernel refuses 16 in nft and more than the stack size in iptables."""
+
+ALL_PRIORITIES = (-(1 << 31), (1 << 31) - 1)
 
 _CONTINUE = "continue"
 _ACCEPT = "accept"
@@ -93,20 +96,18 @@ _ORIGIN_ORDER = {Origin.IPTABLES_LEGACY: 0, Origin.IPTABLES_NFT: 1, Origin.NFT: 
 
 
 class HookTable:
-    """The base chains of one namespace and family, by hook, in the order in which they run."""
+    """Base chains of one namespace that packets of one kind meet, by hook, in the order in which they run."""
 
-    def __init__(self, ruleset: Ruleset, family: Family) -> None:
-        own = TableFamily.IP if family is Family.IPV4 else TableFamily.IP6
+    def __init__(self, ruleset: Ruleset, chosen: Callable[[TableFamily, Hook], bool], missing: str = "") -> None:
         self.ruleset = ruleset
-        self.missing = ruleset.missing.get(own, "")
+        self.missing = missing
         self.has_nat = False
         """A NAT chain exists, even an empty one: then the kernel binds every new connection."""
         self._filters: dict[Hook, list[tuple[int, NfTable, Chain]]] = {}
         self._nat: dict[Hook, list[tuple[int, NfTable, Chain]]] = {}
-        tables = [t for t in ruleset.tables if t.family in (own, TableFamily.INET)]
-        for table in sorted(tables, key=lambda t: _ORIGIN_ORDER[t.origin]):
+        for table in sorted(ruleset.tables, key=lambda t: _ORIGIN_ORDER[t.origin]):
             for chain in table.chains.values():
-                if chain.base is None:
+                if chain.base is None or not chosen(table.family, chain.base.hook):
                     continue
                 self.has_nat |= chain.base.type is ChainType.NAT
                 where = self._nat if chain.base.type is ChainType.NAT else self._filters
@@ -114,6 +115,26 @@ class HookTable:
                     where.setdefault(chain.base.hook, []).append((chain.base.priority, table, chain))
         for listed in (*self._filters.values(), *self._nat.values()):
             listed.sort(key=lambda item: item[0])
+
+    @classmethod
+    def of_packets(cls, ruleset: Ruleset, family: Family) -> HookTable:
+        """What IP packets of a family meet."""
+        own = TableFamily.IP if family is Family.IPV4 else TableFamily.IP6
+        return cls(
+            ruleset,
+            lambda found, hook: found in (own, TableFamily.INET) and hook not in _DEVICE_HOOKS,
+            ruleset.missing.get(own, ""),
+        )
+
+    @classmethod
+    def of_links(cls, ruleset: Ruleset, family: TableFamily) -> HookTable:
+        """What frames meet in a bridge, at a device (netdev, and inet's chains there), or as ARP."""
+        also = TableFamily.INET if family is TableFamily.NETDEV else None
+        return cls(
+            ruleset,
+            lambda found, hook: found is family or (found is also and hook in _DEVICE_HOOKS),
+            ruleset.missing.get(family, ""),
+        )
 
     @property
     def acts(self) -> bool:
@@ -153,8 +174,11 @@ class HookRun:
         self._probing = False
         """Whether a NAT statement is only asked for, not carried out."""
 
-    def run(self, *, tracked: bool) -> Stopped | None:
-        """Through every chain; None when the packet passes. `tracked`: it has met conntrack in this namespace already."""
+    def run(self, *, tracked: bool, priorities: tuple[int, int] = ALL_PRIORITIES) -> Stopped | None:
+        """Through every chain; None when the packet passes. `tracked`: it has met conntrack in this namespace already.
+
+        `priorities` are the first and the last that count.
+        """
         if self.hooks.missing:
             where = f"{self.context.packet.family.label} rules of {self.context.netns}"
             cause = f"the {where} were not captured: {self.hooks.missing}"
@@ -170,7 +194,9 @@ class HookRun:
         if self.hook in NAT_PRIORITY:
             steps.append((NAT_PRIORITY[self.hook], self._nat))
         steps.sort(key=lambda step: step[0])
-        for _, step in steps:
+        for priority, step in steps:
+            if not priorities[0] <= priority <= priorities[1]:
+                continue
             stopped = step()
             if stopped is not None:
                 return stopped
@@ -268,6 +294,8 @@ class HookRun:
         return bound
 
     def _base_chain(self, table: NfTable, chain: Chain) -> Stopped | None:
+        if chain.base and chain.base.devices and (self.context.iif or self.context.oif) not in chain.base.devices:
+            return None
         self.context.sets = lambda match: self.hooks.find_set(table, match)
         verdict = self._chain(table, chain, 0)
         if isinstance(verdict, Stopped):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
 from typing import assert_never
 
 from diag.interpreter.choices import Choices
-from diag.interpreter.packet import Connection, Packet, Port, PortKind
+from diag.interpreter.packet import ETHER_TYPES, Connection, Frame, Packet, Port, PortKind
 from diag.kernel.fib import Fib, FibQuery, RouteNotCapturedError
 from diag.model.address import Family
 from diag.model.flow import ICMP, ICMPV6, TCP, UDP
@@ -47,7 +48,23 @@ _TYPE_NUMBERS = {
 
 _PORT_PROTOCOLS = frozenset({TCP, UDP, 33, 132, 136})
 _PORT_FIELDS = frozenset({Field.SPORT, Field.DPORT})
+_OF_EVERY_FRAME = frozenset(
+    {
+        *(Field.MARK, Field.IIFNAME, Field.OIFNAME, Field.PKTTYPE, Field.IBRNAME, Field.OBRNAME),
+        *(Field.ETHER_SADDR, Field.ETHER_DADDR, Field.ETHER_TYPE, Field.ARP_OPERATION, Field.ARP_SADDR_IP),
+        *(Field.ARP_DADDR_IP, Field.ARP_SADDR_ETHER, Field.ARP_DADDR_ETHER),
+    }
+)
 _NAME_FIELDS = frozenset({Field.IIFNAME, Field.OIFNAME, Field.PHYSIN, Field.PHYSOUT})
+
+
+class NotShown(Enum):
+    """A value that the packet has and the capture does not show."""
+
+    MAC = "a MAC address"
+
+
+Value = int | str | Port | NotShown
 
 
 class Window:
@@ -97,6 +114,14 @@ class Context:
     """Version; None: not captured."""
     rule: Evidence | None = None
     """The rule under evaluation, which a question cites."""
+    frame: Frame | None = None
+    """The frame that it is in or came in."""
+    link_layer: bool = False
+    """The rules are of the bridge, netdev or arp family."""
+    ibrname: str = ""
+    obrname: str = ""
+    pkttype: int | None = None
+    """On the link layer: as :attr:`Field.PKTTYPE`; None: not captured."""
 
     def ask(self, cause: str, *, key: object = None) -> bool:
         text = f"{cause} ({self.rule})" if self.rule else cause
@@ -115,8 +140,14 @@ class Context:
             return False
         return self.ask("the rule looks at a port that the kernel chooses", key=("port", port, ranges))
 
-    def value(self, where: Field) -> int | str | Port | None:
+    def not_shown(self, value: NotShown) -> bool:
+        """Whether a match on a value that the capture does not show holds."""
+        return self.ask(f"{value.value} that the rule looks at was not captured")
+
+    def value(self, where: Field) -> Value | None:
         """The field's value; None where this packet has no such field."""
+        if self.frame is not None and self.frame.arp and where not in _OF_EVERY_FRAME:
+            return None
         reader = _READERS.get(where)
         return reader(self) if reader else None
 
@@ -150,13 +181,39 @@ def _tuple_field(reply: bool, attribute: str) -> Callable[[Context], int | Port 
     return read
 
 
-def _packet_type(context: Context) -> int:
+def _packet_type(context: Context) -> int | NotShown:
+    if context.link_layer:
+        return NotShown.MAC if context.pkttype is None else context.pkttype
     if not context.iif:
         return 0
     return {RouteType.BROADCAST: 1, RouteType.MULTICAST: 2}.get(context.fib.local_type(context.packet.daddr), 0)
 
 
-_READERS: dict[Field, Callable[[Context], int | str | Port | None]] = {
+def _mac(attribute: str) -> Callable[[Context], int | NotShown | None]:
+    def read(context: Context) -> int | NotShown | None:
+        if context.frame is None:
+            return None
+        value: int | None = getattr(context.frame, attribute)
+        return NotShown.MAC if value is None else value
+
+    return read
+
+
+def _arp(attribute: str) -> Callable[[Context], int | None]:
+    def read(context: Context) -> int | None:
+        return getattr(context.packet, attribute) if context.frame is not None and context.frame.arp else None
+
+    return read
+
+
+def _arp_target(context: Context) -> int | NotShown | None:
+    """The wanted MAC address: a question has none yet."""
+    if context.frame is None or not context.frame.arp:
+        return None
+    return 0 if context.frame.arp == 1 else _mac("daddr")(context)
+
+
+_READERS: dict[Field, Callable[[Context], Value | None]] = {
     Field.SADDR: lambda c: c.packet.saddr,
     Field.DADDR: lambda c: c.packet.daddr,
     Field.PROTOCOL: lambda c: c.packet.protocol,
@@ -192,6 +249,16 @@ _READERS: dict[Field, Callable[[Context], int | str | Port | None]] = {
     Field.PKTTYPE: _packet_type,
     Field.NFPROTO: lambda c: 2 if c.packet.family is Family.IPV4 else 10,
     Field.FRAGMENT: lambda _c: 0,
+    Field.IBRNAME: lambda c: c.ibrname or None,
+    Field.OBRNAME: lambda c: c.obrname or None,
+    Field.ETHER_SADDR: _mac("saddr"),
+    Field.ETHER_DADDR: _mac("daddr"),
+    Field.ETHER_TYPE: lambda c: c.frame.ether_type if c.frame else ETHER_TYPES[c.packet.family],
+    Field.ARP_OPERATION: lambda c: (c.frame.arp or None) if c.frame else None,
+    Field.ARP_SADDR_IP: _arp("saddr"),
+    Field.ARP_DADDR_IP: _arp("daddr"),
+    Field.ARP_SADDR_ETHER: lambda c: _mac("saddr")(c) if c.frame and c.frame.arp else None,
+    Field.ARP_DADDR_ETHER: _arp_target,
 }
 
 
@@ -202,15 +269,25 @@ def holds(match: Match, context: Context) -> bool:
             value = context.value(where)
             if value is None:
                 return False
+            if isinstance(value, NotShown):
+                return context.not_shown(value)
             return _in_ranges(value, ranges, context) != negated
         case Named(where, patterns, negated):
             name = context.value(where)
+            if name is None:
+                return False
             return any(_name_fits(str(name), pattern) for pattern in patterns) != negated
         case Masked(where, mask, wanted, negated):
-            number = _number(context.value(where), context)
+            value = context.value(where)
+            if isinstance(value, NotShown):
+                return context.not_shown(value)
+            number = _number(value, context)
             return number is not None and ((number & mask) == wanted) != negated
         case AnyBit(where, mask, negated):
-            number = _number(context.value(where), context)
+            value = context.value(where)
+            if isinstance(value, NotShown):
+                return context.not_shown(value)
+            number = _number(value, context)
             return number is not None and bool(number & mask) != negated
         case AnyOf(alternatives, negated):
             return any(all(holds(part, context) for part in parts) for parts in alternatives) != negated
@@ -322,6 +399,8 @@ def _column(named: NamedSet, position: int, where: Field, context: Context) -> C
     value = context.value(where)
 
     def fits(key: tuple[int, int] | str) -> bool:
+        if isinstance(value, NotShown):
+            return context.not_shown(value)
         return value is not None and _dimension_fits(value, key, context)
 
     return fits

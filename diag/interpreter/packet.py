@@ -74,6 +74,25 @@ class Connection:
         return bool(self.status & CtStatus.SEEN_REPLY)
 
 
+ETHER_TYPES = {Family.IPV4: 0x0800, Family.IPV6: 0x86DD}
+ETHER_ARP = 0x0806
+BROADCAST = (1 << 48) - 1
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """The link layer's header. A packet in a frame of ARP has the addresses that the message is about."""
+
+    saddr: int | None
+    """None: not captured."""
+    daddr: int | None
+    ether_type: int
+    arp: int = 0
+    """1 for a question, 2 for an answer, 0 for what is no ARP."""
+    outgoing: bool = False
+    """It starts in this namespace."""
+
+
 @dataclass(frozen=True, slots=True)
 class Packet:
     """Headers that the model looks at. An ICMP echo has its identifier in `sport`."""

@@ -9,7 +9,7 @@ from diag.kernel.fib import Fib
 from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip
 from diag.model.docker import Container, DockerNetwork, Endpoint
-from diag.model.netfilter import Chain, Hook, Ranges, Reject, Ruleset, TableFamily
+from diag.model.netfilter import Hook, Ranges, Reject, Ruleset, TableFamily
 from diag.model.netns import Link, Netns
 from diag.model.snapshot import Snapshot
 
@@ -22,7 +22,7 @@ class World:
         self.topology = Topology(snapshot)
         self._fibs: dict[tuple[str, Family], Fib] = {}
         self._hooks: dict[tuple[str, Family], HookTable] = {}
-        self._unmodelled: dict[tuple[str, frozenset[TableFamily], str], bool] = {}
+        self._link_hooks: dict[tuple[str, TableFamily], HookTable] = {}
         self.bridges: dict[str, DockerNetwork] = {n.bridge_name: n for n in snapshot.networks if n.driver == "bridge"}
         self.endpoints: dict[Ip, list[tuple[Container, Endpoint]]] = {}
         for container in snapshot.containers:
@@ -36,6 +36,11 @@ class World:
         version = re.match(r"(\d+)\.(\d+)", snapshot.engine.kernel)
         self.kernel = (int(version[1]), int(version[2])) if version else None
         """Version of the kernel; None: not captured."""
+        links = (TableFamily.BRIDGE, TableFamily.NETDEV, TableFamily.ARP)
+        self.has_link_rules = any(
+            HookTable.of_links(space.ruleset, family).acts for space in snapshot.netns.values() for family in links
+        )
+        """Some frame may be stopped below layer 3."""
         self.has_reject = any(_rejects(space.ruleset) for space in snapshot.netns.values())
         """Some rule on this host answers instead of dropping in silence."""
 
@@ -51,7 +56,7 @@ class World:
     def hooks(self, netns: str, family: Family) -> HookTable:
         key = (netns, family)
         if key not in self._hooks:
-            self._hooks[key] = HookTable(self.netns(netns).ruleset, family)
+            self._hooks[key] = HookTable.of_packets(self.netns(netns).ruleset, family)
         return self._hooks[key]
 
     def filters(self, netns: str, family: Family) -> bool:
@@ -61,16 +66,24 @@ class World:
     def link(self, netns: str, name: str) -> Link | None:
         return self.topology.link(netns, name)
 
-    def unmodelled_rules(self, netns: str, *, families: frozenset[TableFamily], dev: str = "") -> bool:
-        """Whether base chains of these families hold rules, on `dev` where the chain is bound to devices."""
-        key = (netns, families, dev)
-        if key not in self._unmodelled:
-            self._unmodelled[key] = any(
-                table.family in families and _may_act(chain, dev)
-                for table in self.netns(netns).ruleset.tables
-                for chain in table.chains.values()
-            )
-        return self._unmodelled[key]
+    def link_hooks(self, netns: str, family: TableFamily) -> HookTable:
+        """The base chains of the bridge, netdev or arp family; those of inet at a device's hooks are netdev's."""
+        key = (netns, family)
+        if key not in self._link_hooks:
+            self._link_hooks[key] = HookTable.of_links(self.netns(netns).ruleset, family)
+        return self._link_hooks[key]
+
+    def has_device_rules(self, netns: str, dev: str) -> bool:
+        """Whether netdev chains on a device hold rules."""
+        table = self.link_hooks(netns, TableFamily.NETDEV)
+        listed = [chain for hook in (Hook.INGRESS, Hook.EGRESS) for _, _, chain in table.filters(hook)]
+        return any(chain.base is not None and dev in chain.base.devices for chain in listed)
+
+    def mac(self, netns: str, name: str) -> int | None:
+        """A link's MAC address as a number; None: not captured."""
+        link = self.link(netns, name) if name else None
+        digits = link.mac.replace(":", "") if link is not None else ""
+        return int(digits, 16) if len(digits) == 12 else None
 
     def published(self, protocol: str) -> Ranges:
         """Host ports that docker-proxy may listen on."""
@@ -88,11 +101,3 @@ def _rejects(ruleset: Ruleset) -> bool:
     verdicts = (e.verdict for t in ruleset.tables for s in t.sets.values() for e in s.elements)
     rules = (part for t in ruleset.tables for c in t.chains.values() for r in c.rules for part in r.parts)
     return any(isinstance(statement, Reject) for statement in (*verdicts, *rules))
-
-
-def _may_act(chain: Chain, dev: str) -> bool:
-    base = chain.base
-    if base is None or not (chain.rules or base.policy_drop):
-        return False
-    bound = base.hook in (Hook.INGRESS, Hook.EGRESS)
-    return not bound or not base.devices or dev in base.devices

@@ -23,6 +23,14 @@ class Family(IntEnum):
         return "ipv4" if self is Family.IPV4 else "ipv6"
 
 
+_LOOPBACK_V4 = range(127 << 24, 128 << 24)
+
+
+def is_loopback(family: Family, value: int) -> bool:
+    """Whether an address is in 127.0.0.0/8 or ::1."""
+    return value in _LOOPBACK_V4 if family is Family.IPV4 else value == 1
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Ip:
     """One address."""
@@ -46,7 +54,7 @@ class Ip:
 
     @property
     def is_loopback(self) -> bool:
-        return self._standard().is_loopback
+        return is_loopback(self.family, self.value)
 
     @property
     def is_link_local(self) -> bool:

@@ -44,7 +44,7 @@ from diag.model.netfilter import (
     TableFamily,
     Within,
 )
-from diag.parse.protocols import ICMP_NAMES, ICMPV6_NAMES, PROTOCOLS, SERVICES
+from diag.parse.protocols import ICMP_NAMES, ICMPV6_NAMES, PROTOCOLS, SERVICES, mac_number
 
 
 class RuleSyntaxError(ValueError):
@@ -237,6 +237,12 @@ def _interface(cursor: _Words, option: str, negated: bool) -> Match:
     }[option]
     pattern = f"{value[:-1]}*" if value.endswith("+") else value
     return Named(where, (pattern,), negated)
+
+
+def _mac_source(cursor: _Words, option: str, negated: bool) -> Match:
+    value, negated = cursor.take_value(option, negated)
+    number = mac_number(value)
+    return Within(Field.ETHER_SADDR, ((number, number),), negated)
 
 
 def _physdev_flag(_cursor: _Words, option: str, negated: bool) -> Match:
@@ -504,6 +510,7 @@ _OPTIONS: dict[tuple[str, str], _Handler] = {
     **dict.fromkeys(
         [("physdev", o) for o in ("--physdev-is-in", "--physdev-is-out", "--physdev-is-bridged")], _physdev_flag
     ),
+    ("mac", "--mac-source"): _mac_source,
     **dict.fromkeys([("", o) for o in ("-p", "--protocol", "--proto")], _protocol),
     **dict.fromkeys([("", o) for o in ("-f", "--fragment")], _fragment),
     **dict.fromkeys(

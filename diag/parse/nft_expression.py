@@ -43,7 +43,7 @@ from diag.model.netfilter import (
 )
 from diag.model.provenance import Evidence
 from diag.parse.iptables_rule import SAFE_TTL
-from diag.parse.protocols import ICMP_NAMES, ICMPV6_NAMES, PROTOCOLS, SERVICES
+from diag.parse.protocols import ICMP_NAMES, ICMPV6_NAMES, PROTOCOLS, SERVICES, mac_number
 
 
 class NftSyntaxError(ValueError):
@@ -59,6 +59,9 @@ _META: Mapping[str, tuple[Field, str]] = {
     "l4proto": (Field.PROTOCOL, "inet_proto"),
     "nfproto": (Field.NFPROTO, "nf_proto"),
     "pkttype": (Field.PKTTYPE, "pkt_type"),
+    "protocol": (Field.ETHER_TYPE, "ether_type"),
+    "ibrname": (Field.IBRNAME, "ifname"),
+    "obrname": (Field.OBRNAME, "ifname"),
 }
 
 _PAYLOAD: Mapping[tuple[str, str], tuple[Field, str]] = {
@@ -77,6 +80,14 @@ _PAYLOAD: Mapping[tuple[str, str], tuple[Field, str]] = {
     ("icmp", "code"): (Field.ICMP_CODE, "icmp_code"),
     ("icmpv6", "type"): (Field.ICMPV6_TYPE, "icmpv6_type"),
     ("icmpv6", "code"): (Field.ICMPV6_CODE, "icmpv6_code"),
+    ("ether", "saddr"): (Field.ETHER_SADDR, "ether_addr"),
+    ("ether", "daddr"): (Field.ETHER_DADDR, "ether_addr"),
+    ("ether", "type"): (Field.ETHER_TYPE, "ether_type"),
+    ("arp", "operation"): (Field.ARP_OPERATION, "arp_op"),
+    ("arp", "saddr ip"): (Field.ARP_SADDR_IP, "ipv4_addr"),
+    ("arp", "daddr ip"): (Field.ARP_DADDR_IP, "ipv4_addr"),
+    ("arp", "saddr ether"): (Field.ARP_SADDR_ETHER, "ether_addr"),
+    ("arp", "daddr ether"): (Field.ARP_DADDR_ETHER, "ether_addr"),
 }
 
 _CT: Mapping[str, tuple[Field, str]] = {
@@ -116,6 +127,8 @@ _WORDS: Mapping[str, Mapping[str, int]] = {
     "nf_proto": {"ipv4": 2, "ipv6": 10},
     "pkt_type": {"host": 0, "unicast": 0, "broadcast": 1, "multicast": 2, "other": 3},
     "tcp_flag": {"fin": 1, "syn": 2, "rst": 4, "psh": 8, "ack": 16, "urg": 32, "ecn": 64, "cwr": 128},
+    "ether_type": {"ip": 0x0800, "arp": 0x0806, "ip6": 0x86DD, "8021q": 0x8100, "vlan": 0x8100, "8021ad": 0x88A8},
+    "arp_op": {"request": 1, "reply": 2, "rrequest": 3, "rreply": 4, "inrequest": 8, "inreply": 9, "nak": 10},
     "inet_proto": PROTOCOLS,
     "inet_service": SERVICES,
     "icmp_type": {
@@ -163,6 +176,12 @@ _HARMLESS_FIELDS = frozenset(
     {("ip", "dscp"), ("ip", "ecn"), ("ip6", "dscp"), ("ip6", "ecn"), ("ip6", "flowlabel"), ("tcp", "window")}
 )
 
+META_KEYS = frozenset({*_META, "priority", "nftrace"})
+PAYLOAD_PROTOCOLS = frozenset({protocol for protocol, _ in _PAYLOAD} | {"vlan"})
+CT_KEYS = frozenset(_CT)
+_LINK_LAYER = frozenset({TableFamily.BRIDGE, TableFamily.NETDEV, TableFamily.ARP})
+_ETHER_TYPES = {"ip": 0x0800, "arp": 0x0806, "ip6": 0x86DD, "vlan": 0x8100, "icmp": 0x0800, "icmpv6": 0x86DD}
+"""The protocol of the frame that a header implies where frames of every protocol pass."""
 _BIT_TYPES = frozenset({"ct_state", "ct_status", "tcp_flag"})
 _TRANSPORT = {"tcp": 6, "udp": 17, "sctp": 132, "dccp": 33, "udplite": 136, "icmp": 1, "icmpv6": 58}
 
@@ -179,6 +198,8 @@ def _value(raw: Any, kind: str) -> int:
             return words[raw]
         if kind in ("ipv4_addr", "ipv6_addr"):
             return Ip.parse(raw).value
+        if kind == "ether_addr":
+            return mac_number(raw)
         return int(raw, 0)
     if isinstance(raw, list):
         return _or(raw, kind)
@@ -299,13 +320,13 @@ class RuleReader:
                 self._parts.append(_verdict({kind: body}))
             case "vmap":
                 self._vmap(body)
-            case "reject":
+            case "reject" if self.family is not TableFamily.NETDEV:
                 self._parts.append(self._reject(body))
             case "dnat" | "snat" | "masquerade" | "redirect":
                 self._parts.append(self._nat(kind, body or {}))
             case "mangle":
                 self._parts.append(self._mangle(body))
-            case "notrack":
+            case "notrack" if self.family not in _LINK_LAYER:
                 self._parts.append(Notrack())
             case "queue":
                 flags = body.get("flags", ()) if isinstance(body, dict) else ()
@@ -323,12 +344,12 @@ class RuleReader:
         """The field and the type of its values; what it implies is added before it."""
         kind, body = next(iter(left.items()))
         match kind:
-            case "meta":
+            case "meta" if body["key"] != "nfproto" or self.family not in _LINK_LAYER:
                 return _META[body["key"]]
             case "payload":
                 self._imply(body["protocol"])
                 return _PAYLOAD[body["protocol"], body["field"]]
-            case "ct":
+            case "ct" if self.family not in _LINK_LAYER:
                 if "dir" in body:
                     return _CT_TUPLE[body["dir"], body["key"]]
                 return _CT[body["key"]]
@@ -337,14 +358,16 @@ class RuleReader:
         raise NftSyntaxError(kind)
 
     def _imply(self, protocol: str) -> None:
-        implied: Match | None = None
+        if protocol in _ETHER_TYPES and self.family in _LINK_LAYER:
+            self._require(Field.ETHER_TYPE, _ETHER_TYPES[protocol])
+        elif protocol in ("ip", "ip6") and self.family is TableFamily.INET:
+            self._require(Field.NFPROTO, 2 if protocol == "ip" else 10)
         if protocol in _TRANSPORT:
-            number = _TRANSPORT[protocol]
-            implied = Within(Field.PROTOCOL, ((number, number),))
-        elif protocol in ("ip", "ip6") and self.family in (TableFamily.INET, TableFamily.BRIDGE, TableFamily.NETDEV):
-            number = 2 if protocol == "ip" else 10
-            implied = Within(Field.NFPROTO, ((number, number),))
-        if implied is not None and implied not in self._parts:
+            self._require(Field.PROTOCOL, _TRANSPORT[protocol])
+
+    def _require(self, where: Field, number: int) -> None:
+        implied = Within(where, ((number, number),))
+        if implied not in self._parts:
             self._parts.append(implied)
 
     def _reject(self, body: Any) -> Reject:

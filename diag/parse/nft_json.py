@@ -48,7 +48,13 @@ from diag.model.provenance import Evidence, Gap, GapKind
 from diag.parse.nft_expression import NftSyntaxError, RuleReader, element_of, rule_text
 from diag.parse.result import Parsed
 
-PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
+_PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
+_BRIDGE_PRIORITIES = {"dstnat": -300, "filter": -200, "out": 100, "srcnat": 300}
+
+
+def priority_of(name: str, family: str) -> int:
+    """The number behind a priority's name, `nft(8)`; 0 for none."""
+    return (_BRIDGE_PRIORITIES if family == "bridge" else _PRIORITIES).get(name, 0)
 
 
 @dataclass
@@ -168,7 +174,7 @@ def _base(body: Mapping[str, Any], evidence: Evidence) -> Base | None:
     devices = body.get("dev", ())
     return Base(
         Hook(body["hook"]),
-        priority if isinstance(priority, int) else PRIORITIES.get(str(priority), 0),
+        priority if isinstance(priority, int) else priority_of(str(priority), str(body.get("family"))),
         ChainType(body.get("type", "filter")),
         body.get("policy") == "drop",
         (devices,) if isinstance(devices, str) else tuple(devices),

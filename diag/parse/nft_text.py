@@ -39,7 +39,8 @@ from typing import Any
 from diag.model.netfilter import NfTable
 from diag.model.provenance import Gap, GapKind
 from diag.parse.json_items import decode
-from diag.parse.nft_json import PRIORITIES, tables_of
+from diag.parse.nft_expression import CT_KEYS, META_KEYS, PAYLOAD_PROTOCOLS
+from diag.parse.nft_json import priority_of, tables_of
 from diag.parse.result import Parsed
 
 _TOKEN = re.compile(r'"(?:[^"\\]|\\.)*"|[{}(),;]|[^\s{}(),;"]+')
@@ -47,10 +48,7 @@ _HEADER = re.compile(
     r"^(table|chain|set|map|counter|quota|limit|ct helper|ct timeout|flowtable|secmark|synproxy)\s+(.*?)\s*\{(.*)$"
 )
 _OPERATORS = frozenset({"==", "!=", "<", ">", "<=", ">="})
-_META = frozenset({"iifname", "oifname", "iif", "oif", "mark", "l4proto", "nfproto", "pkttype", "priority", "nftrace"})
 _BARE_META = frozenset({"iifname", "oifname", "iif", "oif"})
-_PAYLOADS = frozenset({"ip", "ip6", "tcp", "udp", "th", "icmp", "icmpv6", "sctp", "dccp", "udplite"})
-_CT_KEYS = frozenset({"state", "status", "mark", "direction", "protocol"})
 _BIT_KEYS = frozenset({"state", "status"})
 
 
@@ -168,7 +166,7 @@ class _Listing:
 
     def _chain_line(self, chain: str, line: str) -> dict[str, Any]:
         if re.match(r"type \w+ hook ", line):
-            return {"chain": {**self._place(), "name": chain, **_base(line)}}
+            return {"chain": {**self._place(), "name": chain, **_base(line, self._family)}}
         comment = re.search(r' comment "((?:[^"\\]|\\.)*)"$', line)
         text = line[: comment.start()] if comment else line
         rule: dict[str, Any] = {**self._place(), "chain": chain, "expr": _Cursor(_TOKEN.findall(text)).rule()}
@@ -183,14 +181,14 @@ def _braces(line: str) -> int:
     return bare.count("{") - bare.count("}")
 
 
-def _base(line: str) -> dict[str, Any]:
+def _base(line: str, family: str) -> dict[str, Any]:
     """`type filter hook forward priority filter + 10; policy drop;`."""
     kind, hook = re.findall(r"type (\w+) hook (\w+)", line)[0]
     found: dict[str, Any] = {"type": kind, "hook": hook, "policy": "drop" if "policy drop" in line else "accept"}
     priority = re.search(r"priority ([a-z]+)?\s*([+-]?)\s*(\d+)?", line)
     if priority:
         number = int(priority[3] or 0) * (-1 if priority[2] == "-" else 1)
-        found["prio"] = PRIORITIES.get(priority[1] or "", 0) + number
+        found["prio"] = priority_of(priority[1] or "", family) + number
     devices = re.search(r"devices? (?:= \{ (.*?) \}|(\S+))", line)
     if devices:
         found["dev"] = [d.strip(' "') for d in (devices[1] or devices[2]).split(",")]
@@ -334,7 +332,7 @@ class _Cursor:
         if word.startswith(":"):
             self._port(found, self.take()[1:])
             return
-        if word in _PAYLOADS or word in _META or word in ("ct", "meta", "numgen", "jhash", "symhash"):
+        if word in PAYLOAD_PROTOCOLS or word in META_KEYS or word in ("ct", "meta", "numgen", "jhash", "symhash"):
             found["addr"] = self._map()
             if self.peek().startswith(":"):
                 self._port(found, self.take()[1:])
@@ -396,7 +394,7 @@ class _Cursor:
         word = self.take()
         if word == "meta":
             key = self.take()
-            if key not in _META:
+            if key not in META_KEYS:
                 raise _NotUnderstoodError(key)
             return {"meta": {"key": key}}
         if word in _BARE_META:
@@ -407,14 +405,17 @@ class _Cursor:
             return self._fib()
         if word == "tcp" and self.accept("option"):
             return {"tcp option": {"name": self.take(), "field": self.take()}}
-        if word in _PAYLOADS:
-            return {"payload": {"protocol": word, "field": self.take()}}
+        if word in PAYLOAD_PROTOCOLS:
+            name = self.take()
+            if word == "arp" and name in ("saddr", "daddr"):
+                name = f"{name} {self.take()}"
+            return {"payload": {"protocol": word, "field": name}}
         raise _NotUnderstoodError(word)
 
     def _ct(self) -> dict[str, Any]:
         if self.peek() not in ("original", "reply"):
             key = self.take()
-            if key not in _CT_KEYS:
+            if key not in CT_KEYS:
                 raise _NotUnderstoodError(key)
             return {"ct": {"key": key}}
         direction, key = self.take(), self.take()
@@ -468,7 +469,7 @@ class _Cursor:
 
     def _mark_value(self) -> Any:
         word = self.peek()
-        if word in _PAYLOADS or word in _BARE_META or word in ("ct", "meta"):
+        if word in PAYLOAD_PROTOCOLS or word in _BARE_META or word in ("ct", "meta"):
             source = self._left()
             if self.accept("map"):
                 return {"map": {"key": source, "data": self._data("data")}}

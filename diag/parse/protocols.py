@@ -89,3 +89,11 @@ ICMPV6_NAMES: Mapping[str, tuple[int, int | None]] = MappingProxyType(
         "redirect": (137, None),
     }
 )
+
+
+def mac_number(text: str) -> int:
+    """`02:42:ac:11:00:02` as an integer; raises ValueError."""
+    digits = text.split(":")
+    if len(digits) != 6:
+        raise ValueError(f"not a MAC address: {text!r}")
+    return int("".join(f"{int(d, 16):02x}" for d in digits), 16)

@@ -18,7 +18,10 @@ SWITCHES = st.fixed_dictionaries(
     }
 )
 _BOTH = st.builds(lambda iptables, nft: f"{iptables}{BOTH}{nft}", rules.iptables(), rules.nft())
+_LINKS = st.builds(str.__add__, rules.links(), st.one_of(st.just(""), rules.nft()))
 _TEXTS = {
+    "links": _LINKS,
+    "links6": _LINKS.map(rules.to_ip6),
     "iptables": rules.iptables(),
     "nft": rules.nft(),
     "legacy": rules.iptables(),

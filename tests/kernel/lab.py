@@ -146,7 +146,7 @@ class Kernel:
             self.has_legacy = bool(legacy)
         self.run("host", "conntrack", "-F", check=False)
         for name in self.names:
-            self.run(name, "ip", "-6", "neigh", "flush", "all", check=False)
+            self.run(name, "ip", *([] if "table bridge" in nft else ["-6"]), "neigh", "flush", "all", check=False)
         for name, spec in self.layout.spaces[1:]:
             if spec.rules:
                 self.run(name, "conntrack", "-F", check=False)

@@ -27,6 +27,11 @@ def v6(subnet: int, host: int) -> str:
     return f"fd00:201:{subnet}::{host}"
 
 
+def mac(subnet: int, host: int) -> str:
+    """As Docker makes them, of the IPv4 address."""
+    return f"02:42:0a:c9:{subnet:02x}:{host:02x}"
+
+
 @dataclass(frozen=True)
 class Space:
     """One namespace."""
@@ -88,7 +93,8 @@ class Draft:
         for position, place in enumerate(places):
             self.veths += 1
             veth, dev, subnet = f"veth{self.veths}", f"eth{position}", BRIDGES[place.bridge]
-            self.host.append(f"link add {veth} type veth peer name {dev} netns {{p}}{name}")
+            own = mac(subnet, place.host)
+            self.host.append(f"link add {veth} type veth peer name {dev} address {own} netns {{p}}{name}")
             self.host.append(f"link set {veth} master {place.bridge} up")
             inner += addressed(dev, v4(subnet, place.host), v6(subnet, place.host))
             networks.append((place.bridge, v4(subnet, place.host), v6(subnet, place.host)))
@@ -118,8 +124,10 @@ def start(bridges: list[str]) -> Draft:
     """A host with these bridges and an uplink."""
     host = ["link set lo up"]
     for bridge in bridges:
-        host += [f"link add {bridge} type bridge", *addressed(bridge, v4(BRIDGES[bridge], 1), v6(BRIDGES[bridge], 1))]
-    host += ["link add up0 type veth peer name eth0 netns {p}outside", *addressed("up0", v4(UPLINK, 1), v6(UPLINK, 1))]
+        host += [f"link add {bridge} address {mac(BRIDGES[bridge], 1)} type bridge"]
+        host += addressed(bridge, v4(BRIDGES[bridge], 1), v6(BRIDGES[bridge], 1))
+    peer = f"peer name eth0 address {mac(UPLINK, 2)} netns {{p}}outside"
+    host += [f"link add up0 address {mac(UPLINK, 1)} type veth {peer}", *addressed("up0", v4(UPLINK, 1), v6(UPLINK, 1))]
     return Draft(host, {}, bridges)
 
 

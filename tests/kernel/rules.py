@@ -583,3 +583,98 @@ def nft(draw: st.DrawFn) -> str:
         lines += draw(_nft_nat(draw(st.sampled_from(["ip", "inet"]))))
     text = "\n".join(lines) + "\n"
     return text if family == "inet" else text.replace("meta nfproto ipv4", "")  # nft refuses it in the ip family
+
+
+_PORTS = [f"veth{n}" for n in range(1, 8)]
+"""Ports of the everyday host's bridges: a1 a2 b1 both both router router."""
+_MACS = [f"02:42:0a:c9:{int(a.split('.')[2]):02x}:{int(a.split('.')[3]):02x}" for a in ADDRESSES]
+_BRIDGE_DEVICE = st.one_of(
+    st.builds(
+        lambda side, no, dev: f"{side}ifname {no}{dev}", st.sampled_from("io"), _NFT_NEGATION, st.sampled_from(_PORTS)
+    ),
+    st.sampled_from(["iifname { veth1, veth3 }", 'iifname "veth*"', 'oifname "br-*"']),
+)
+_ETHER = st.one_of(
+    st.builds(
+        lambda side, no, mac: f"ether {side} {no}{mac}",
+        _NFT_SIDE,
+        _NFT_NEGATION,
+        st.sampled_from([*_MACS, "ff:ff:ff:ff:ff:ff"]),
+    ),
+    st.builds(
+        lambda side, a, b: f"ether {side} {{ {a}, {b} }}",
+        _NFT_SIDE,
+        st.sampled_from(_MACS[:4]),
+        st.sampled_from(_MACS[4:]),
+    ),
+    st.builds(lambda side: f"ether {side} & 01:00:00:00:00:00 == 01:00:00:00:00:00", _NFT_SIDE),
+    st.builds(lambda no, kind: f"ether type {no}{kind}", _NFT_NEGATION, st.sampled_from(["ip", "arp", "ip6", "vlan"])),
+    st.builds(
+        lambda no, kind: f"meta protocol {no}{kind}", _NFT_NEGATION, st.sampled_from(["ip", "arp", "{ ip, arp }"])
+    ),
+    st.builds(
+        lambda no, kind: f"meta pkttype {no}{kind}",
+        _NFT_NEGATION,
+        st.sampled_from(["host", "other", "broadcast", "multicast"]),
+    ),
+    st.builds(lambda no, kind: f"arp operation {no}{kind}", _NFT_NEGATION, st.sampled_from(["request", "reply"])),
+    st.builds(lambda side, no, a: f"arp {side} ip {no}{a}", _NFT_SIDE, _NFT_NEGATION, st.sampled_from(PREFIXES)),
+    st.builds(lambda no, mac: f"arp saddr ether {no}{mac}", _NFT_NEGATION, st.sampled_from(_MACS)),
+    st.sampled_from(["vlan id 5", "arp daddr ether 00:00:00:00:00:00", "meta mark 1", "meta mark != 2"]),
+)
+_FRAME_IP = st.one_of(
+    st.builds(lambda side, no, p: f"ip {side} {no}{p}", _NFT_SIDE, _NFT_NEGATION, prefix),
+    st.builds(lambda no, p: f"tcp dport {no}{p}", _NFT_NEGATION, port),
+    st.builds(lambda p: f"udp dport {{ 53, {p} }}" if p != 53 else "udp dport 53", port),
+    st.sampled_from(["meta l4proto icmp", "meta l4proto != tcp", "icmp type echo-request", "ip protocol udp"]),
+    st.sampled_from(["tcp flags & (syn|ack) == syn", "th dport 80", "ip saddr . tcp dport { 10.201.1.11 . 80 }"]),
+)
+_FRAME_CHANGES = ["meta mark set 1", "meta mark set meta mark | 2", "counter", "log prefix x"]
+
+
+@st.composite
+def _frame_rule(draw: st.DrawFn, deeper: list[str], devices: st.SearchStrategy[str]) -> str:
+    match = _words(
+        draw(st.one_of(_NOTHING, devices)),
+        draw(st.one_of(_NOTHING, _ETHER, _FRAME_IP)),
+        draw(st.one_of(_NOTHING, _NOTHING, st.sampled_from(_FRAME_CHANGES))),
+    )
+    found = ["accept", "drop", "drop", "return", "counter", *_FRAME_CHANGES]
+    found += [f"{verb} {chain}" for chain in deeper for verb in ("jump", "goto")]
+    if deeper:
+        found += ["ether type vmap { arp : accept, ip : jump u }", "iifname vmap { veth1 : jump u, veth3 : drop }"]
+    return f"{match} {draw(st.sampled_from(found))}"
+
+
+@st.composite
+def links(draw: st.DrawFn) -> str:
+    """Tables of the bridge, netdev and arp families for `nft -f`."""
+    lines = ["table bridge b {", "chain u {", *draw(st.lists(_frame_rule([], _BRIDGE_DEVICE), max_size=2)), "}"]
+    for hook in ("prerouting", "input", "forward", "output", "postrouting"):
+        if draw(st.integers(0, 2)):
+            continue
+        priority = draw(st.sampled_from([-300, -200, 0, 10, 300]))
+        policy = draw(st.sampled_from(["accept", "accept", "accept", "drop"]))
+        rules = draw(st.lists(_frame_rule(["u"], _BRIDGE_DEVICE), max_size=3))
+        if policy == "drop":
+            rules.append(draw(st.sampled_from(["ether type arp accept", "arp operation request accept", ""])))
+        lines += [f"chain {hook} {{ type filter hook {hook} priority {priority}; policy {policy};", *rules, "}"]
+    lines.append("}")
+    for family in ("netdev", "inet") if draw(st.booleans()) else ():
+        for hook in ("ingress", "egress") if family == "netdev" else ("ingress",):
+            device = draw(st.sampled_from([*_PORTS, "br-a", "br-b", "up0"]))
+            rules = draw(st.lists(_frame_rule([], _NOTHING), max_size=2))
+            rules = [r for r in rules if family == "netdev" or not re.match("arp|ether type|meta protocol", r)]
+            lines += [f"table {family} d {{ chain {hook} {{ type filter hook {hook} device {device} priority 0;"]
+            lines += [*rules, "}", "}"]
+    for hook in ("input", "output") if draw(st.booleans()) else ():
+        side = "i" if hook == "input" else "o"
+        name = st.sampled_from([f"{side}ifname br-a", f"{side}ifname up0"])
+        rules = draw(st.lists(_frame_rule([], name), max_size=2))
+        arp_only = [
+            r
+            for r in rules
+            if not re.search(r"\b(ip [sd]|ip6|tcp|udp|icmp|l4proto|th dport|ip protocol|ether type|vlan)", r)
+        ]
+        lines += ["table arp a {", f"chain {hook} {{ type filter hook {hook} priority 0;", *arp_only, "}", "}"]
+    return "\n".join(lines) + "\n"

@@ -20,6 +20,7 @@ import subprocess
 import tarfile
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -32,6 +33,8 @@ TCP_PORTS = (80, 5432, 9999)
 UDP_PORTS = (53, 9999)
 CLOSED_PORT = 81
 _CLONE_NEWNET = 0x40000000
+_KEPT = 2.0
+"""Seconds until the listener closes a connection: longer than a caller waits for all of its answers."""
 _APPLETS = ("sh", "ping", "nc", "wget", "httpd", "sleep", "cat", "ip", "nslookup", "head", "timeout", "echo")
 
 
@@ -254,7 +257,10 @@ def _listeners() -> list[socket.socket]:
 
 
 def _serve(sockets: list[socket.socket], done: threading.Event) -> None:
+    """Answer until done. An accepted connection is kept for a while: what the caller's stack sends after the handshake
+    may meet other rules' answers (`fib` of an established socket), and they are no part of connect()."""
     by_number = {s.fileno(): s for s in sockets}
+    accepted: deque[tuple[float, socket.socket]] = deque()
     poll = select.epoll()
     for number in by_number:
         poll.register(number, select.EPOLLIN)
@@ -262,10 +268,14 @@ def _serve(sockets: list[socket.socket], done: threading.Event) -> None:
         for number, _ in poll.poll(0.1):
             with contextlib.suppress(OSError):
                 if by_number[number].type == socket.SOCK_STREAM:
-                    by_number[number].accept()[0].close()
+                    accepted.append((time.monotonic() + _KEPT, by_number[number].accept()[0]))
                 else:
                     data, sender = by_number[number].recvfrom(2048)
                     by_number[number].sendto(data, sender)
+        while accepted and accepted[0][0] < time.monotonic():
+            accepted.popleft()[1].close()
+    for _, connection in accepted:
+        connection.close()
     poll.close()
 
 

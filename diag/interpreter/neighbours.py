@@ -1,0 +1,264 @@
+"""Whose link answers for a next hop, and whether the question and its answer get there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+from diag.interpreter.frames import Frames
+from diag.interpreter.hooks import Devices, Passage
+from diag.interpreter.outcome import Cause, Failed
+from diag.interpreter.packet import BROADCAST, ETHER_ARP, ETHER_TYPES, Frame, Packet
+from diag.interpreter.source_validation import validate_source
+from diag.kernel import icmp_errors, sysctl
+from diag.kernel.fib import FibQuery, RouteNotCapturedError
+from diag.kernel.topology import Attachment, Crossing
+from diag.model.address import Family, Ip
+from diag.model.flow import ICMPV6
+from diag.model.netfilter import Hook, TableFamily
+from diag.model.netns import LinkKind, RouteType
+
+_SOLICITED_NODE = Ip.parse("ff02::1:ff00:0").value
+_MULTICAST_MAC = 0x3333 << 32
+_REQUEST, _REPLY = 1, 2
+_SOLICITATION, _ADVERTISEMENT = 135, 136
+
+
+@dataclass(slots=True)
+class Neighbours(Frames):
+    """ARP (arp.c) and neighbour discovery (ndisc.c), or a permanent entry instead."""
+
+    _neighbours: set[tuple[str, str, int]] = field(default_factory=set)
+    """Whom a namespace has heard of by a question: namespace, link, address."""
+
+    def _resolve(self, netns: str, oif: str, packet: Packet, nexthop: Ip, *, at_source: bool) -> Attachment | Failed:
+        """Whose link answers for the next hop: ARP or neighbour discovery, or a permanent entry."""
+        segment = self.world.topology.segment(netns, oif)
+        permanent = self._permanent_mac(netns, oif, nexthop)
+        answering: list[Attachment] = []
+        refused: list[Failed] = []
+        for attachment in segment.attachments:
+            if (attachment.netns, attachment.link) == (netns, oif):
+                continue
+            if permanent:
+                link = self.world.link(attachment.netns, attachment.link)
+                if link is not None and link.mac == permanent:
+                    answering.append(attachment)
+            elif self._owns(attachment, nexthop):
+                refusal = self._refuses_to_answer(attachment, nexthop, packet, asker=netns)
+                if refusal is None:
+                    answering.append(attachment)
+                else:
+                    refused.append(refusal)
+        for other in answering[1:]:
+            where = f"{answering[0].netns} and {other.netns}"
+            if self.choices.ask(("duplicate", netns, str(nexthop), other), f"{nexthop} is answered by {where} alike"):
+                return other
+        if answering:
+            if permanent:
+                return answering[0]
+            return self._unless_discovery_fails(netns, oif, answering[0], packet, nexthop)
+        if refused:
+            return refused[0]
+        return self._nobody(netns, oif, packet, nexthop, at_source=at_source)
+
+    def _unless_discovery_fails(
+        self, netns: str, oif: str, found: Attachment, packet: Packet, nexthop: Ip
+    ) -> Attachment | Failed:
+        """The question and its answer meet the rules of both ends and of the bridges between.
+
+        Who is asked learns who asked, so that the way back needs no question.
+        """
+        asker = self._asking_address(netns, oif, packet)
+        if asker is None:
+            detail = f"{oif} of {self.world.label(netns)} has no address to ask for {nexthop} from"
+            return Failed(
+                Cause.NO_NEIGHBOUR, netns, packet, detail, error=icmp_errors.V6_ADDRESS, nexthop=nexthop, oif=oif
+            )
+        if not self._rules_between(netns, found, nexthop.family) or self._knows(netns, oif, found, packet, nexthop):
+            return found
+        kept = self.hops, self._passage, self._dnat
+        self.hops = []
+        back = self._back(netns, oif, found)
+        stopped = self._ask(netns, oif, found, asker, nexthop)
+        if stopped is None:
+            self._neighbours.add((found.netns, found.link, asker))
+            stopped = self._answer(found.netns, found.link, back, nexthop, asker)
+        asking = Ip(nexthop.family, asker)
+        taught = stopped is not None and self._ask(found.netns, found.link, back, nexthop.value, asking) is None
+        self.hops, self._passage, self._dnat = kept
+        if stopped is None:
+            return found
+        cause = f"{nexthop} cannot be asked for, but it may have asked for {self.world.label(netns)} before"
+        if taught and self.choices.ask(("taught", netns, oif, nexthop), cause):
+            return found
+        what = "neighbour discovery" if nexthop.family is Family.IPV6 else "ARP"
+        return replace(
+            stopped,
+            cause=stopped.cause if stopped.stopped is None else Cause.NO_NEIGHBOUR,
+            netns=netns,
+            packet=packet,
+            detail=f"{nexthop} is not found: of its {what}, {stopped.detail}",
+            error=icmp_errors.host_unreachable(nexthop.family),
+            nexthop=nexthop,
+            stopped=None,
+            discovery=stopped.stopped,
+        )
+
+    def _rules_between(self, netns: str, found: Attachment, family: Family) -> bool:
+        if self.world.has_link_rules:
+            return True
+        places = {netns, found.netns, *(c.netns for c in found.crossings)}
+        return family is Family.IPV6 and any(self.world.filters(place, family) for place in places)
+
+    def _knows(self, netns: str, oif: str, found: Attachment, packet: Packet, nexthop: Ip) -> bool:
+        asked = (found.netns, found.link, packet.saddr) in self._neighbours
+        return asked or (netns, oif, nexthop.value) in self._neighbours
+
+    def _back(self, netns: str, link: str, found: Attachment) -> Attachment:
+        """The way from a place back to where the frame came from."""
+        crossings = tuple(Crossing(c.netns, c.bridge, c.out_port, c.in_port) for c in reversed(found.crossings))
+        return Attachment(netns, link, crossings, self.world.topology.egress_port(netns, link, found))
+
+    def _asking_address(self, netns: str, oif: str, packet: Packet) -> int | None:
+        """The source of a question: the packet's, if it is one's own (IPv6: the link's own), else one of the link's:
+        arp_solicit(), ndisc_solicit(). ARP also asks without one."""
+        link = self.world.link(netns, oif)
+        own = [a.ip for a in link.addresses if a.ip.family is packet.family] if link else []
+        if packet.family is Family.IPV6:
+            if packet.source in own:
+                return packet.saddr
+            return next((ip.value for ip in own if ip.is_link_local), None)
+        if self.world.fib(netns, packet.family).is_local(packet.saddr):
+            return packet.saddr
+        return own[0].value if own else 0
+
+    def _ask(self, netns: str, oif: str, found: Attachment, saddr: int, wanted: Ip) -> Failed | None:
+        own = self.world.mac(netns, oif)
+        if wanted.family is Family.IPV4:
+            message = Packet(Family.IPV4, saddr, wanted.value, 0)
+            return self._message(netns, oif, found, message, Frame(own, BROADCAST, ETHER_ARP, _REQUEST))
+        group = _SOLICITED_NODE | (wanted.value & 0xFFFFFF)
+        message = Packet(Family.IPV6, saddr, group, ICMPV6, icmp_type=_SOLICITATION, ttl=255)
+        to = _MULTICAST_MAC | (group & 0xFFFFFFFF)
+        return self._message(netns, oif, found, message, Frame(own, to, ETHER_TYPES[Family.IPV6]))
+
+    def _answer(self, netns: str, oif: str, found: Attachment, answered: Ip, daddr: int) -> Failed | None:
+        plain = self._frame(netns, oif, found, answered.family)
+        if answered.family is Family.IPV4:
+            frame = Frame(plain.saddr, plain.daddr, ETHER_ARP, _REPLY)
+            return self._message(netns, oif, found, Packet(Family.IPV4, answered.value, daddr, 0), frame)
+        message = Packet(Family.IPV6, answered.value, daddr, ICMPV6, icmp_type=_ADVERTISEMENT, ttl=255)
+        return self._message(netns, oif, found, message, plain)
+
+    def _message(self, netns: str, oif: str, found: Attachment, packet: Packet, frame: Frame) -> Failed | None:
+        """Through every hook on the way, to the input of the place where it is wanted; None: it gets there."""
+        result: Packet | Failed = packet
+        if frame.arp:
+            result = self._link_hook(netns, TableFamily.ARP, Hook.OUTPUT, packet, frame, Devices(oif=oif))
+        else:
+            passage = Passage()
+            for hook in (Hook.OUTPUT, Hook.POSTROUTING):
+                result = self._hook(netns, hook, packet, passage, Devices(oif=oif))
+                if isinstance(result, Failed):
+                    return result
+        if not isinstance(result, Failed):
+            result = self._leave(netns, oif, found, packet, frame)
+        where = netns
+        for crossing in found.crossings:
+            if isinstance(result, Failed):
+                return result
+            result = self._come_in(crossing, result, frame, netns, same_netns=crossing.netns == where)
+            where = crossing.netns
+            if not isinstance(result, Failed):
+                result = self._go_on(crossing, result, self._passage)
+        if not isinstance(result, Failed):
+            result = self._come_up(found, result, frame, where, netns)
+        if isinstance(result, Failed):
+            return result
+        devices = Devices(found.link)
+        if frame.arp:
+            result = self._link_hook(found.netns, TableFamily.ARP, Hook.INPUT, result, frame, devices)
+        else:
+            result = self._hook(found.netns, Hook.INPUT, result, self._passage, devices)
+        return result if isinstance(result, Failed) else None
+
+    def _nobody(self, netns: str, oif: str, packet: Packet, nexthop: Ip, *, at_source: bool) -> Failed:
+        segment = self.world.topology.segment(netns, oif)
+        obstacles = tuple(f"{o.kind}:{o.netns}:{o.link}" for o in segment.obstacles)
+        evidence = None
+        elsewhere = self._on_another_host(netns, oif, packet, nexthop)
+        if elsewhere is not None:
+            return elsewhere
+        for obstacle in segment.obstacles:
+            if obstacle.kind == "unknown-peer":
+                cause = f"{nexthop} may be behind {obstacle.link}: {obstacle.detail}"
+                if self.choices.ask(("peer", obstacle.netns, obstacle.link), cause):
+                    return Failed(Cause.NOT_CAPTURED, netns, packet, cause, oif=oif)
+        link = self.world.link(netns, oif)
+        if link is None:
+            return Failed(Cause.NOT_CAPTURED, netns, packet, f"link {oif} of {netns} was not captured", oif=oif)
+        evidence = link.evidence
+        if segment.external:
+            detail = f"the packet leaves the host by {oif}, and what is beyond was not captured"
+            return Failed(Cause.LEFT_HOST, netns, packet, detail, evidence, oif=oif, nexthop=nexthop)
+        detail = f"nothing answers for {nexthop} on {oif} of {self.world.label(netns)}"
+        error = icmp_errors.host_unreachable(packet.family)
+        return Failed(
+            Cause.NO_NEIGHBOUR,
+            netns,
+            packet,
+            detail,
+            evidence,
+            error=error,
+            at_source=at_source,
+            oif=oif,
+            nexthop=nexthop,
+            obstacles=obstacles,
+        )
+
+    def _on_another_host(self, netns: str, oif: str, packet: Packet, nexthop: Ip) -> Failed | None:
+        """The next hop is behind a VXLAN link whose neighbours and forwarding entries name its host (libnetwork, overlay)."""
+        for obstacle in self.world.topology.segment(netns, oif).obstacles:
+            link = self.world.link(obstacle.netns, obstacle.link)
+            if link is None or link.kind is not LinkKind.VXLAN:
+                continue
+            mac = self._permanent_mac(obstacle.netns, obstacle.link, nexthop)
+            for entry in self.world.netns(obstacle.netns).fdb if mac else ():
+                if entry.mac == mac and entry.dev == obstacle.link:
+                    detail = f"{nexthop} is on another host, {entry.dst}, whose bundle was not captured with this one"
+                    return Failed(Cause.NOT_CAPTURED, netns, packet, detail, entry.evidence, oif=oif, nexthop=nexthop)
+        return None
+
+    def _permanent_mac(self, netns: str, oif: str, nexthop: Ip) -> str:
+        for neighbour in self.world.netns(netns).neighbours:
+            if neighbour.ip == nexthop and neighbour.dev == oif and neighbour.state == "PERMANENT":
+                return neighbour.mac
+        return ""
+
+    def _owns(self, attachment: Attachment, nexthop: Ip) -> bool:
+        """Whether the namespace there answers for the address: arp_process() and ndisc_recv_ns()."""
+        space = self.world.netns(attachment.netns)
+        link = self.world.link(attachment.netns, attachment.link)
+        if link is None:
+            return False
+        own = [a.ip for a in link.addresses if not a.tentative]
+        if nexthop.family is Family.IPV6:
+            return nexthop in own
+        if nexthop.is_loopback and not sysctl.route_localnet(space, link.name):
+            return False
+        try:
+            fib = self.world.fib(attachment.netns, nexthop.family)
+            route = fib.lookup(FibQuery(nexthop.value, iif=link.name))
+        except RouteNotCapturedError:
+            return nexthop in own
+        if route is None or route.type is not RouteType.LOCAL:
+            return False
+        ignore = sysctl.arp_ignore(space, link.name)
+        return ignore == 0 or (ignore in (1, 2, 3) and nexthop in own)
+
+    def _refuses_to_answer(self, attachment: Attachment, nexthop: Ip, packet: Packet, *, asker: str) -> Failed | None:
+        """ARP is answered only where a packet from the asker would be accepted (source validation, rp_filter)."""
+        if not self.world.fib(asker, packet.family).is_local(packet.saddr):
+            return None
+        asked = replace(packet, daddr=nexthop.value)
+        return validate_source(self.world, self.choices, attachment.netns, attachment.link, asked)

@@ -1,0 +1,43 @@
+"""Is a packet's source one that may come in here? net/ipv4/fib_frontend.c."""
+
+from __future__ import annotations
+
+from diag.interpreter.choices import Choices
+from diag.interpreter.outcome import Cause, Failed
+from diag.interpreter.packet import Packet
+from diag.interpreter.world import World
+from diag.kernel import sysctl
+from diag.kernel.fib import FibQuery
+from diag.model.address import Family
+from diag.model.netns import RouteType
+
+
+def validate_source(
+    world: World, choices: Choices, netns: str, iif: str, packet: Packet, oif: str = ""
+) -> Failed | None:
+    """fib_validate_source(): own addresses from outside, and rp_filter.
+
+    The way back is looked up as if the answer came in by `oif`, where the packet is to leave.
+    """
+    if packet.family is Family.IPV6 or iif == "lo":
+        return None
+    space = world.netns(netns)
+    fib = world.fib(netns, packet.family)
+    if fib.is_local(packet.saddr) and not sysctl.accept_local(space, iif):
+        detail = f"{world.label(netns)} drops packets from outside that carry its own address {packet.source}"
+        return Failed(Cause.MARTIAN, netns, packet, detail, iif=iif)
+    mark = packet.mark if sysctl.src_valid_mark(space, iif) else 0
+    back = fib.lookup(FibQuery(packet.saddr, packet.daddr, iif=oif or "lo", mark=mark))
+    if back is not None and back.type is RouteType.UNICAST and any(n.dev == iif for n in back.nexthops):
+        return None
+    mode = sysctl.rp_filter(space, iif)
+    loose_fails = back is None or back.type is not RouteType.UNICAST
+    if mode is None:
+        cause = f"rp_filter of {iif} in {world.label(netns)} was not captured"
+        mode = 1 if choices.ask(("rp_filter", netns, iif), cause) else 0
+    if mode == 0 or (mode == 2 and not loose_fails):
+        return None
+    name = f"net.ipv4.conf.{iif}.rp_filter"
+    evidence = space.sysctl_evidence.get(name) or space.sysctl_evidence.get("net.ipv4.conf.all.rp_filter")
+    detail = f"{world.label(netns)} has no route back to {packet.source} by {iif} (rp_filter = {mode})"
+    return Failed(Cause.RP_FILTER, netns, packet, detail, evidence, iif=iif)
