@@ -8,6 +8,7 @@ no nftables table either, which is most containers, nothing is run at all.
 from __future__ import annotations
 
 import functools
+import json
 import re
 import socket
 import struct
@@ -79,7 +80,9 @@ class _Rules:
         if self._nft is not None and not self._nft:
             return Output(b'{"nftables": []}\n')
         try:
-            return run_program(["nft", "-j", "list", "ruleset"], self._limit)
+            listing = run_program(["nft", "-j", "list", "ruleset"], self._limit)
+            if not _lacks_devices(listing.content):
+                return listing
         except UnavailableError as error:
             if "JSON" not in str(error):
                 raise
@@ -90,6 +93,18 @@ class _Rules:
         """The sets; in a container only if a rule uses one, and on a host without `ipset` it is enough if none does."""
         needed = self._uses_sets or (self._folder == "host" and find_program("ipset") is not None)
         return run_program(["ipset", "save"], self._limit) if needed else Output(_NO_SETS)
+
+
+def _lacks_devices(listing: bytes) -> bool:
+    """nft before 1.0.9 leaves the devices of chains out of its JSON."""
+    if b"gress" not in listing:
+        return False
+    try:
+        objects = json.loads(listing)["nftables"]
+    except (ValueError, KeyError):
+        return False
+    chains = [item["chain"] for item in objects if "chain" in item]
+    return any(chain.get("hook") in ("ingress", "egress") and "dev" not in chain for chain in chains)
 
 
 @functools.cache

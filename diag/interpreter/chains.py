@@ -22,6 +22,7 @@ from diag.model.netfilter import (
     Accept,
     AnyBit,
     AnyOf,
+    Base,
     Chain,
     ChainType,
     CopyMark,
@@ -294,7 +295,7 @@ class HookRun:
         return bound
 
     def _base_chain(self, table: NfTable, chain: Chain) -> Stopped | None:
-        if chain.base and chain.base.devices and (self.context.iif or self.context.oif) not in chain.base.devices:
+        if chain.base and self.hook in _DEVICE_HOOKS and not self._is_attached(table, chain, chain.base):
             return None
         self.context.sets = lambda match: self.hooks.find_set(table, match)
         verdict = self._chain(table, chain, 0)
@@ -304,6 +305,22 @@ class HookRun:
             evidence = chain.base.evidence or Evidence("", 0, f"policy of {chain.name}")
             return Stopped("", evidence, chain.name, table.name, self.hook, None)
         return None
+
+    def _is_attached(self, table: NfTable, chain: Chain, base: Base) -> bool:
+        """Whether the chain is one of the device at hand. JSON of nft before 1.0.9 leaves its devices out.
+
+        A chain of inet sees IP packets only (nft_do_chain_inet_ingress()).
+        """
+        frame = self.context.frame
+        if table.family is TableFamily.INET and frame is not None and frame.arp:
+            return False
+        dev = self.context.iif or self.context.oif
+        if base.devices:
+            return dev in base.devices
+        cause = f"whether chain {chain.name} of {_table_name(table)} is attached to {dev} was not captured"
+        return self.context.choices.ask(
+            ("attached", self.context.netns, table.family, table.name, chain.name, dev), cause
+        )
 
     def _chain(self, table: NfTable, chain: Chain, depth: int) -> str | Stopped:
         """Run a chain's rules; `continue` means that it returned to its caller."""

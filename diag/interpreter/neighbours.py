@@ -56,17 +56,19 @@ class Neighbours(Frames):
         if answering:
             if permanent:
                 return answering[0]
-            return self._unless_discovery_fails(netns, oif, answering[0], packet, nexthop)
+            return self._unless_discovery_fails(netns, oif, answering[0], packet, nexthop, at_source=at_source)
         if refused:
             return refused[0]
         return self._nobody(netns, oif, packet, nexthop, at_source=at_source)
 
     def _unless_discovery_fails(
-        self, netns: str, oif: str, found: Attachment, packet: Packet, nexthop: Ip
+        self, netns: str, oif: str, found: Attachment, packet: Packet, nexthop: Ip, *, at_source: bool
     ) -> Attachment | Failed:
         """The question and its answer meet the rules of both ends and of the bridges between.
 
-        Who is asked learns who asked, so that the way back needs no question.
+        Who is asked learns who asked, so that the way back needs no question at first. What was learned so has to be
+        verified by a question of one's own within seconds (NUD_DELAY, neighbour.c): where only one side can ask, the
+        other one's entry comes and goes.
         """
         asker = self._asking_address(netns, oif, packet)
         if asker is None:
@@ -74,8 +76,10 @@ class Neighbours(Frames):
             return Failed(
                 Cause.NO_NEIGHBOUR, netns, packet, detail, error=icmp_errors.V6_ADDRESS, nexthop=nexthop, oif=oif
             )
-        if not self._rules_between(netns, found, nexthop.family) or self._knows(netns, oif, found, packet, nexthop):
+        asked = (found.netns, found.link, packet.saddr) in self._neighbours
+        if asked or not self._rules_between(netns, found, nexthop.family):
             return found
+        learned = (netns, oif, nexthop.value) in self._neighbours
         kept = self.hops, self._passage, self._dnat
         self.hops = []
         back = self._back(netns, oif, found)
@@ -84,12 +88,14 @@ class Neighbours(Frames):
             self._neighbours.add((found.netns, found.link, asker))
             stopped = self._answer(found.netns, found.link, back, nexthop, asker)
         asking = Ip(nexthop.family, asker)
-        taught = stopped is not None and self._ask(found.netns, found.link, back, nexthop.value, asking) is None
+        if stopped is not None and not learned:
+            learned = self._ask(found.netns, found.link, back, nexthop.value, asking) is None
         self.hops, self._passage, self._dnat = kept
         if stopped is None:
             return found
-        cause = f"{nexthop} cannot be asked for, but it may have asked for {self.world.label(netns)} before"
-        if taught and self.choices.ask(("taught", netns, oif, nexthop), cause):
+        who = self.world.label(netns)
+        cause = f"{who} cannot ask for {nexthop}: it knows the address only for a while after {nexthop} asked for {who}"
+        if learned and self.choices.ask(("taught", netns, oif, nexthop), cause):
             return found
         what = "neighbour discovery" if nexthop.family is Family.IPV6 else "ARP"
         return replace(
@@ -99,6 +105,7 @@ class Neighbours(Frames):
             packet=packet,
             detail=f"{nexthop} is not found: of its {what}, {stopped.detail}",
             error=icmp_errors.host_unreachable(nexthop.family),
+            at_source=at_source,
             nexthop=nexthop,
             stopped=None,
             discovery=stopped.stopped,
@@ -109,10 +116,6 @@ class Neighbours(Frames):
             return True
         places = {netns, found.netns, *(c.netns for c in found.crossings)}
         return family is Family.IPV6 and any(self.world.filters(place, family) for place in places)
-
-    def _knows(self, netns: str, oif: str, found: Attachment, packet: Packet, nexthop: Ip) -> bool:
-        asked = (found.netns, found.link, packet.saddr) in self._neighbours
-        return asked or (netns, oif, nexthop.value) in self._neighbours
 
     def _back(self, netns: str, link: str, found: Attachment) -> Attachment:
         """The way from a place back to where the frame came from."""

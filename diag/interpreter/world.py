@@ -77,7 +77,7 @@ class World:
         """Whether netdev chains on a device hold rules."""
         table = self.link_hooks(netns, TableFamily.NETDEV)
         listed = [chain for hook in (Hook.INGRESS, Hook.EGRESS) for _, _, chain in table.filters(hook)]
-        return any(chain.base is not None and dev in chain.base.devices for chain in listed)
+        return any(chain.base is not None and dev in (chain.base.devices or (dev,)) for chain in listed)
 
     def mac(self, netns: str, name: str) -> int | None:
         """A link's MAC address as a number; None: not captured."""

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from diag.model.address import Family
 from diag.model.bundle import Bundle
-from diag.model.netfilter import NfTable, Origin, Ruleset, TableFamily
+from diag.model.netfilter import Hook, NfTable, Origin, Ruleset, TableFamily
 from diag.model.netns import HostsEntry, Link, Netns, PolicyRule, ResolvConf, Route, RouteType, Socket
 from diag.model.provenance import Gap, GapKind
 from diag.parse.bridge_ports import parse_bridge_json, parse_bridge_text, with_ports
@@ -168,7 +168,7 @@ class NetnsReader:
     def _nft(self, tables: list[NfTable]) -> tuple[NfTable, ...]:
         shown = frozenset((t.family.value, t.name) for t in tables if t.origin is Origin.IPTABLES_NFT)
         found = self._take(("nft-ruleset.json",), lambda d, f: parse_nft_json(d, f, shown))
-        if found is None:
+        if found is None or (self.has("nft-ruleset.txt") and _lacks_devices(found)):
             found = self._take(("nft-ruleset.txt",), lambda d, f: parse_nft_text(d, f, shown))
         if found is None and self.prefix == "host/":
             self.missing("nft-ruleset.json", "the native nft ruleset", "")
@@ -188,6 +188,12 @@ class NetnsReader:
         self.missing(name, what, f"every flow that meets the rules of {self.label}")
         record = self.bundle.records.get(self.prefix + name)
         return record.error if record is not None and record.error else f"{self.prefix}{name} is not in the bundle"
+
+
+def _lacks_devices(tables: tuple[NfTable, ...]) -> bool:
+    """JSON of nft before 1.0.9 does not say to which devices a chain is attached; text does."""
+    bases = [chain.base for table in tables for chain in table.chains.values()]
+    return any(base and base.hook in (Hook.INGRESS, Hook.EGRESS) and not base.devices for base in bases)
 
 
 def _origin(name: str, data: bytes) -> Origin:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -10,6 +11,7 @@ import pytest
 from diag.model.address import Family, Ip, Prefix
 from diag.model.netns import BridgePort, Link, Netns, Nexthop, Route, RouteType, Socket
 from diag.model.reasons import Disposition, Reason, Symptom
+from diag.parse.nft_json import parse_nft_json
 from tests.hosts import Host
 
 TWO = Host().network("a", "10.1.0.0/24").network("b", "10.2.0.0/24").container("web", "a").container("db", "b")
@@ -252,30 +254,51 @@ def test_forwarding_loop_ends() -> None:
     assert trace.disposition is Disposition.DROPPED
 
 
-@pytest.mark.parametrize(
-    ("family", "chain"),
-    [
-        ("bridge", {"type": "filter", "hook": "forward", "prio": 0}),
-        ("arp", {"type": "filter", "hook": "input", "prio": 0}),
-        ("netdev", {"type": "filter", "hook": "ingress", "prio": 0, "dev": "eth0"}),
-    ],
-)
-def test_families_that_are_not_modelled_make_it_unknown(family: str, chain: dict[str, object]) -> None:
-    import json
-
-    from diag.parse.nft_json import parse_nft_json
-
+def with_table(host: Host, name: str, family: str, chain: dict[str, object], *expr: dict[str, object]) -> Host:
+    """The host with one nft chain in the namespace of a container, or in its own."""
     where = {"family": family, "table": "t"}
     listing = {
         "nftables": [
-            {"chain": {**where, "name": "c", **chain}},
-            {"rule": {**where, "chain": "c", "expr": [{"drop": None}]}},
+            {"chain": {**where, "name": "c", "type": "filter", "prio": 0, **chain}},
+            {"rule": {**where, "chain": "c", "expr": [*expr, {"drop": None}]}},
         ]
     }
     tables = parse_nft_json(json.dumps(listing).encode(), "nft-ruleset.json").value
-    name = "db" if family == "netdev" else "host" if family == "bridge" else "db"
-    space = ONE.spaces[ONE.netns_of(name)]
-    host = ONE.change(name, replace(space, ruleset=replace(space.ruleset, tables=tables)))
-    trace = host.send("web", "db")
+    space = host.spaces[host.netns_of(name) if name != "host" else "host"]
+    return host.change(name, replace(space, ruleset=replace(space.ruleset, tables=tables)))
+
+
+@pytest.mark.parametrize(
+    ("where", "family", "chain"),
+    [
+        ("host", "bridge", {"hook": "forward"}),
+        ("host", "bridge", {"hook": "prerouting"}),
+        ("db", "arp", {"hook": "input"}),
+        ("db", "netdev", {"hook": "ingress", "dev": "eth0"}),
+    ],
+)
+def test_rules_below_layer_3_stop_the_question_for_the_address(
+    where: str, family: str, chain: dict[str, object]
+) -> None:
+    trace = with_table(ONE, where, family, chain).send("web", "db")
+    assert (trace.disposition, trace.symptom) == (Disposition.UNREACHABLE, Symptom.EHOSTUNREACH)
+    assert trace.reason is Reason.FIREWALL_DROP
+    assert trace.decided_by is not None
+    assert trace.decided_by.file == "nft-ruleset.json"
+
+
+def test_rules_of_a_bridge_see_frames_where_br_netfilter_is_off() -> None:
+    ports: dict[str, object] = {
+        "match": {"op": "==", "left": {"payload": {"protocol": "tcp", "field": "dport"}}, "right": 5432}
+    }
+    host = with_table(
+        ONE.sysctl(**{"net.bridge.bridge-nf-call-iptables": "0"}), "host", "bridge", {"hook": "forward"}, ports
+    )
+    assert host.send("web", "db", tcp=5432).disposition is Disposition.DROPPED
+    assert host.send("web", "db", tcp=80).disposition is Disposition.DELIVERED
+
+
+def test_a_chain_whose_device_is_not_shown_makes_it_unknown() -> None:
+    trace = with_table(ONE, "db", "netdev", {"hook": "ingress"}).send("web", "db")
     assert trace.disposition is Disposition.UNKNOWN
-    assert any("not modelled" in cause for cause in trace.unknown_causes)
+    assert any("attached to eth0" in cause for cause in trace.unknown_causes)

@@ -66,6 +66,8 @@ class Kernel:
         self.static: dict[str, bytes] = {}
         """Files of the bundle that do not change with the rules."""
         self._spaces: list[Space] = []
+        self._listing = "nft-ruleset.json"
+        """JSON of nft before 1.0.9 does not name the devices of chains, text does."""
 
     def path(self, name: str) -> str:
         return f"/run/netns/{self.prefix}{name}"
@@ -137,6 +139,7 @@ class Kernel:
     def load(self, *, nft: str = "", iptables: str = "", ip6tables: str = "", legacy: str = "") -> None:
         """Replace all rules of the host."""
         self.run("host", "nft", "-f", "-", text=f"flush ruleset\n{nft}")
+        self._listing = "nft-ruleset.txt" if " device " in nft else "nft-ruleset.json"
         if iptables:
             self.run("host", "iptables-nft-restore", text=iptables)
         if ip6tables:
@@ -158,7 +161,7 @@ class Kernel:
             "iptables-save.txt": ("iptables-nft-save", "-c"),
             "iptables-legacy-save.txt": ("iptables-legacy-save", "-c"),
             "ip6tables-save.txt": ("ip6tables-nft-save", "-c"),
-            "nft-ruleset.json": ("nft", "-j", "list", "ruleset"),
+            self._listing: ("nft", *(["-j"] if self._listing.endswith("json") else []), "list", "ruleset"),
             "ipset.txt": ("ipset", "save"),
         }
         for name, words in host.items():

@@ -43,7 +43,7 @@ def namespace() -> Iterator[None]:
         pytest.skip(f"not root, or not installed: {', '.join(missing)}")
     subprocess.run(["ip", "netns", "add", NAME], check=True)
     try:
-        run("ip", "-batch", "-", text="".join(f"link add {name} type bridge\n" for name in ("br-a", "br-b", "up0")))
+        run("ip", "-batch", "-", text="".join(f"link add {name} type bridge\n" for name in rules.LINKS))
         yield
     finally:
         subprocess.run(["ip", "netns", "del", NAME], check=False)
@@ -53,7 +53,8 @@ def bare(tables: tuple[NfTable, ...]) -> Any:
     """Without the lines that things were read from, and without counters."""
 
     def chain(found: Chain) -> Any:
-        base = replace(found.base, evidence=None) if found.base else None
+        # JSON of nft before 1.0.9 leaves the devices out
+        base = replace(found.base, evidence=None, devices=()) if found.base else None
         return base, [([str(part) for part in rule.parts], rule.comment) for rule in found.rules]
 
     return [
@@ -82,9 +83,12 @@ def assert_same() -> None:
             }
 
 
-@pytest.mark.parametrize("family", ["ip", "ip6"])
+DRAWN = {"ip": rules.nft(), "ip6": rules.nft().map(rules.to_ip6), "links": rules.links()}
+
+
+@pytest.mark.parametrize("family", DRAWN)
 def test_random_rules(family: str) -> None:
-    drawn = rules.nft() if family == "ip" else rules.nft().map(rules.to_ip6)
+    drawn = DRAWN[family]
 
     @settings(
         max_examples=80,
