@@ -96,7 +96,7 @@ class _Rules:
 
 
 def _lacks_devices(listing: bytes) -> bool:
-    """nft before 1.0.9 leaves the devices of chains out of its JSON."""
+    """nft 1.0.6 leaves the devices of chains out of its JSON."""
     if b"gress" not in listing:
         return False
     try:

@@ -307,7 +307,7 @@ class HookRun:
         return None
 
     def _is_attached(self, table: NfTable, chain: Chain, base: Base) -> bool:
-        """Whether the chain is one of the device at hand. JSON of nft before 1.0.9 leaves its devices out.
+        """Whether the chain is one of the device at hand. JSON of nft 1.0.6 leaves its devices out.
 
         A chain of inet sees IP packets only (nft_do_chain_inet_ingress()).
         """

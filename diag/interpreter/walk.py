@@ -9,8 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from diag.interpreter.bridging import Bridging
 from diag.interpreter.hooks import Devices, Passage
+from diag.interpreter.ipvlan import Ipvlan
 from diag.interpreter.outcome import Arrived, Cause, Failed, Outcome
 from diag.interpreter.packet import ACK, ETHER_TYPES, RST, Frame, Packet
 from diag.interpreter.source_validation import validate_source
@@ -18,13 +18,13 @@ from diag.kernel import icmp_errors, sysctl
 from diag.kernel.fib import FibQuery, RouteNotCapturedError
 from diag.kernel.source_address import select_source
 from diag.model.address import Family, is_loopback
-from diag.model.flow import ICMP, ICMPV6, HopKind
+from diag.model.flow import ICMP, ICMPV6, TCP, UDP, HopKind
 from diag.model.netfilter import CtState, Hook, TableFamily
 from diag.model.netns import Route, RouteType
 
 
 @dataclass(slots=True)
-class Walk(Bridging):
+class Walk(Ipvlan):
     """The packets of one flow, there and back, under one set of answers."""
 
     def send(self, netns: str, packet: Packet) -> Outcome:
@@ -125,10 +125,10 @@ class Walk(Bridging):
 
     # Output
 
-    def _output(self, netns: str, packet: Packet, passage: Passage) -> Outcome:
+    def _output(self, netns: str, packet: Packet, passage: Passage, oif: str = "") -> Outcome:
         self._passage = passage
         fib = self.world.fib(netns, packet.family)
-        route = fib.lookup(FibQuery(packet.daddr, packet.saddr, mark=packet.mark))
+        route = fib.lookup(FibQuery(packet.daddr, packet.saddr, oif=oif, mark=packet.mark))
         refused = self._refused_by_route(netns, packet, route, at_source=True)
         if refused is not None:
             return refused
@@ -199,6 +199,9 @@ class Walk(Bridging):
             result = self._hook(netns, Hook.INPUT, packet, passage, Devices(iif))
             if isinstance(result, Failed):
                 return result
+            if result.mark and netns.startswith("netns/") and packet.protocol in (TCP, UDP):
+                detail = f"{netns} marks it for IPVS, Docker's load balancer, whose table is not captured"
+                return Failed(Cause.NOT_CAPTURED, netns, result, detail, iif=iif)
             link = self.world.link(netns, iif)
             text = f"{self.world.label(netns)} takes it on {iif}"
             self._note(HopKind.DELIVER, netns, text, link.evidence if link else None)

@@ -10,6 +10,8 @@ from diag.model.snapshot import Snapshot
 
 LinkId = tuple[str, str]
 """(namespace id, link name)."""
+L3_MODES = ("l3", "l3s")
+"""Modes of ipvlan in which links take no part in layer 2."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class Obstacle:
     """Why a frame does not get further in one direction."""
 
     kind: str
-    """`link-down`, `port-down`, `isolated`, `no-master`, `unknown-peer`, `external`."""
+    """`link-down`, `port-down`, `isolated`, `no-master`, `passthru`, `unknown-peer`, `external`."""
     netns: str
     link: str
     detail: str
@@ -72,6 +74,11 @@ class Topology:
         self.peers: dict[LinkId, LinkId] = {}
         self.ambiguous: set[LinkId] = set()
         self._match_peers()
+        self._children: dict[LinkId, list[LinkId]] = {}
+        for key, link in self.links.items():
+            found = self.parent(key[0], link) if link.kind in (LinkKind.MACVLAN, LinkKind.IPVLAN) else None
+            if found is not None:
+                self._children.setdefault((found[0].id, found[1].name), []).append(key)
         self._segments: dict[LinkId, Segment] = {}
 
     def ports(self, netns: str, bridge: str) -> list[Link]:
@@ -140,6 +147,11 @@ class Topology:
                 return self.netns[where], self.links[key]
         return None
 
+    def children(self, netns: str, parent: str) -> Iterator[tuple[str, Link]]:
+        """The macvlan and ipvlan links on a parent, each with its namespace."""
+        for key in self._children.get((netns, parent), ()):
+            yield key[0], self.links[key]
+
 
 class _Flood:
     """Follows a broadcast frame everywhere it goes."""
@@ -198,18 +210,11 @@ class _Flood:
         if not parent.up:
             self._stop("link-down", parent_netns.id, parent, f"{parent.name}, the parent of {link.name}, is down")
             return
-        if link.mode in ("bridge", "l2", ""):
-            for other_netns, sibling in self._siblings(parent_netns.id, parent):
+        if link.mode in ("bridge", "l2", "") and link.mode_flag in ("bridge", ""):
+            for other_netns, sibling in self.topology.children(parent_netns.id, parent.name):
                 if (other_netns, sibling.name) != (netns, link.name) and sibling.mode == link.mode:
                     self.receive(other_netns, sibling, crossings)
         self.transmit(parent_netns.id, parent, crossings)
-
-    def _siblings(self, parent_netns: str, parent: Link) -> Iterator[tuple[str, Link]]:
-        for (netns, _), link in self.topology.links.items():
-            if link.kind in (LinkKind.MACVLAN, LinkKind.IPVLAN) and link.peer_index == parent.index:
-                found = self.topology.parent(netns, link)
-                if found is not None and found[0].id == parent_netns and found[1].name == parent.name:
-                    yield netns, link
 
     def receive(self, netns: str, link: Link, crossings: tuple[Crossing, ...]) -> None:
         """The frame arrives at `link` from outside."""
@@ -223,9 +228,16 @@ class _Flood:
             return
         if link.kind is LinkKind.VETH and netns == "host" and not link.addresses:
             self._stop("no-master", netns, link, f"{link.name} is on no bridge")
-        self.attachments.append(Attachment(netns, link.name, crossings))
-        for other_netns, child in self._siblings(netns, link):
-            self.receive(other_netns, child, crossings)
+        children = list(self.topology.children(netns, link.name))
+        if any(
+            child.mode == "passthru" for _, child in children
+        ):  # it takes all unicast frames: macvlan_handle_frame()
+            self._stop("passthru", netns, link, f"a macvlan in passthru mode takes the frames of {link.name}")
+        else:
+            self.attachments.append(Attachment(netns, link.name, crossings))
+        for other_netns, child in children:
+            if child.kind is LinkKind.MACVLAN or child.mode not in L3_MODES:
+                self.receive(other_netns, child, crossings)
 
     def _cross(self, netns: str, in_port: Link, crossings: tuple[Crossing, ...]) -> None:
         bridge = self.topology.link(netns, in_port.master)

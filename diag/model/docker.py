@@ -58,6 +58,11 @@ class DockerNetwork:
         return self.options.get("com.docker.network.bridge.enable_icc", "true").lower() != "false"
 
     @property
+    def encrypted(self) -> bool:
+        """An overlay whose frames between hosts are in ESP (moby drivers/overlay: the option may be empty)."""
+        return self.options.get("encrypted", "false").lower() not in ("false", "0")
+
+    @property
     def is_default_bridge(self) -> bool:
         return self.options.get("com.docker.network.bridge.default_bridge", "").lower() == "true" or (
             self.name == "bridge" and self.driver == "bridge"

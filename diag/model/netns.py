@@ -79,7 +79,9 @@ class Link:
     addresses: tuple[Address, ...] = ()
     port: BridgePort | None = None
     mode: str = ""
-    """macvlan or ipvlan mode."""
+    """macvlan: `bridge`, `private`, `vepa`, `passthru`; ipvlan: `l2`, `l3`, `l3s`."""
+    mode_flag: str = ""
+    """ipvlan: `bridge`, `private` or `vepa`."""
     vxlan_id: int | None = None
     bridge_id: str = ""
     stp: bool = False

@@ -67,6 +67,7 @@ def _link(body: dict[str, Any], name: str, file: str, line: int, gaps: list[Gap]
         peer_netnsid=netnsid if isinstance(netnsid, int) and not isinstance(netnsid, bool) else None,
         addresses=addresses,
         mode=text_of(data, "mode"),
+        mode_flag=text_of(data, "mode_flag"),
         vxlan_id=number_of(data, "id") if kind is LinkKind.VXLAN else None,
         bridge_id=text_of(data, "bridge_id"),
         stp=bool(number_of(data, "stp_state")),
@@ -186,7 +187,8 @@ def _detail(link: Link, line: str, evidence: Evidence, gaps: list[Gap]) -> Link:
         return replace(link, mac=words[1])
     if words[0] in ("bridge", "veth", "macvlan", "ipvlan", "vxlan", "dummy", "tun"):
         mode = _word_after(line, "mode")
-        return replace(link, kind=_KINDS[words[0]], mode=mode)
+        flag = _word_after(line, mode) if words[0] == "ipvlan" and mode else ""
+        return replace(link, kind=_KINDS[words[0]], mode=mode, mode_flag=flag)
     return link
 
 

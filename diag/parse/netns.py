@@ -191,7 +191,7 @@ class NetnsReader:
 
 
 def _lacks_devices(tables: tuple[NfTable, ...]) -> bool:
-    """JSON of nft before 1.0.9 does not say to which devices a chain is attached; text does."""
+    """JSON of nft 1.0.6 does not say to which devices a chain is attached; text does."""
     bases = [chain.base for table in tables for chain in table.chains.values()]
     return any(base and base.hook in (Hook.INGRESS, Hook.EGRESS) and not base.devices for base in bases)
 

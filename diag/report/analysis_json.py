@@ -59,6 +59,8 @@ def _network(network: DockerNetwork) -> dict[str, Any]:
         "gateways": [str(c.gateway) for c in network.ipam if c.gateway],
         "internal": network.internal,
         "icc": network.icc,
+        "ingress": network.ingress,
+        "encrypted": network.encrypted,
     }
 
 

@@ -473,6 +473,12 @@ def _traits(network: DockerNetwork) -> Iterator[str]:
     """What `docker network inspect` says that changes how the network behaves."""
     if network.internal:
         yield "internal"
+    if network.ingress:
+        yield "swarm's routing mesh: takes published ports of services"
+    if network.name == "docker_gwbridge":
+        yield "the way out of containers on overlay networks"
+    if network.encrypted:
+        yield "encrypted between hosts: they must let ESP (IP protocol 50) pass"
     if network.driver == "bridge":
         yield "ICC on" if network.icc else "ICC off"
         masquerade = network.options.get("com.docker.network.bridge.enable_ip_masquerade", "true")
@@ -481,6 +487,9 @@ def _traits(network: DockerNetwork) -> Iterator[str]:
         ("com.docker.network.bridge.host_binding_ipv4", "binds"),
         ("com.docker.network.driver.mtu", "MTU"),
         ("com.docker.network.bridge.gateway_mode_ipv4", "gateway mode"),
+        ("parent", "parent"),
+        ("macvlan_mode", "mode"),
+        ("ipvlan_mode", "mode"),
     ):
         if network.options.get(key):
             yield f"{label} {network.options[key]}"

@@ -170,3 +170,13 @@ def test_families(space: str) -> None:
     for family in ("ip", "ip6", "inet", "bridge"):
         run(space, "nft", "add", "table", family, "t")
     assert families() == frozenset({1, 2, 7, 10})
+
+
+def test_a_chain_of_a_device_is_listed_with_it(space: str) -> None:
+    """JSON of some versions leaves the device out; then the text is captured instead."""
+    run(space, "ip", "link", "add", "br-x", "type", "bridge")
+    run(space, "nft", "add table netdev d; add chain netdev d c { type filter hook ingress device br-x priority 0; }")
+    found = collect(space)["nft-ruleset.json"]
+    assert isinstance(found, Output)
+    assert b"br-x" in found.content
+    assert (found.path == "host/nft-ruleset.txt") == (not found.content.startswith(b"{"))

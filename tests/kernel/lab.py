@@ -67,7 +67,7 @@ class Kernel:
         """Files of the bundle that do not change with the rules."""
         self._spaces: list[Space] = []
         self._listing = "nft-ruleset.json"
-        """JSON of nft before 1.0.9 does not name the devices of chains, text does."""
+        """JSON of nft 1.0.6 does not name the devices of chains, text does."""
 
     def path(self, name: str) -> str:
         return f"/run/netns/{self.prefix}{name}"

@@ -225,6 +225,8 @@ def layouts(draw: st.DrawFn) -> Layout:
 def _macvlans(draw: st.DrawFn, draft: Draft) -> None:
     """Containers on the uplink: one mode each, and a parent that may have only one in passthru."""
     modes = draw(st.lists(st.sampled_from(["bridge", "bridge", "private", "vepa"]), min_size=1, max_size=3))
+    if draw(st.integers(0, 3)) == 0:
+        modes = ["passthru"]
     for number, mode in enumerate(modes):
         name = f"m{number}"
         draft.host.append(f"link add link up0 name mv{number} type macvlan mode {mode}")

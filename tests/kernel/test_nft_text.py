@@ -53,7 +53,7 @@ def bare(tables: tuple[NfTable, ...]) -> Any:
     """Without the lines that things were read from, and without counters."""
 
     def chain(found: Chain) -> Any:
-        # JSON of nft before 1.0.9 leaves the devices out
+        # JSON of nft 1.0.6 leaves the devices out
         base = replace(found.base, evidence=None, devices=()) if found.base else None
         return base, [([str(part) for part in rule.parts], rule.comment) for rule in found.rules]
 

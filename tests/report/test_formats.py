@@ -158,3 +158,12 @@ def test_broken_things_are_drawn_broken() -> None:
     for text in ("link is down", "is on no bridge", "no interface has this address", "(bridge is down)"):
         assert text in picture
     assert "box-down" not in topology_svg(analysis_of("seed-d20"))
+
+
+def test_a_swarms_own_networks_say_what_they_are() -> None:
+    text = " ".join(render_text(analysis_of("overlay_A-d29")).decode().split())
+    assert (
+        "docker_gwbridge (bridge, bridge docker_gwbridge, 172.18.0.0/16, the way out of containers on overlay" in text
+    )
+    assert "ingress (overlay, 10.0.0.0/24, swarm's routing mesh" in text
+    assert "ov2 (overlay, 10.121.0.0/24, encrypted between hosts" in text
