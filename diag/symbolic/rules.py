@@ -1,0 +1,282 @@
+"""Rules over sets: what a chain does with every flow at once.
+
+A chain is summed up once per view, for all flows; its callers cut that down to what they send it. Where a rule cannot be
+told exactly, or does what is not followed here (NAT, marks that something reads, a program in user space), the flows that
+may meet it are `unclear`, and the interpreter decides their pairs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from diag.model.address import Family, Ip
+from diag.model.netfilter import (
+    Accept,
+    AnyBit,
+    AnyOf,
+    Chain,
+    ChainType,
+    CopyMark,
+    Drop,
+    FibOif,
+    Field,
+    Goto,
+    Hook,
+    InSet,
+    Jump,
+    MapMark,
+    Masked,
+    Match,
+    Named,
+    NamedSet,
+    Nat,
+    NfRule,
+    NfTable,
+    NoEffect,
+    Notrack,
+    Opaque,
+    OpaqueStatement,
+    Queue,
+    Reject,
+    Return,
+    Ruleset,
+    SetMark,
+    Statement,
+    TableFamily,
+    VerdictMap,
+    Within,
+)
+from diag.model.provenance import Evidence
+from diag.symbolic.space import Set
+from diag.symbolic.view import View
+
+_MATCHES = (Within, Masked, AnyBit, Named, AnyOf, InSet, FibOif, Opaque)
+_MARKS = (Field.MARK, Field.CT_MARK)
+_MAX_DEPTH = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """What stops flows: a rule, or several that say the same of their own destination."""
+
+    key: str
+    rejects: bool = False
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What becomes of flows: disjoint sets."""
+
+    accepted: Set
+    back: Set
+    """To the caller, or the policy."""
+    unclear: Set
+    stopped: dict[Blocker, Set] = field(default_factory=dict)
+
+    def stop(self, blocker: Blocker, flows: Set) -> None:
+        known = self.stopped.get(blocker)
+        self.stopped[blocker] = flows if known is None else known | flows
+
+
+def blocker_key(evidence: Evidence, destination: int | None) -> str:
+    """A rule's file and text, with the address of the flow's own destination left out."""
+    text = evidence.text
+    if destination is not None:
+        text = text.replace(str(Ip(Family.IPV4, destination)), "destination")
+    return f"{evidence.file} {text}"
+
+
+class RuleWalker:
+    """The rulesets of the host, walked with sets."""
+
+    def __init__(self, ruleset: Ruleset) -> None:
+        self.ruleset = ruleset
+        self._marks_matter = any(part in _MARKS for part in _fields_read(ruleset))
+        self._summaries: dict[tuple[View, str, str, str], Outcome] = {}
+
+    @property
+    def rejects(self) -> bool:
+        """Some rule answers instead of dropping in silence."""
+        verdicts = (e.verdict for t in self.ruleset.tables for s in t.sets.values() for e in s.elements)
+        parts = (p for t in self.ruleset.tables for c in t.chains.values() for r in c.rules for p in r.parts)
+        return any(isinstance(part, Reject) for part in (*verdicts, *parts))
+
+    def base_chains(self, hook: Hook, kind: ChainType) -> Iterator[tuple[int, NfTable, Chain]]:
+        """Those that IPv4 packets meet at a hook, by priority; NAT chains apart from the others."""
+        found = [
+            (chain.base.priority, table, chain)
+            for table in self.ruleset.tables
+            if table.family in (TableFamily.IP, TableFamily.INET)
+            for chain in table.chains.values()
+            if chain.base is not None
+            and chain.base.hook is hook
+            and (chain.base.type is ChainType.NAT) == (kind is ChainType.NAT)
+            and (chain.rules or chain.base.policy_drop)
+        ]
+        yield from sorted(found, key=lambda item: item[0])
+
+    def run(self, view: View, table: NfTable, chain: Chain, flows: Set, outcome: Outcome) -> Set:
+        """A base chain; returns what passes, and adds the rest to `outcome`."""
+        found = self._chain(view, table, chain, 0)
+        outcome.unclear = outcome.unclear | (flows & found.unclear)
+        nothing = view.space.empty
+        for blocker, stopped in found.stopped.items():
+            here = flows & stopped
+            if here != nothing:
+                outcome.stop(blocker, here)
+        passed = flows & found.accepted
+        if chain.base is None or not chain.base.policy_drop:
+            return passed | (flows & found.back)
+        evidence = chain.base.evidence or Evidence("", 0, f"policy of {chain.name}")
+        outcome.stop(Blocker(blocker_key(evidence, None)), flows & found.back)
+        return passed
+
+    def _chain(self, view: View, table: NfTable, chain: Chain, depth: int) -> Outcome:
+        key = (view, table.family.value + table.origin.value, table.name, chain.name)
+        if key not in self._summaries:
+            self._summaries[key] = self._sum_up(view, table, chain, depth)
+        return self._summaries[key]
+
+    def _sum_up(self, view: View, table: NfTable, chain: Chain, depth: int) -> Outcome:
+        nothing = view.space.empty
+        found = Outcome(nothing, nothing, nothing)
+        left = view.space.all
+        for rule in chain.rules:
+            left = self._rule(view, table, rule, left, found, depth)
+            if left == nothing:
+                break
+        found.back = found.back | left
+        return found
+
+    def _rule(self, view: View, table: NfTable, rule: NfRule, left: Set, found: Outcome, depth: int) -> Set:
+        """One rule for the flows that are left; returns those that go on to the next rule."""
+        here, sure, nothing = left, True, view.space.empty
+
+        def find_set(match: InSet) -> NamedSet | None:
+            return self.ruleset.ipsets.get(match.set_name) if match.ipset else table.sets.get(match.set_name)
+
+        for part in rule.parts:
+            if isinstance(part, _MATCHES):
+                holds = view.holds(part, find_set)
+                if holds is None:
+                    sure = False
+                    continue
+                here = here & holds
+                if here == nothing:
+                    return left
+                continue
+            if self._is_inert(part):
+                continue
+            if not sure:
+                found.unclear = found.unclear | here
+                return left & ~here
+            going_on = self._statement(view, table, rule, part, here, found, depth)
+            left = left & ~(here & ~going_on)
+            here = going_on
+            if here == nothing:
+                return left
+        return left
+
+    def _is_inert(self, statement: Statement) -> bool:
+        if isinstance(statement, (SetMark, CopyMark, MapMark)):
+            return not self._marks_matter
+        return isinstance(statement, NoEffect)
+
+    def _statement(
+        self, view: View, table: NfTable, rule: NfRule, statement: Statement, here: Set, found: Outcome, depth: int
+    ) -> Set:
+        """Returns the flows that go on in the rule."""
+        nothing = view.space.empty
+        match statement:
+            case Accept():
+                found.accepted = found.accepted | here
+            case Drop() | Reject():
+                found.stop(Blocker(blocker_key(rule.evidence, _own(rule)), isinstance(statement, Reject)), here)
+            case Return():
+                found.back = found.back | here
+            case Jump(name) | Goto(name):
+                return self._jump(view, table, name, here, found, depth, goto=isinstance(statement, Goto))
+            case VerdictMap(fields, name):
+                return self._verdict_map(view, table, rule, fields, table.sets.get(name), here, found, depth)
+            case NoEffect():
+                return here
+            case Queue() | Nat() | SetMark() | CopyMark() | MapMark() | Notrack() | OpaqueStatement():
+                found.unclear = found.unclear | here
+        return nothing
+
+    def _jump(self, view: View, table: NfTable, name: str, here: Set, found: Outcome, depth: int, *, goto: bool) -> Set:
+        target = table.chains.get(name)
+        if target is None or depth > _MAX_DEPTH:
+            found.unclear = found.unclear | here
+            return view.space.empty
+        inner = self._chain(view, table, target, depth + 1)
+        found.accepted = found.accepted | (here & inner.accepted)
+        found.unclear = found.unclear | (here & inner.unclear)
+        for blocker, stopped in inner.stopped.items():
+            both = here & stopped
+            if both != view.space.empty:
+                found.stop(blocker, both)
+        back = here & inner.back
+        if not goto:
+            return back
+        found.back = found.back | back
+        return view.space.empty
+
+    def _verdict_map(
+        self,
+        view: View,
+        table: NfTable,
+        rule: NfRule,
+        fields: tuple[Field, ...],
+        named: NamedSet | None,
+        here: Set,
+        found: Outcome,
+        depth: int,
+    ) -> Set:
+        if named is None or named.unmodelled:
+            found.unclear = found.unclear | here
+            return view.space.empty
+        going_on = here
+        for element in named.elements:
+            holds = view.element(fields, element)
+            if holds is None:
+                found.unclear = found.unclear | going_on
+                return view.space.empty
+            inside = going_on & holds
+            if inside == view.space.empty or element.verdict is None:
+                continue
+            after = self._statement(view, table, rule, element.verdict, inside, found, depth)
+            going_on = (going_on & ~inside) | after
+        return going_on
+
+
+def _own(rule: NfRule) -> int | None:
+    """The one address that a rule is about, which is then the destination of whatever meets it."""
+    for part in rule.parts:
+        if isinstance(part, Within) and part.field is Field.DADDR and not part.negated and len(part.ranges) == 1:
+            low, high = part.ranges[0]
+            return low if low == high else None
+    return None
+
+
+def _fields_read(ruleset: Ruleset) -> Iterator[Field]:
+    for table in ruleset.tables:
+        for chain in table.chains.values():
+            for rule in chain.rules:
+                for part in rule.parts:
+                    yield from _read_by(part)
+
+
+def _read_by(part: Match | Statement) -> Iterator[Field]:
+    match part:
+        case Within(field=where) | Masked(field=where) | AnyBit(field=where) | Named(field=where):
+            yield where
+        case InSet(fields=fields) | VerdictMap(fields=fields):
+            yield from fields
+        case AnyOf(alternatives=alternatives):
+            for alternative in alternatives:
+                for inner in alternative:
+                    yield from _read_by(inner)
+        case FibOif(marked=True) | Opaque() | OpaqueStatement():
+            yield Field.MARK

@@ -1,0 +1,155 @@
+"""Sets of flows as binary decision diagrams.
+
+A flow is (destination address, source stack, protocol, destination port), each but the protocol a number below a bound.
+The destination is decided first, then the source: below these levels stand the distinct behaviours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from oxidd.bdd import BDDFunction, BDDManager
+
+from diag.model.flow import Protocol
+from diag.model.netfilter import Ranges
+
+Set = BDDFunction
+PORT_BITS = 16
+PROTOCOLS = (Protocol.ICMP, Protocol.TCP, Protocol.UDP)
+_NODES = 1 << 22
+_CACHE = 1 << 18
+
+
+class PacketSpace:
+    """The variables, and sets made of ranges of their values."""
+
+    def __init__(self, destinations: int, sources: int) -> None:
+        self.manager = BDDManager(_NODES, _CACHE, 1)
+        self.empty, self.all = self.manager.false(), self.manager.true()
+        self._destination = self._variables(max(1, (destinations - 1).bit_length()))
+        self._source = self._variables(max(1, (sources - 1).bit_length()))
+        self._protocol = self._variables(2)
+        self._port = self._variables(PORT_BITS)
+        self._cubes: dict[tuple[str, int, int], Set] = {}
+        flow = self.all
+        for variable in (*self._protocol, *self._port):
+            flow = flow & variable
+        self._of_one_pair = flow
+        self.protocol = {
+            name: self._cube("protocol", self._protocol, code, code) for code, name in enumerate(PROTOCOLS)
+        }
+        self.with_ports = self.protocol[Protocol.TCP] | self.protocol[Protocol.UDP]
+
+    def _variables(self, count: int) -> list[Set]:
+        return [self.manager.var(number) for number in self.manager.add_vars(count)]
+
+    def codes(self, count: int) -> list[Set]:
+        """One disjoint set per code, in variables of their own below all others."""
+        variables = self._variables(max(1, (count - 1).bit_length()))
+        return [self._cube("code", variables, code, code) for code in range(count)]
+
+    @property
+    def pair_levels(self) -> int:
+        """How many levels decide the pair."""
+        return len(self._destination) + len(self._source)
+
+    @property
+    def destination_levels(self) -> int:
+        return len(self._destination)
+
+    @property
+    def flow_levels(self) -> int:
+        """How many levels decide pair, protocol and port."""
+        return self.pair_levels + len(self._protocol) + len(self._port)
+
+    def destinations(self, first: int, last: int) -> Set:
+        """Destinations by their numbers, inclusive."""
+        return self._cube("destination", self._destination, first, last)
+
+    def sources(self, first: int, last: int) -> Set:
+        return self._cube("source", self._source, first, last)
+
+    def destinations_among(self, numbers: Iterable[int]) -> Set:
+        return self.union(self.destinations(*run) for run in runs(numbers))
+
+    def sources_among(self, numbers: Iterable[int]) -> Set:
+        return self.union(self.sources(*run) for run in runs(numbers))
+
+    def ports(self, ranges: Ranges) -> Set:
+        """Destination ports in any of the ranges."""
+        within = ((max(low, 0), min(high, 65535)) for low, high in ranges)
+        return self.union(self._cube("port", self._port, low, high) for low, high in within if low <= high)
+
+    def pairs_with(self, flows: Set) -> Set:
+        """All flows of the pairs of which some flow is in the set."""
+        return flows.exists(self._of_one_pair)
+
+    def union(self, sets: Iterable[Set]) -> Set:
+        found = self.empty
+        for one in sets:
+            found = found | one
+        return found
+
+    def _cube(self, name: str, variables: list[Set], first: int, last: int) -> Set:
+        key = (name, first, last)
+        if key not in self._cubes:
+            top = (1 << len(variables)) - 1
+            low = self._bound(variables, first, upper=False) if first > 0 else self.all
+            high = self._bound(variables, last, upper=True) if last < top else self.all
+            self._cubes[key] = low & high
+        return self._cubes[key]
+
+    def _bound(self, variables: list[Set], value: int, *, upper: bool) -> Set:
+        """Numbers up to a value, or from it: bit by bit from the lowest."""
+        found = self.all
+        for position, variable in enumerate(reversed(variables)):
+            literal = ~variable if upper else variable
+            same = bool(value >> position & 1) != upper
+            found = literal & found if same else literal | found
+        return found
+
+
+def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
+    """Sorted numbers as inclusive ranges.
+
+    >>> list(runs([1, 2, 3, 7]))
+    [(1, 3), (7, 7)]
+    """
+    first = last = None
+    for number in sorted(numbers):
+        if last is not None and number == last + 1:
+            last = number
+            continue
+        if first is not None and last is not None:
+            yield first, last
+        first = last = number
+    if first is not None and last is not None:
+        yield first, last
+
+
+def intervals(root: Set, above: int, bits: int, count: int) -> Iterator[tuple[int, int, Set]]:
+    """A diagram's `bits` levels after `above`, as (first, last, what is below) with numbers below `count`."""
+    held: tuple[int, int, Set] | None = None
+    for first, last, below in _split(root, above, bits, 0):
+        if first >= count:
+            break
+        last = min(last, count - 1)
+        if held is not None and held[2] == below:
+            held = (held[0], last, below)
+            continue
+        if held is not None:
+            yield held
+        held = (first, last, below)
+    if held is not None:
+        yield held
+
+
+def _split(node: Set, level: int, bits: int, base: int) -> Iterator[tuple[int, int, Set]]:
+    found = node.node_level()
+    if bits == 0 or found is None or found >= level + bits:
+        yield base, base + (1 << bits) - 1, node
+        return
+    below = node.cofactors() if found == level else None
+    no, yes = (below[1], below[0]) if below is not None else (node, node)
+    yield from _split(no, level + 1, bits - 1, base)
+    yield from _split(yes, level + 1, bits - 1, base + (1 << bits - 1))

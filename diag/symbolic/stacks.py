@@ -1,0 +1,255 @@
+"""Which stacks the symbolic engine takes: containers that stand behind ports of the host's bridges, and nothing else.
+
+A stack that forwards by rules of its own, has links of other kinds, several addresses on a link or routes by more than
+the destination is left to the interpreter, with all of its pairs. Nothing here is a verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
+
+from diag.kernel import sysctl
+from diag.kernel.fib import DEFAULT_RULES, Fib, FibQuery, RouteNotCapturedError
+from diag.kernel.source_address import select_source
+from diag.kernel.topology import Obstacle, Topology
+from diag.model.address import Family, Ip
+from diag.model.netfilter import Field, Hook, NfTable, Ruleset, TableFamily, Within
+from diag.model.netns import Link, LinkKind, Netns, Route, RouteType
+from diag.model.snapshot import Snapshot
+
+V4 = Family.IPV4
+_LOOPBACK = (127 << 24, (128 << 24) - 1)
+
+
+class Way(Enum):
+    """How a packet leaves a stack."""
+
+    DIRECT = "direct"
+    """To a neighbour on the bridge."""
+    GATEWAY = "gateway"
+    """To the host, by its address on the bridge."""
+    NONE = "none"
+    """There is no route."""
+    OTHER = "other"
+    """Something that is left to the interpreter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """Destination addresses, first to last, that leave in one way."""
+
+    first: int
+    last: int
+    way: Way
+    link: str
+    """Empty without a route."""
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A stack's link: its one IPv4 address, and the port of the host's bridge behind it."""
+
+    netns: str
+    link: str
+    ip: int
+    bridge: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stack:
+    """A namespace that the engine takes as source and as destination."""
+
+    netns: str
+    ports: tuple[Port, ...]
+    reaches: tuple[Reach, ...]
+    """All addresses, in order."""
+
+
+def plain_stacks(snapshot: Snapshot, topology: Topology) -> tuple[Stack, ...]:
+    """Every stack that the engine takes, by its lowest address."""
+    host = snapshot.netns.get("host")
+    if host is None or host.links is None or not _routes_by_destination(host):
+        return ()
+    finder = _Finder(snapshot, topology, host)
+    found = (finder.stack(snapshot.netns[netns]) for netns in dict.fromkeys(snapshot.netns_of.values()))
+    return tuple(sorted((s for s in found if s is not None), key=lambda s: min(p.ip for p in s.ports)))
+
+
+class _Finder:
+    def __init__(self, snapshot: Snapshot, topology: Topology, host: Netns) -> None:
+        self.topology = topology
+        self.host = host
+        self.fib = Fib(host, V4)
+        self.owners: dict[int, list[str]] = {}
+        for netns in snapshot.netns.values():
+            for link in netns.links or ():
+                for address in link.addresses:
+                    if address.ip.family is V4 and not address.ip.is_loopback:
+                        self.owners.setdefault(address.ip.value, []).append(netns.id)
+        self.greedy = {netns.id for netns in snapshot.netns.values() if _answers_for_others(netns)}
+        self._bridges: dict[str, bool] = {}
+
+    def stack(self, netns: Netns) -> Stack | None:
+        if netns.id == "host" or netns.links is None or netns.id in self.greedy or not _routes_by_destination(netns):
+            return None
+        if netns.ruleset.missing.get(TableFamily.IP) or not _is_inert(netns.ruleset):
+            return None
+        ports = []
+        for link in netns.links:
+            if link.kind is LinkKind.LOOPBACK or not any(a.ip.family is V4 for a in link.addresses):
+                continue
+            port = self._port(netns, link)
+            if port is None:
+                return None
+            ports.append(port)
+        reaches = self._reaches(netns, ports) if ports else None
+        return Stack(netns.id, tuple(ports), reaches) if reaches is not None else None
+
+    def _port(self, netns: Netns, link: Link) -> Port | None:
+        addresses = [a for a in link.addresses if a.ip.family is V4]
+        peer = self.topology.peers.get((netns.id, link.name))
+        if len(addresses) != 1 or addresses[0].tentative or not link.up or link.kind is not LinkKind.VETH:
+            return None
+        if peer is None or peer[0] != "host" or sysctl.arp_ignore(netns, link.name) > 3:
+            return None
+        veth = self.topology.links[peer]
+        blocked = veth.port is not None and (veth.port.state not in (None, "forwarding") or bool(veth.port.isolated))
+        if not veth.up or not veth.master or blocked or self._has_children(netns.id, link, veth):
+            return None
+        ip = addresses[0].ip
+        if self.owners.get(ip.value) != [netns.id] or not self._is_plain_bridge(veth.master):
+            return None
+        return Port(netns.id, link.name, ip.value, veth.master) if self._host_routes(ip, veth.master) else None
+
+    def _has_children(self, netns: str, link: Link, veth: Link) -> bool:
+        return any(self.topology.children(netns, link.name)) or any(self.topology.children("host", veth.name))
+
+    def _is_plain_bridge(self, name: str) -> bool:
+        if name not in self._bridges:
+            bridge = self.topology.link("host", name)
+            plain = bridge is not None and bridge.kind is LinkKind.BRIDGE and bridge.up and not bridge.master
+            if plain and bridge is not None:
+                segment = self.topology.segment("host", name)
+                greedy = any(a.netns in self.greedy for a in segment.attachments)
+                plain = not (bridge.vlan_filtering or segment.external or greedy or _unknown_ends(segment.obstacles))
+                plain = plain and not any(self.topology.children("host", name))
+            self._bridges[name] = plain
+        return self._bridges[name]
+
+    def _host_routes(self, ip: Ip, bridge: str) -> bool:
+        """Whether the host sends to the address, and expects it, by the bridge."""
+        try:
+            route = self.fib.lookup(FibQuery(ip.value))
+        except RouteNotCapturedError:
+            return False
+        if route is None or route.type is not RouteType.UNICAST or len(route.nexthops) != 1:
+            return False
+        nexthop = route.nexthops[0]
+        return nexthop.dev == bridge and nexthop.gateway is None and not nexthop.dead
+
+    def _reaches(self, netns: Netns, ports: list[Port]) -> tuple[Reach, ...] | None:
+        """None: the stack routes by something else than plain routes."""
+        by_link = {port.link: port for port in ports}
+        routes = [r for r in netns.routes.get(V4) or () if r.destination.family is V4]
+        main = [r for r in routes if r.table == "main"]
+        if any(r.table not in ("main", "local") for r in routes):
+            return None
+        for route in main:
+            if route.type is not RouteType.UNICAST or len(route.nexthops) != 1 or route.nexthops[0].dead:
+                return None
+            if route.nexthops[0].dev not in by_link:
+                return None
+        found = []
+        for first, last, way in _longest(main):
+            if way is None:
+                found.append(Reach(first, last, Way.NONE, ""))
+                continue
+            port = by_link[way.nexthops[0].dev]
+            chosen = select_source(netns, V4, way, way.nexthops[0], first)
+            kind = self._way(way, port) if chosen == port.ip else Way.OTHER
+            found.append(Reach(first, last, kind, port.link))
+        return tuple(found)
+
+    def _way(self, route: Route, port: Port) -> Way:
+        gateway = route.nexthops[0].gateway
+        if gateway is None:
+            return Way.DIRECT
+        bridge = self.topology.link("host", port.bridge)
+        own = bridge is not None and any(a.ip == gateway and not a.tentative for a in bridge.addresses)
+        own = own and sysctl.arp_ignore(self.host, port.bridge) <= 3
+        return Way.GATEWAY if own and self.owners.get(gateway.value) == ["host"] else Way.OTHER
+
+
+def _longest(routes: list[Route]) -> Iterator[tuple[int, int, Route | None]]:
+    """All addresses in order, each range with the route that the longest prefix gives."""
+    edges = sorted({0, *(r.destination.first for r in routes), *(r.destination.last + 1 for r in routes)})
+    for first, end in zip(edges, [*edges[1:], 1 << 32], strict=True):
+        if first >= 1 << 32:
+            return
+        covering = [r for r in routes if r.destination.contains_value(first)]
+        yield first, end - 1, min(covering, key=lambda r: (-r.destination.length, r.metric), default=None)
+
+
+def _routes_by_destination(netns: Netns) -> bool:
+    """Only the policy rules that every namespace has."""
+    rules = netns.rules.get(V4)
+    if netns.routes.get(V4) is None:
+        return False
+    if rules is None:
+        return {r.table for r in netns.routes.get(V4) or ()} <= {"local", "main", "default"}
+    plain = {(r.priority, r.action, r.table) for r in DEFAULT_RULES}
+    return {(r.priority, r.action, r.table) for r in rules} <= plain and not any(
+        r.source or r.destination or r.iif or r.oif or r.fwmark is not None or r.inverted or r.unmodelled for r in rules
+    )
+
+
+def _answers_for_others(netns: Netns) -> bool:
+    """Whether it takes more addresses for its own than its links have."""
+    own = {a.ip.value for link in netns.links or () for a in link.addresses}
+    return any(
+        route.type is RouteType.LOCAL and route.table == "local" and not _is_own(route, own)
+        for route in netns.routes.get(V4) or ()
+    )
+
+
+def _is_own(route: Route, own: set[int]) -> bool:
+    if _LOOPBACK[0] <= route.destination.first <= route.destination.last <= _LOOPBACK[1]:
+        return True
+    return route.destination.length == V4.bits and route.destination.value in own
+
+
+def _unknown_ends(obstacles: tuple[Obstacle, ...]) -> bool:
+    return any(obstacle.kind == "unknown-peer" for obstacle in obstacles)
+
+
+def _is_inert(ruleset: Ruleset) -> bool:
+    """Whether no packet but one from or to loopback meets a rule, as in what Docker's resolver sets up in a container."""
+    for table in ruleset.tables:
+        if table.family not in (TableFamily.IP, TableFamily.INET):
+            if table.family is not TableFamily.IP6 and any(c.base and c.rules for c in table.chains.values()):
+                return False
+            continue
+        if not _is_inert_table(table):
+            return False
+    return True
+
+
+def _is_inert_table(table: NfTable) -> bool:
+    for chain in table.chains.values():
+        if chain.base is None:
+            continue
+        if chain.base.policy_drop or chain.base.hook in (Hook.INGRESS, Hook.EGRESS):
+            return False
+        for rule in chain.rules:
+            loopback = any(
+                isinstance(part, Within)
+                and part.field in (Field.SADDR, Field.DADDR)
+                and not part.negated
+                and all(_LOOPBACK[0] <= low <= high <= _LOOPBACK[1] for low, high in part.ranges)
+                for part in rule.parts[:2]
+            )
+            if not loopback:
+                return False
+    return True

@@ -1,0 +1,272 @@
+"""What rules can see of the packets of every pair at one hook of the host, as sets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+
+from diag.kernel import sysctl
+from diag.kernel.fib import Fib, RouteNotCapturedError
+from diag.model.address import Family
+from diag.model.flow import ICMP, TCP, UDP, Protocol
+from diag.model.netfilter import (
+    AddrType,
+    AnyBit,
+    AnyOf,
+    CtState,
+    CtStatus,
+    FibOif,
+    Field,
+    Hook,
+    InSet,
+    Masked,
+    Match,
+    Named,
+    NamedSet,
+    Opaque,
+    Ranges,
+    SetElement,
+    Within,
+)
+from diag.model.netns import Netns
+from diag.symbolic.pairs import Pairs
+from diag.symbolic.space import Set
+from diag.symbolic.stacks import Way
+
+_NUMBERS = {Protocol.ICMP: ICMP, Protocol.TCP: TCP, Protocol.UDP: UDP}
+_SYN, _ACK = 2, 16
+
+
+class Packet(Enum):
+    """Which packet of a flow."""
+
+    REQUEST = "request"
+    REPLY = "reply"
+    THIRD = "third"
+    """The ACK that ends TCP's handshake."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Of:
+    """A field that differs by protocol; protocols without it are left out."""
+
+    values: dict[Protocol, int]
+
+
+_FLAGS = {Packet.REQUEST: _SYN, Packet.REPLY: _SYN | _ACK, Packet.THIRD: _ACK}
+_STATUS = {
+    Packet.REQUEST: 0,
+    Packet.REPLY: CtStatus.SEEN_REPLY | CtStatus.CONFIRMED,
+    Packet.THIRD: CtStatus.SEEN_REPLY | CtStatus.CONFIRMED | CtStatus.ASSURED,
+}
+_CALLER = frozenset({Field.CT_ORIG_SADDR, Field.CT_REPL_DADDR})
+_CALLED = frozenset({Field.CT_ORIG_DADDR, Field.CT_REPL_SADDR})
+_CALLED_PORT = frozenset({Field.CT_ORIG_DPORT, Field.CT_REPL_SPORT})
+_CALLER_PORT = frozenset({Field.CT_ORIG_SPORT, Field.CT_REPL_DPORT})
+_OF_CONNECTION = (
+    frozenset({Field.CT_MARK, Field.CT_STATUS, Field.CT_PROTOCOL, Field.CT_DIRECTION})
+    | _CALLER
+    | _CALLED
+    | _CALLED_PORT
+    | _CALLER_PORT
+)
+
+_CONSTANT = {Field.MARK: 0, Field.CT_MARK: 0, Field.PKTTYPE: 0, Field.FRAGMENT: 0, Field.NFPROTO: 2}
+
+
+class View:
+    """The packets of one kind at one hook. A set that cannot be told exactly is None: the interpreter decides there."""
+
+    def __init__(self, pairs: Pairs, host: Netns, packet: Packet, hook: Hook, *, tracked: bool) -> None:
+        self.pairs = pairs
+        self.space = pairs.space
+        self.packet = packet
+        self.hook = hook
+        self.tracked = tracked
+        """Whether the packet has met conntrack."""
+        self._host = host
+        self._fib = Fib(host, Family.IPV4)
+        self._ephemeral = sysctl.local_port_range(host)
+        self._known: dict[Match, Set | None] = {}
+
+    def holds(self, match: Match, find_set: Callable[[InSet], NamedSet | None]) -> Set | None:
+        """The flows whose packet fits a match."""
+        if isinstance(match, InSet):
+            return self._in_set(match, find_set(match))
+        if isinstance(match, AnyOf):
+            return self._any_of(match, find_set)
+        if match not in self._known:
+            self._known[match] = self._plain(match)
+        return self._known[match]
+
+    def element(self, fields: tuple[Field, ...], element: SetElement) -> Set | None:
+        """The flows whose fields are in an element of a set."""
+        if len(fields) != len(element.key):
+            return self.space.empty
+        found = self.space.all
+        for where, key in zip(fields, element.key, strict=True):
+            part = self._plain(Named(where, (key,)) if isinstance(key, str) else Within(where, (key,)))
+            if part is None:
+                return None
+            found = found & part
+        return found
+
+    def _any_of(self, match: AnyOf, find_set: Callable[[InSet], NamedSet | None]) -> Set | None:
+        found = self.space.empty
+        for alternative in match.alternatives:
+            both = self.space.all
+            for part in alternative:
+                holds = self.holds(part, find_set)
+                if holds is None:
+                    return None
+                both = both & holds
+            found = found | both
+        return ~found if match.negated else found
+
+    def _in_set(self, match: InSet, named: NamedSet | None) -> Set | None:
+        if named is None or named.unmodelled or any(e.negated for e in named.elements):
+            return None
+        if match.ipset and named.dimensions not in (("ip",), ("net",)):
+            return None
+        found = self.space.empty
+        for element in named.elements:
+            part = self.element(match.fields, element)
+            if part is None:
+                return None
+            found = found | part
+        if not match.negated:
+            return found
+        present = self._present(match.fields)
+        return present & ~found if present is not None else None
+
+    def _present(self, fields: tuple[Field, ...]) -> Set | None:
+        found = self.space.all
+        for where in fields:
+            everything = self._plain(Within(where, ((0, (1 << 128) - 1),)))
+            if everything is None and where not in (Field.IIFNAME, Field.OIFNAME):
+                return None
+            found = found & everything if everything is not None else found
+        return found
+
+    def _plain(self, match: Match) -> Set | None:
+        match match:
+            case Within(where, ranges, negated):
+                return self._where(where, ranges, lambda value: _within(value, ranges), negated=negated)
+            case Masked(where, mask, wanted, negated):
+                return self._where(where, None, lambda value: value & mask == wanted, negated=negated)
+            case AnyBit(where, mask, negated):
+                return self._where(where, None, lambda value: bool(value & mask), negated=negated)
+            case Named(where, patterns, negated):
+                found = self._named(where, patterns)
+                return ~found if negated and found is not None else found
+            case FibOif() | Opaque() | InSet() | AnyOf():
+                return None
+
+    def _where(
+        self, where: Field, ranges: Ranges | None, accepts: Callable[[int], bool], *, negated: bool
+    ) -> Set | None:
+        """Flows that have the field with a value that is accepted, or is not; `ranges` says the same where it can."""
+        value = self._value(where)
+        if isinstance(value, _Of):
+            fitting = (name for name, number in value.values.items() if accepts(number) != negated)
+            return self.space.union(self.space.protocol[name] for name in fitting)
+        if value is not None:
+            return self.space.all if accepts(value) != negated else self.space.empty
+        present, inside = self._computed(where, ranges, accepts)
+        if inside is None:
+            return None
+        return present & ~inside if negated else present & inside
+
+    def _value(self, where: Field) -> int | _Of | None:
+        """A field that is the same for all flows, or for all of a protocol."""
+        if where in _OF_CONNECTION and not self.tracked:
+            return _Of({})
+        if where in _CONSTANT:
+            return _CONSTANT[where]
+        match where:
+            case Field.PROTOCOL | Field.CT_PROTOCOL:
+                return _Of(_NUMBERS)
+            case Field.ICMP_TYPE:
+                return _Of({Protocol.ICMP: 0 if self.packet is Packet.REPLY else 8})
+            case Field.ICMP_CODE:
+                return _Of({Protocol.ICMP: 0})
+            case Field.ICMPV6_TYPE | Field.ICMPV6_CODE:
+                return _Of({})
+            case Field.TCP_FLAGS:
+                return _Of({Protocol.TCP: _FLAGS[self.packet]})
+            case Field.CT_STATE:
+                if not self.tracked:
+                    return CtState.INVALID
+                return CtState.NEW if self.packet is Packet.REQUEST else CtState.ESTABLISHED
+            case Field.CT_STATUS:
+                return _STATUS[self.packet]
+            case Field.CT_DIRECTION:
+                return int(self.packet is Packet.REPLY)
+        return None
+
+    def _computed(self, where: Field, ranges: Ranges | None, accepts: Callable[[int], bool]) -> tuple[Set, Set | None]:
+        """Flows that have a field, and those of them whose value is accepted."""
+        everything = self.space.all
+        back = self.packet is Packet.REPLY
+        if where in (Field.SADDR, Field.DADDR):
+            return everything, self._address(ranges, accepts, caller=(where is Field.SADDR) != back)
+        if where in _CALLER or where in _CALLED:
+            return everything, self._address(ranges, accepts, caller=where in _CALLER)
+        if where in (Field.SADDR_TYPE, Field.DADDR_TYPE, Field.SADDR_TYPE_IIF, Field.DADDR_TYPE_IIF):
+            caller = (where in (Field.SADDR_TYPE, Field.SADDR_TYPE_IIF)) != back
+            return everything, self._address(None, lambda ip: accepts(self._type(ip)), caller=caller)
+        if where in (Field.SPORT, Field.DPORT) or where in _CALLED_PORT or where in _CALLER_PORT:
+            called = where in _CALLED_PORT or where is (Field.SPORT if back else Field.DPORT)
+            ping = where in _OF_CONNECTION and accepts(0)
+            present = everything if where in _OF_CONNECTION else self.space.with_ports
+            inside = self._port(ranges, called=called)
+            if inside is not None:
+                inside = inside & self.space.with_ports
+                inside = inside | self.space.protocol[Protocol.ICMP] if ping else inside
+            return present, inside
+        return everything, None
+
+    def _address(self, ranges: Ranges | None, accepts: Callable[[int], bool], *, caller: bool) -> Set:
+        if ranges is not None:
+            return self.pairs.saddr(ranges) if caller else self.pairs.daddr(ranges)
+        return self.pairs.saddr_where(accepts) if caller else self.pairs.daddr_where(accepts)
+
+    def _type(self, ip: int) -> int:
+        """Addresses of plain stacks are none of the host's own."""
+        try:
+            return AddrType[self._fib.address_type(ip).name]
+        except RouteNotCapturedError:
+            return AddrType.UNICAST
+
+    def _port(self, ranges: Ranges | None, *, called: bool) -> Set | None:
+        if ranges is None:
+            return None
+        if called:
+            return self.space.ports(ranges)
+        low, high = self._ephemeral
+        if any(first <= low and high <= last for first, last in ranges):
+            return self.space.all
+        return self.space.empty if all(last < low or high < first for first, last in ranges) else None
+
+    def _named(self, where: Field, patterns: tuple[str, ...]) -> Set | None:
+        if where not in (Field.IIFNAME, Field.OIFNAME):
+            return None
+        nameless = self.space.all if any(_fits("", pattern) for pattern in patterns) else self.space.empty
+        if where is Field.OIFNAME and self.hook is Hook.PREROUTING:
+            return nameless
+        back = self.packet is Packet.REPLY
+        by = self.pairs.from_bridge if (where is Field.IIFNAME) != back else self.pairs.to_bridge
+        found = self.space.union(by[name] for name in self.pairs.bridges if any(_fits(name, p) for p in patterns))
+        if where is Field.IIFNAME and self.hook is Hook.POSTROUTING:  # a bridged packet shows none any more
+            routed = (self.pairs.reply if back else self.pairs.request)[Way.GATEWAY]
+            return (found & routed) | (nameless & ~routed)
+        return found
+
+
+def _within(value: int, ranges: Ranges) -> bool:
+    return any(low <= value <= high for low, high in ranges)
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
