@@ -39,11 +39,18 @@ class Snapshot:
     """False: `docker/containers.json` is missing and the containers are those that the networks list."""
     files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """The captured text files that evidence points into, decoded, for the report's appendix."""
+    _by_name: dict[str, Container] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_by_name", {c.name: c for c in reversed(self.containers)})
 
     def container(self, name: str) -> Container | None:
         """By name, or by an id prefix of at least 4 characters that fits one container only."""
+        named = self._by_name.get(name)
+        if named is not None:
+            return named
         for c in self.containers:
-            if c.name == name or c.id == name:
+            if c.id == name:
                 return c
         if len(name) >= 4:
             hits = [c for c in self.containers if c.id.startswith(name)]

@@ -11,8 +11,9 @@ from diag.names.resolver import Resolver
 from diag.reach.beyond import WORLD, with_world
 from diag.reach.explain import Explainer, mode_phrase
 from diag.reach.fixes import FixFinder
-from diag.reach.groups import PairGroup, group_pairs
+from diag.reach.groups import PairGroup, group_columns, group_pairs
 from diag.reach.interfaces import interface_roles
+from diag.reach.matrix import PairMatrix
 from diag.reach.pairs import PairAnalyser, PairFacts, PathFacts
 from diag.reach.reserved import ReservedPairs
 
@@ -80,7 +81,8 @@ class Analyser:
 def analyse(snapshot: Snapshot) -> Analysis:
     """Everything there is to say about one host."""
     analyser = Analyser(snapshot)
-    groups = tuple(analyser.group(g) for g in group_pairs(analyser.pairs.all_pairs()))
+    matrix = PairMatrix(snapshot, analyser.pairs)
+    groups = tuple(analyser.group(g) for g in group_columns(matrix))
     endpoints = tuple(analyser.group(g, fixes=False) for g in group_pairs(analyser.reserved(snapshot).all_pairs()))
     return Analysis(
         snapshot=snapshot,

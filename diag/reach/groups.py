@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
+from diag.reach.matrix import Cell, Column, PairMatrix, Signature, bits
 from diag.reach.pairs import PairFacts
 
 
@@ -38,6 +39,36 @@ def group_pairs(pairs: Iterable[PairFacts]) -> tuple[PairGroup, ...]:
             groups.append(PairGroup(sources, destinations, members[0], len(addresses) == 1))
     groups.sort(key=lambda g: (g.sources, g.destinations))
     return tuple(groups)
+
+
+def group_columns(matrix: PairMatrix) -> tuple[PairGroup, ...]:
+    """The same of a matrix: what is alike for a set of sources is so for all destinations that have the same set."""
+    by_signature: dict[Signature, list[tuple[Column, Cell]]] = {}
+    for column in matrix.columns():
+        for cell in column.cells:
+            by_signature.setdefault(cell.signature, []).append((column, cell))
+    groups = []
+    for found in by_signature.values():
+        for sources, members in _joined(found):
+            column, cell = members[0]
+            addresses = {tuple(p.target.ip if p.target else None for p in c.paths) for _, c in members}
+            names = tuple(matrix.snapshot.containers[position].name for position in bits(sources))
+            destinations = tuple(column.destination.name for column, _ in members)
+            groups.append(PairGroup(names, destinations, matrix.example(column, cell), len(addresses) == 1))
+    groups.sort(key=lambda g: (g.sources, g.destinations))
+    return tuple(groups)
+
+
+def _joined(found: list[tuple[Column, Cell]]) -> Iterator[tuple[int, list[tuple[Column, Cell]]]]:
+    """Destinations with the same sources, or with the same ones once each counts itself among them."""
+    alike = Counter(cell.sources for _, cell in found)
+    cliques = Counter(cell.sources | 1 << column.position for column, cell in found)
+    joined: dict[int, list[tuple[Column, Cell]]] = {}
+    for column, cell in found:
+        closed = cell.sources | 1 << column.position
+        key = closed if cliques[closed] > alike[cell.sources] else cell.sources
+        joined.setdefault(key, []).append((column, cell))
+    yield from joined.items()
 
 
 def _rectangles(seen: Mapping[str, frozenset[str]]) -> Iterator[tuple[tuple[str, ...], tuple[str, ...]]]:

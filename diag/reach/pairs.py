@@ -40,10 +40,20 @@ class PathFacts:
     sweep: Sweep | None = None
 
     def signature(self) -> tuple[object, ...]:
-        """What pairs of one group have in common."""
+        """What pairs of one group have in common. Rules that say the same of their own destination count as one."""
         network = self.target.network if self.target else ""
         family = self.target.ip.family if self.target else 0
-        return (family, network, self.reachability, self.allowed, self.reason, self.decided_by)
+        return (family, network, self.reachability, self.allowed, self.reason, self._stoppers())
+
+    def _stoppers(self) -> frozenset[tuple[str, str]]:
+        if self.sweep is None:
+            return frozenset()
+        own = str(self.sweep.address)
+        return frozenset(
+            (evidence.file, evidence.text.replace(own, "destination"))
+            for span in self.sweep.spans
+            if span.trace.chain and (evidence := span.trace.decided_by) is not None
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,17 +132,18 @@ class PairAnalyser:
         if there is None:
             return []
         if there == netns:
-            return [Target(LOOPBACK, ""), *self._own_addresses(destination)]
+            return [Target(LOOPBACK, ""), *self.own_addresses(destination)]
         if there == "host":
             return self._host_addresses(netns)
-        return self._own_addresses(destination)
+        return self.own_addresses(destination)
 
-    def _own_addresses(self, container: Container) -> list[Target]:
+    def own_addresses(self, container: Container) -> list[Target]:
         """What Docker says, else what its namespace has (a joined container has those of the one it joined)."""
         there = self.snapshot.netns_of.get(container.name, "")
-        owners = [c for c in self.snapshot.containers if self.snapshot.netns_of.get(c.name) == there]
         if there == "host":
             return []
+        names = self.tracer.world.containers_in.get(there, ())
+        owners = [c for name in names if (c := self.snapshot.container(name)) is not None]
         found = [
             Target(ip, endpoint.network)
             for owner in ([container] if container.endpoints else owners)

@@ -35,6 +35,8 @@ class Kind:
 
     delivered: bool
     """And answered."""
+    routed: bool = False
+    """By the host, from one bridge to another."""
     blocker: str = ""
     """What stops them, where something does."""
     reply: bool = False
@@ -119,7 +121,8 @@ class _Solver:
         answered = self._through(Packet.REPLY, arrived & back[Way.DIRECT], arrived & back[Way.GATEWAY])
         if self.rules.rejects:
             self._third_packet(answered)
-        self._add(Kind(delivered=True), answered)
+        self._add(Kind(delivered=True), answered & forth[Way.DIRECT])
+        self._add(Kind(delivered=True, routed=True), answered & forth[Way.GATEWAY])
         return self._solution()
 
     def _uneven(self) -> Set:

@@ -1,0 +1,153 @@
+"""Every ordered pair, as classes of pairs that behave alike: sets of sources per destination, not N² results.
+
+Most pairs are decided at once by :mod:`diag.symbolic`. The interpreter decides the others one by one, and one pair of
+each class, whose trace gives the reason: where it does not see the same set of flows, the whole class is left to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from itertools import accumulate
+from operator import or_
+
+from diag.model.address import Family, Ip
+from diag.model.docker import Container
+from diag.model.reasons import Reachability
+from diag.model.snapshot import Snapshot
+from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target
+from diag.symbolic.behaviours import Behaviour, rows
+from diag.symbolic.engine import Solution, solve
+
+Signature = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """Sources whose pairs with one destination behave alike."""
+
+    sources: int
+    """A bit per container of the snapshot, in its order."""
+    reachability: Reachability
+    paths: tuple[PathFacts, ...]
+    """Best first; what they cite is of one of the pairs."""
+    signature: Signature
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Every pair with one destination: each source but itself is in one cell."""
+
+    position: int
+    """The destination's, in the snapshot's containers."""
+    destination: Container
+    cells: tuple[Cell, ...]
+
+
+def bits(mask: int) -> Iterator[int]:
+    """The positions of the bits that are set.
+
+    >>> list(bits(0b1010))
+    [1, 3]
+    """
+    while mask:
+        low = mask & -mask
+        yield low.bit_length() - 1
+        mask ^= low
+
+
+class PairMatrix:
+    """All pairs of a snapshot's containers."""
+
+    def __init__(self, snapshot: Snapshot, pairs: PairAnalyser) -> None:
+        self.snapshot = snapshot
+        self.pairs = pairs
+        self._everyone = (1 << len(snapshot.containers)) - 1
+        self._in_netns: dict[str, int] = {}
+        for position, container in enumerate(snapshot.containers):
+            netns = snapshot.netns_of.get(container.name)
+            if netns is not None:
+                self._in_netns[netns] = self._in_netns.get(netns, 0) | 1 << position
+        self._solution = solve(snapshot, pairs.tracer.world.topology)
+        self._spans = dict(_spans(self._solution)) if self._solution else {}
+        self._below = self._containers_below()
+        self._witnesses: dict[Behaviour, PathFacts | None] = {}
+
+    def columns(self) -> Iterator[Column]:
+        """Every destination, in the containers' order."""
+        for position, destination in enumerate(self.snapshot.containers):
+            cells = list(self._solved(destination))
+            seen = 1 << position
+            for cell in cells:
+                seen |= cell.sources
+            cells += self._one_by_one(destination, self._everyone & ~seen)
+            yield Column(position, destination, tuple(cells))
+
+    def _containers_below(self) -> list[int]:
+        """For each stack's number the containers in all stacks before it."""
+        stacks = self._solution.pairs.stacks if self._solution else ()
+        return [0, *accumulate((self._in_netns.get(stack.netns, 0) for stack in stacks), or_)]
+
+    def _solved(self, destination: Container) -> Iterator[Cell]:
+        """The cells that the symbolic engine gives."""
+        there = self.snapshot.netns_of.get(destination.name)
+        targets = self.pairs.own_addresses(destination) if there is not None else []
+        spans = [self._spans.get(target.ip) for target in targets]
+        if not spans or there is None:
+            return
+        alike: dict[tuple[Behaviour, ...], int] = {(): self._everyone & ~self._in_netns.get(there, 0)}
+        for found in spans:
+            if found is None:
+                return
+            finer: dict[tuple[Behaviour, ...], int] = {}
+            for behaviours, sources in alike.items():
+                for first, last, behaviour in found:
+                    both = sources & (self._below[last + 1] ^ self._below[first])
+                    if both and behaviour.covered:
+                        key = (*behaviours, behaviour)
+                        finer[key] = finer.get(key, 0) | both
+            alike = finer
+        for behaviours, sources in alike.items():
+            cell = self._cell(sources, targets, behaviours)
+            if cell is not None:
+                yield cell
+
+    def _cell(self, sources: int, targets: list[Target], behaviours: tuple[Behaviour, ...]) -> Cell | None:
+        first = self.snapshot.containers[next(bits(sources))]
+        paths = []
+        for target, behaviour in zip(targets, behaviours, strict=True):
+            witness = self._witness(behaviour, self.snapshot.netns_of[first.name], target)
+            if witness is None:
+                return None
+            paths.append(replace(witness, target=target))
+        paths.sort(key=lambda path: ORDER[path.reachability])
+        return _cell(sources, paths[0].reachability, tuple(paths))
+
+    def _witness(self, behaviour: Behaviour, netns: str, target: Target) -> PathFacts | None:
+        """What the interpreter says of one pair of a behaviour; None where it says something else."""
+        if behaviour not in self._witnesses:
+            facts = self.pairs.path(netns, target)
+            self._witnesses[behaviour] = facts if facts.allowed == behaviour.allowed else None
+        return self._witnesses[behaviour]
+
+    def _one_by_one(self, destination: Container, sources: int) -> list[Cell]:
+        found: dict[Signature, Cell] = {}
+        for position in bits(sources):
+            facts = self.pairs.pair(self.snapshot.containers[position], destination)
+            cell = _cell(1 << position, facts.reachability, facts.paths)
+            known = found.get(cell.signature)
+            found[cell.signature] = replace(known, sources=known.sources | cell.sources) if known else cell
+        return list(found.values())
+
+    def example(self, column: Column, cell: Cell) -> PairFacts:
+        """The first pair of a cell, as the interpreter sees it."""
+        return self.pairs.pair(self.snapshot.containers[next(bits(cell.sources))], column.destination)
+
+
+def _cell(sources: int, reachability: Reachability, paths: tuple[PathFacts, ...]) -> Cell:
+    return Cell(sources, reachability, paths, (reachability, *(path.signature() for path in paths)))
+
+
+def _spans(solution: Solution) -> Iterator[tuple[Ip, tuple[tuple[int, int, Behaviour], ...]]]:
+    for row in rows(solution):
+        yield Ip(Family.IPV4, solution.pairs.ports[row.destination].ip), row.spans
