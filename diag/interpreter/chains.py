@@ -15,6 +15,7 @@ from typing import assert_never
 from diag.interpreter.conntrack import ConntrackTable, apply_nat
 from diag.interpreter.matching import Context, holds, lookup
 from diag.interpreter.nat import Bound, NatBinder, look_up, map_data
+from diag.interpreter.selection import RuleSelection
 from diag.kernel.icmp_errors import reject_kind
 from diag.model.address import Family
 from diag.model.flow import Hop, HopKind
@@ -67,6 +68,9 @@ _INERT = (*MATCHES, NoEffect)
 MAX_DEPTH = 64
 """Jumps inside each other; the kernel refuses 16 in nft and more than the stack size in iptables."""
 
+LONG_CHAIN = 12
+"""Rules from which an index pays."""
+
 ALL_PRIORITIES = (-(1 << 31), (1 << 31) - 1)
 
 _CONTINUE = "continue"
@@ -104,6 +108,8 @@ class HookTable:
         self.missing = missing
         self.has_nat = False
         """A NAT chain exists, even an empty one: then the kernel binds every new connection."""
+        self._selections: dict[int, RuleSelection] = {}
+        """By the chain's identity: the ruleset keeps every chain alive."""
         self._filters: dict[Hook, list[tuple[int, NfTable, Chain]]] = {}
         self._nat: dict[Hook, list[tuple[int, NfTable, Chain]]] = {}
         for table in sorted(ruleset.tables, key=lambda t: _ORIGIN_ORDER[t.origin]):
@@ -147,6 +153,13 @@ class HookTable:
 
     def nat(self, hook: Hook) -> list[tuple[int, NfTable, Chain]]:
         return self._nat.get(hook, [])
+
+    def selection(self, chain: Chain) -> RuleSelection:
+        """The rules of a chain, indexed once."""
+        found = self._selections.get(id(chain))
+        if found is None:
+            found = self._selections[id(chain)] = RuleSelection(chain)
+        return found
 
     def find_set(self, table: NfTable, match: InSet) -> NamedSet | None:
         return self.ruleset.ipsets.get(match.set_name) if match.ipset else table.sets.get(match.set_name)
@@ -326,7 +339,7 @@ class HookRun:
         """Run a chain's rules; `continue` means that it returned to its caller."""
         if depth > MAX_DEPTH:
             return _CONTINUE
-        for rule in chain.rules:
+        for rule in self._rules(chain):
             verdict = self._rule(table, chain, rule, depth)
             if verdict is None:
                 continue
@@ -334,6 +347,12 @@ class HookRun:
                 return _CONTINUE
             return verdict
         return _CONTINUE
+
+    def _rules(self, chain: Chain) -> tuple[NfRule, ...]:
+        if len(chain.rules) < LONG_CHAIN:
+            return chain.rules
+        context = self.context
+        return self.hooks.selection(chain).rules(context.packet.daddr, context.iif, context.oif)
 
     def _rule(self, table: NfTable, chain: Chain, rule: NfRule, depth: int) -> str | Stopped | None:
         """None: go on with the next rule."""

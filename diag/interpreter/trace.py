@@ -122,7 +122,7 @@ class _OneRun:
             if not listening:
                 return self._nobody_home(arrived)
         if listening and publisher is None and self.flow.protocol is Protocol.TCP:
-            refused = self._third_packet(request)
+            refused = self._third_packet(request, arrived)
             if refused is not None:
                 return refused
         symptom = Symptom.OK if listening or publisher is not None else self._refused(arrived)
@@ -160,17 +160,21 @@ class _OneRun:
         self.walk.hops = kept
         return Symptom.ECONNREFUSED if self._reaches_caller(back) else Symptom.TIMEOUT
 
-    def _third_packet(self, request: Packet) -> Trace | None:
+    def _third_packet(self, request: Packet, arrived: Arrived) -> Trace | None:
         """The ACK that ends the handshake: connect() has its answer by then, but a rule that rejects it ends the connection.
 
-        A rule that drops it in silence is not seen by the caller. Source: tcp_rcv_synsent_state_process(), tcp_v4_err().
+        So does one that rewrites it otherwise than the request, which conntrack may not have seen: whoever gets it knows
+        no such connection. A rule that drops it in silence is not seen by the caller. Source:
+        tcp_rcv_synsent_state_process(), tcp_v4_err(), tcp_v4_send_reset().
         """
-        if not self.world.has_reject:
+        if not self.world.has_reject and not self.world.has_notrack:
             return None
         kept, self.walk.hops = self.walk.hops, []
         outcome = self.walk.send(self.flow.source, replace(request, tcp_flags=ACK))
         self.walk.hops, hops = kept, tuple(self.walk.hops)
-        if not isinstance(outcome, Failed) or outcome.stopped is None or not outcome.stopped.reject:
+        if isinstance(outcome, Arrived):
+            return self._third_packet_astray(arrived, outcome, hops)
+        if outcome.stopped is None or not outcome.stopped.reject:
             return None
         reason, evidence = failure_reason(self.world, self.flow, outcome)
         reset = outcome.stopped.reject in RESETS
@@ -192,6 +196,31 @@ class _OneRun:
             detail=f"the handshake is answered, but of the caller's next packet {outcome.detail}",
             chain=outcome.stopped.chain,
             rule_number=outcome.stopped.rule_number,
+        )
+
+    def _third_packet_astray(self, arrived: Arrived, third: Arrived, hops: tuple[Hop, ...]) -> Trace | None:
+        if (third.netns, third.packet.tuple) == (arrived.netns, arrived.packet.tuple):
+            return None
+        kept, self.walk.hops = self.walk.hops, []
+        back = self.walk.send(third.netns, replace(third.packet.reply(), tcp_flags=RST))
+        self.walk.hops = kept
+        if not self._reaches_caller(back):
+            return None
+        evidence = _last_evidence(hops)
+        detail = f"the handshake is answered, but the caller's next packet arrives as {third.packet}, which is no connection"
+        return Trace(
+            self.flow,
+            Disposition.REJECTED,
+            Symptom.ECONNRESET,
+            Reason.FIREWALL_REJECT,
+            evidence,
+            "",
+            (*self.forth, *hops),
+            tuple(kept),
+            source_ip=self.source_ip,
+            final_ip=third.packet.destination,
+            final_port=third.packet.dport.value,
+            detail=detail,
         )
 
     def _reply_packet(self, arrived: Arrived) -> Packet | Failed:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from diag.interpreter.chains import HookTable
 from diag.kernel.fib import Fib
 from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip
 from diag.model.docker import Container, DockerNetwork, Endpoint
-from diag.model.netfilter import Hook, Ranges, Reject, Ruleset, TableFamily
+from diag.model.netfilter import Hook, Notrack, Ranges, Reject, Ruleset, TableFamily
 from diag.model.netns import Link, Netns
 from diag.model.snapshot import Snapshot
 
@@ -41,8 +42,11 @@ class World:
             HookTable.of_links(space.ruleset, family).acts for space in snapshot.netns.values() for family in links
         )
         """Some frame may be stopped below layer 3."""
-        self.has_reject = any(_rejects(space.ruleset) for space in snapshot.netns.values())
+        statements = {kind for space in snapshot.netns.values() for kind in _statements(space.ruleset)}
+        self.has_reject = Reject in statements
         """Some rule on this host answers instead of dropping in silence."""
+        self.has_notrack = Notrack in statements
+        """Some packets of a connection may pass conntrack by, and so NAT."""
 
     def netns(self, netns: str) -> Netns:
         return self.snapshot.netns[netns]
@@ -97,7 +101,8 @@ class World:
         return "/".join(self.containers_in.get(netns, [])) or netns
 
 
-def _rejects(ruleset: Ruleset) -> bool:
-    verdicts = (e.verdict for t in ruleset.tables for s in t.sets.values() for e in s.elements)
-    rules = (part for t in ruleset.tables for c in t.chains.values() for r in c.rules for part in r.parts)
-    return any(isinstance(statement, Reject) for statement in (*verdicts, *rules))
+def _statements(ruleset: Ruleset) -> Iterator[type]:
+    """The kinds of matches and statements in a ruleset."""
+    for table in ruleset.tables:
+        yield from (type(element.verdict) for named in table.sets.values() for element in named.elements)
+        yield from (type(part) for chain in table.chains.values() for rule in chain.rules for part in rule.parts)

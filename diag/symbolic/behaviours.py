@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from diag.model.address import Family, Ip
 from diag.model.analysis import Allowed, PortSet
 from diag.model.flow import Protocol
 from diag.symbolic.engine import Kind, Solution
@@ -32,6 +33,12 @@ class Behaviour:
         return Allowed(bool(open_to[Protocol.ICMP]), open_to[Protocol.TCP], open_to[Protocol.UDP])
 
 
+    def delivers(self, protocol: Protocol, port: int) -> bool:
+        """Whether one flow arrives and is answered; 0 is the port of ICMP."""
+        spans = dict(self.flows)[protocol]
+        return next((kind.delivered for low, high, kind in spans if low <= port <= high), False)
+
+
 @dataclass(frozen=True, slots=True)
 class Row:
     """One destination: sources by number, first to last, with the behaviour of their pairs."""
@@ -51,6 +58,24 @@ def rows(solution: Solution) -> Iterator[Row]:
         spans = reader.spans(node)
         for number in range(first, last + 1):
             yield Row(number, spans)
+
+
+class Decisions:
+    """A solution that can be asked about single pairs."""
+
+    def __init__(self, solution: Solution) -> None:
+        self._stacks = {stack.netns: number for number, stack in enumerate(solution.pairs.stacks)}
+        self._ports = solution.pairs.ports
+        self._rows = {self._ports[row.destination].ip: row for row in rows(solution)}
+
+    def behaviour(self, netns: str, ip: Ip) -> Behaviour | None:
+        """What a namespace's flows to an address do; None: the engine does not cover the pair."""
+        number = self._stacks.get(netns)
+        row = self._rows.get(ip.value) if ip.family is Family.IPV4 else None
+        if number is None or row is None or self._ports[row.destination].netns == netns:
+            return None
+        behaviour = next(b for first, last, b in row.spans if first <= number <= last)
+        return behaviour if behaviour.covered else None
 
 
 class _Reader:

@@ -10,8 +10,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Self
 
+from diag.model.address import Ip
+from diag.model.flow import Protocol
 from diag.parse.snapshot import build_snapshot
 from diag.reach.flows import FlowAnswerer
+from diag.symbolic.behaviours import Decisions
+from diag.symbolic.engine import solve
 from tests.kernel.lab import Kernel
 from tests.kernel.layout import DOCKER_HOST, Layout
 from tests.live.lab import CLOSED_PORT, TCP_PORTS, UDP_PORTS, Flow, inside, listening, send
@@ -20,6 +24,8 @@ WAIT = 0.35
 """Seconds until no answer is a timeout."""
 BOTH = "# nft\n"
 """Stands between the two texts where a host has iptables and native tables."""
+BAD = frozenset({"wrong", "engines"})
+"""Kinds of difference that nothing excuses."""
 LATE = frozenset({"timeout", "EHOSTUNREACH"})
 """What a caller without an answer sees: which of the two depends on how long it waits for ARP."""
 
@@ -71,7 +77,7 @@ class Difference:
     """A flow of which the model says something else than the kernel did."""
 
     kind: str
-    """`wrong`, `unknown` or `symptom`."""
+    """`wrong`, `unknown`, `symptom`, or `engines` where the symbolic engine says otherwise than the interpreter."""
     flow: Flow
     real: str
     answer: dict[str, Any]
@@ -91,7 +97,7 @@ class Score:
         self.results.update(other.results)
 
     def __str__(self) -> str:
-        off = ", ".join(f"{self.kinds[kind]} {kind}" for kind in ("wrong", "unknown", "symptom"))
+        off = ", ".join(f"{self.kinds[kind]} {kind}" for kind in ("wrong", "engines", "unknown", "symptom"))
         return f"{self.packets} packets judged: {off}; {dict(self.results.most_common())}"
 
 
@@ -128,7 +134,10 @@ def real(kernel: Kernel, flows: Iterable[Flow]) -> dict[Flow, str]:
 
 def compare(kernel: Kernel, truth: dict[Flow, str]) -> list[Difference]:
     """The model on the kernel's state as it is, against what the packets did."""
-    answerer = FlowAnswerer(build_snapshot(kernel.bundle()))
+    snapshot = build_snapshot(kernel.bundle())
+    answerer = FlowAnswerer(snapshot)
+    solution = solve(snapshot, answerer.tracer.world.topology)
+    decisions = Decisions(solution) if solution is not None else None
     found = []
     for flow, result in truth.items():
         request = {"source": flow.source, "address": flow.address, "protocol": flow.protocol, "port": flow.port}
@@ -136,6 +145,12 @@ def compare(kernel: Kernel, truth: dict[Flow, str]) -> list[Difference]:
         kind = _kind(result, answer["disposition"], answer["symptom"])
         if kind:
             found.append(Difference(kind, flow, result, answer))
+        netns = answerer.netns_of(flow.source)
+        behaviour = decisions.behaviour(netns or "", Ip.parse(flow.address)) if decisions is not None else None
+        if behaviour is not None and answer["disposition"] != "unknown":
+            delivers = behaviour.delivers(Protocol(flow.protocol), flow.port)
+            if delivers != (answer["disposition"] == "delivered"):
+                found.append(Difference("engines", flow, result, {**answer, "symbolic": delivers}))
     return found
 
 

@@ -17,7 +17,7 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from tests.kernel.cases import KINDS, cases, unmodelled
-from tests.kernel.judge import Case, Hosts, Score, compare, judge, real, report, shrink
+from tests.kernel.judge import BAD, Case, Hosts, Score, compare, judge, real, report, shrink
 from tests.live.lab import Flow
 
 EXAMPLES = 14
@@ -62,7 +62,7 @@ def test_random_rules(hosts: Hosts, score: Score, kind: str) -> None:
     @given(cases(kind))
     def check(case: Case) -> None:
         with hosts.on(case) as kernel:
-            wrong = [d for d in judge(kernel, case, mine) if d.kind == "wrong"]
+            wrong = [d for d in judge(kernel, case, mine) if d.kind in BAD]
             if wrong:
                 pytest.fail(report(*shrink(kernel, case, wrong[0])))
 
@@ -91,7 +91,7 @@ def test_unmodelled_matches_never_mislead(hosts: Hosts, score: Score) -> None:
     def check(case: Case) -> None:
         with hosts.on(case) as kernel:
             found = judge(kernel, case, mine)
-            wrong = [d for d in found if d.kind == "wrong"]
+            wrong = [d for d in found if d.kind in BAD]
             if wrong:
                 pytest.fail(report(*shrink(kernel, case, wrong[0])))
             assert all(d.answer["unknown"] for d in found if d.answer["disposition"] == "unknown")
