@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 
 
 class Family(IntEnum):
@@ -41,10 +42,11 @@ class Ip:
     @classmethod
     def parse(cls, text: str) -> Ip:
         """Read `10.0.0.1` or `fe80::1` (a `%zone` is ignored); raises ValueError."""
-        parsed = ipaddress.ip_address(text.partition("%")[0])
-        return cls(Family(parsed.version), int(parsed))
+        return _address(text.partition("%")[0])
 
     def __str__(self) -> str:
+        if self.family is Family.IPV4 and 0 <= self.value <= 0xFFFFFFFF:
+            return _dotted(self.value)
         return str(self._standard())
 
     def _standard(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
@@ -84,10 +86,7 @@ class Prefix:
                 raise ValueError(f"{text!r} needs a family")
             return cls(family, 0, 0)
         address, _, mask = text.partition("/")
-        if family is Family.IPV4 and address.count(".") < 3 and ":" not in address:
-            address += ".0" * (3 - address.count("."))  # `ip route` prints 127/8 on old versions
-        network = ipaddress.ip_network(f"{address}/{mask}" if mask else address, strict=False)
-        return cls(Family(network.version), int(network.network_address), network.prefixlen)
+        return _network(address, mask, family)
 
     @classmethod
     def of(cls, ip: Ip, length: int) -> Prefix:
@@ -118,3 +117,45 @@ class Prefix:
 
     def __str__(self) -> str:
         return f"{Ip(self.family, self.value)}/{self.length}"
+
+
+# The standard library's parsers are slow, and a capture names the same few thousand addresses again and again.
+
+_OCTETS = {str(number): number for number in range(256)}
+_LENGTHS = {"": 32} | {str(length): length for length in range(33)}
+
+
+@lru_cache(maxsize=1 << 14)
+def _address(text: str) -> Ip:
+    value = _dotted_value(text)
+    if value is not None:
+        return Ip(Family.IPV4, value)
+    parsed = ipaddress.ip_address(text)
+    return Ip(Family(parsed.version), int(parsed))
+
+
+@lru_cache(maxsize=1 << 14)
+def _network(address: str, mask: str, family: Family | None) -> Prefix:
+    value, length = _dotted_value(address), _LENGTHS.get(mask)
+    if value is not None and length is not None:
+        return Prefix(Family.IPV4, value >> 32 - length << 32 - length, length)
+    if family is Family.IPV4 and address.count(".") < 3 and ":" not in address:
+        address += ".0" * (3 - address.count("."))  # `ip route` prints 127/8 on old versions
+    network = ipaddress.ip_network(f"{address}/{mask}" if mask else address, strict=False)
+    return Prefix(Family(network.version), int(network.network_address), network.prefixlen)
+
+
+def _dotted_value(text: str) -> int | None:
+    """The number of an IPv4 address as it is commonly written; None for any other text."""
+    octets = text.split(".")
+    if len(octets) != 4:
+        return None
+    try:
+        first, second, third, fourth = (_OCTETS[octet] for octet in octets)
+    except KeyError:
+        return None
+    return first << 24 | second << 16 | third << 8 | fourth
+
+
+def _dotted(value: int) -> str:
+    return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"

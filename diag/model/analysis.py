@@ -152,6 +152,18 @@ class Group:
 
 
 @dataclass(frozen=True, slots=True)
+class MissingNames:
+    """Names of other containers that one cannot resolve, all for one reason."""
+
+    names: tuple[str, ...]
+    """The first of them."""
+    count: int
+    """All of them."""
+    reason: Reason | None
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
 class NameScope:
     """What one container can call the others."""
 
@@ -160,8 +172,8 @@ class NameScope:
     """`embedded-dns` (127.0.0.11), `hosts-only`, or the external resolver's address."""
     names: tuple[NameAnswer, ...]
     """Every name that it resolves to a container or an address of its hosts file."""
-    missing: tuple[NameAnswer, ...] = ()
-    """Names of other containers that it cannot resolve, with the reason."""
+    missing: tuple[MissingNames, ...] = ()
+    """Names of other containers that it cannot resolve, by reason."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,10 +9,10 @@ The default bridge has no names there, only those that `--link` wrote into `/etc
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from diag.model.address import Ip
-from diag.model.analysis import NameAnswer, NameScope
+from diag.model.analysis import MissingNames, NameAnswer, NameScope
 from diag.model.docker import Container, DockerNetwork, Endpoint
 from diag.model.netns import HostsEntry
 from diag.model.provenance import Evidence
@@ -20,6 +20,33 @@ from diag.model.reasons import Reason, Via
 from diag.model.snapshot import NameFiles, Snapshot
 
 EMBEDDED_DNS = Ip.parse("127.0.0.11")
+MAX_MISSING = 24
+"""Names listed for one reason; the rest is counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Where a container's names come from."""
+
+    stack: Container
+    ips: frozenset[Ip]
+    """In its hosts file."""
+    networks: frozenset[str]
+    """Whose names Docker's DNS gives it."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Called:
+    """Where a container can be named."""
+
+    container: Container
+    ips: frozenset[Ip]
+    networks: frozenset[str]
+
+
+def _as_called(container: Container) -> _Called:
+    ips = frozenset(ip for e in container.endpoints for ip in (e.ip, e.ip6) if ip is not None)
+    return _Called(container, ips, frozenset(e.network_id or e.network for e in container.endpoints))
 
 
 class Resolver:
@@ -29,6 +56,12 @@ class Resolver:
         self.snapshot = snapshot
         self._networks = {n.id: n for n in snapshot.networks}
         self._by_network: dict[str, list[tuple[Container, Endpoint]]] = {}
+        self._by_label: dict[tuple[str, str], list[tuple[Container, Endpoint]]] = {}
+        """By network and lower-case name."""
+        self._callers: dict[str, _Caller | None] = {}
+        self._calleds: dict[str, _Called | None] = {}
+        self._containers = {c.name for c in snapshot.containers}
+        self._stopped = {c.name for c in snapshot.containers if not c.running}
         self._owner: dict[Ip, str] = {}
         self._known: dict[str, list[str]] = {}
         for container in snapshot.containers:
@@ -36,6 +69,8 @@ class Resolver:
                 key = endpoint.network_id or endpoint.network
                 if container.running:
                     self._by_network.setdefault(key, []).append((container, endpoint))
+                    for label in dict.fromkeys(name.lower() for name in _names_on(container, endpoint)):
+                        self._by_label.setdefault((key, label), []).append((container, endpoint))
                 for ip in (endpoint.ip, endpoint.ip6):
                     if ip is not None:
                         self._owner.setdefault(ip, container.name)
@@ -71,31 +106,63 @@ class Resolver:
         stack = self._stack_owner(source)
         if container is None or stack is None:
             return NameScope(source, "hosts-only", ())
-        found, missing = [], []
-        for name in sorted(self._candidates(stack)):
-            answer = self.resolve(source, name)
-            if answer.addresses:
-                found.append(answer)
-        reached = {a.target for a in found}
-        for other in self.snapshot.containers:
-            if other.name != source and other.name not in reached:
-                answer = self.resolve(source, other.name)
-                if not answer.addresses:
-                    missing.append(answer)
-        return NameScope(source, self._resolver_label(stack), tuple(found), tuple(missing))
+        candidates = self._candidates(stack)
+        answers = (self.resolve(source, name) for name in sorted(candidates))
+        found = tuple(answer for answer in answers if answer.addresses)
+        missing = self._missing(source, stack, candidates, {answer.target for answer in found})
+        return NameScope(source, self._resolver_label(stack), found, tuple(missing))
+
+    def _missing(
+        self, source: str, stack: Container, candidates: set[str], reached: set[str]
+    ) -> Iterator[MissingNames]:
+        """Other containers by the reason why their names are not found. A name that is no candidate resolves to nothing."""
+        possible = {name.lower() for name in (*candidates, *(n for h in self._hosts(stack) for n in h.names))}
+        others = {name for name in self._containers if name.lower() not in possible} - reached - {source}
+        others |= {
+            name
+            for name in self._containers & candidates - reached - {source}
+            if not self.resolve(source, name).addresses
+        }
+        stopped = others & self._stopped
+        for names in (others - stopped, stopped):
+            listed = sorted(names)
+            if listed:
+                first = self._not_found(stack, listed[0])
+                yield MissingNames(tuple(listed[:MAX_MISSING]), len(listed), first.reason, first.explanation)
 
     def names_for(self, source: str, destination: str) -> tuple[NameAnswer, ...]:
         """What `source` may call `destination`."""
-        stack = self._stack_owner(source)
-        other = self.snapshot.container(destination)
-        if stack is None or other is None:
+        caller, called = self._caller(source), self._called(destination)
+        if caller is None or called is None:
             return ()
-        wanted = set(_every_name(other)) | self._candidates(stack)
-        addresses = {str(ip) for e in other.endpoints for ip in (e.ip, e.ip6) if ip is not None}
+        if caller.ips.isdisjoint(called.ips) and caller.networks.isdisjoint(called.networks):
+            return ()
+        stack, other, ips = caller.stack, called.container, called.ips
+        written = [name for line in self._hosts(stack) if line.ip in ips for name in line.names]
+        aliases = [alias for e in stack.endpoints for _, alias in e.links]
+        wanted = {*_every_name(other), *written, *aliases}
+        addresses = {str(ip) for ip in ips}
         answers = (self.resolve(source, name) for name in sorted(wanted))
         return tuple(a for a in answers if addresses.intersection(a.addresses))
 
     # Pieces
+
+    def _caller(self, source: str) -> _Caller | None:
+        if source not in self._callers:
+            stack = self._stack_owner(source)
+            self._callers[source] = self._as_caller(stack) if stack is not None else None
+        return self._callers[source]
+
+    def _as_caller(self, stack: Container) -> _Caller:
+        served = (e for e in stack.endpoints if self._serves_names(e)) if self.uses_embedded_dns(stack) else ()
+        ips = frozenset(line.ip for line in self._hosts(stack))
+        return _Caller(stack, ips, frozenset(e.network_id or e.network for e in served))
+
+    def _called(self, destination: str) -> _Called | None:
+        if destination not in self._calleds:
+            container = self.snapshot.container(destination)
+            self._calleds[destination] = None if container is None else _as_called(container)
+        return self._calleds[destination]
 
     def _stack_owner(self, source: str) -> Container | None:
         """A joined container uses the resolver files and the networks of the one it joined."""
@@ -201,11 +268,7 @@ class Resolver:
         return None
 
     def _on_network(self, endpoint: Endpoint, name: str, label: str) -> NameAnswer | None:
-        hits = [
-            (container, there)
-            for container, there in self._members(endpoint)
-            if label in (n.lower() for n in _names_on(container, there))
-        ]
+        hits = self._by_label.get((endpoint.network_id or endpoint.network, label))
         if not hits:
             return None
         text = f"Docker's DNS (127.0.0.11): both are on {endpoint.network}"

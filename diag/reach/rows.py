@@ -11,8 +11,20 @@ from diag.model.analysis import Allowed, PortSet
 from diag.model.snapshot import Snapshot
 from diag.names.resolver import Resolver
 from diag.reach.beyond import with_world
+from diag.reach.matrix import PairMatrix, bits
 from diag.reach.pairs import PairAnalyser, PathFacts
 from diag.reach.reserved import ReservedPairs
+
+
+class PathText:
+    """What rows of one destination address say, for all sources that it is the same for."""
+
+    def __init__(self, path: PathFacts) -> None:
+        self.path = path
+        target = path.target
+        self.family = target.ip.family.label if target else ""
+        self.address = str(target.ip) if target else ""
+        self.columns = (self.family, self.address, path.reachability.value, str(path.allowed), path.reason.value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,29 +33,25 @@ class PairRow:
 
     source: str
     destination: str
-    path: PathFacts
+    text: PathText
     names: tuple[str, ...]
 
     def as_json(self) -> dict[str, Any]:
         """The keys of a JSON Lines row."""
-        target = self.path.target
         return {
             "source": self.source,
             "destination": self.destination,
-            "family": target.ip.family.label if target else "",
-            "address": str(target.ip) if target else "",
-            "reachability": self.path.reachability.value,
-            "allowed": allowed_json(self.path.allowed),
-            "reason": self.path.reason.value,
+            "family": self.text.family,
+            "address": self.text.address,
+            "reachability": self.text.path.reachability.value,
+            "allowed": allowed_json(self.text.path.allowed),
+            "reason": self.text.path.reason.value,
             "names": list(self.names),
         }
 
     def as_text(self) -> tuple[str, ...]:
         """The columns of a CSV row."""
-        row = self.as_json()
-        row["allowed"] = str(self.path.allowed)
-        row["names"] = " ".join(self.names)
-        return tuple(str(value) for value in row.values())
+        return (self.source, self.destination, *self.text.columns, " ".join(self.names))
 
 
 def reserved_rows(snapshot: Snapshot) -> Iterator[PairRow]:
@@ -52,18 +60,33 @@ def reserved_rows(snapshot: Snapshot) -> Iterator[PairRow]:
     pairs = ReservedPairs(snapshot, PairAnalyser(augmented, Tracer(augmented)))
     for pair in pairs.all_pairs():
         for path in pair.paths:
-            yield PairRow(pair.source, pair.destination, path, ())
+            yield PairRow(pair.source, pair.destination, PathText(path), ())
 
 
 def pair_rows(snapshot: Snapshot) -> Iterator[PairRow]:
     """Every ordered pair of containers, each destination address in a row of its own."""
-    pairs = PairAnalyser(snapshot, Tracer(snapshot))
+    names = [container.name for container in snapshot.containers]
     resolver = Resolver(snapshot)
-    for pair in pairs.all_pairs():
-        names = resolver.names_for(pair.source, pair.destination)
-        for path in pair.paths:
-            address = str(path.target.ip) if path.target else ""
-            yield PairRow(pair.source, pair.destination, path, tuple(n.name for n in names if address in n.addresses))
+    for source, by_destination in zip(names, _texts(snapshot), strict=True):
+        for destination, texts in zip(names, by_destination, strict=True):
+            if texts:
+                answers = resolver.names_for(source, destination)
+                for text in texts:
+                    usable = tuple(n.name for n in answers if text.address in n.addresses) if answers else ()
+                    yield PairRow(source, destination, text, usable)
+
+
+def _texts(snapshot: Snapshot) -> list[list[tuple[PathText, ...]]]:
+    """By source and destination; nothing for a container and itself."""
+    count = len(snapshot.containers)
+    table: list[list[tuple[PathText, ...]]] = [[()] * count for _ in range(count)]
+    matrix = PairMatrix(snapshot, PairAnalyser(snapshot, Tracer(snapshot)))
+    for column in matrix.columns():
+        for cell in column.cells:
+            texts = tuple(PathText(path) for path in cell.paths)
+            for position in bits(cell.sources):
+                table[position][column.position] = texts
+    return table
 
 
 def allowed_json(allowed: Allowed) -> dict[str, Any]:

@@ -114,7 +114,15 @@ def _scope(scope: NameScope) -> dict[str, Any]:
         "names": [
             {**name_json(n), "target": n.target or None, "decided_by": evidence_json(n.evidence)} for n in scope.names
         ],
-        "missing": [name_json(n) for n in scope.missing],
+        "missing": [
+            {
+                "names": list(m.names),
+                "count": m.count,
+                "reason": m.reason.value if m.reason else None,
+                "explanation": m.explanation,
+            }
+            for m in scope.missing
+        ],
     }
 
 

@@ -521,12 +521,11 @@ def _scope(scope: NameScope) -> ScopeView:
 
 def _missing(scope: NameScope) -> Iterator[NameRow]:
     """Names that are not found for the same reason share a row."""
-    by_reason: dict[tuple[str, str], list[str]] = {}
-    for answer in scope.missing:
-        reason = answer.reason.value if answer.reason else ""
-        by_reason.setdefault((reason, answer.explanation), []).append(answer.name)
-    for (reason, explanation), names in by_reason.items():
-        yield NameRow(shown(", ".join(names), 2000), "", reason, shown(explanation))
+    for missing in scope.missing:
+        more = missing.count - len(missing.names)
+        names = ", ".join(missing.names) + (f" and {more} more" if more else "")
+        reason = missing.reason.value if missing.reason else ""
+        yield NameRow(shown(names, 2000), "", reason, shown(missing.explanation))
 
 
 def _name(answer: NameAnswer) -> NameRow:

@@ -39,5 +39,6 @@ def test_the_scope_lists_what_resolves_and_what_does_not() -> None:
     scope = ICC.scope("p2")
     assert scope.resolver == "embedded-dns"
     assert {"p1", "web", "fixed.example"} <= {n.name for n in scope.names}
-    assert "s1" in {n.name for n in scope.missing}
+    assert "s1" in {name for missing in scope.missing for name in missing.names}
+    assert all(missing.count == len(missing.names) for missing in scope.missing)
     assert {n.reason for n in scope.missing} == {Reason.NAME_SCOPE}
