@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate
 from operator import or_
 
-from diag.model.address import Family, Ip
+from diag.model.address import Ip
 from diag.model.docker import Container
 from diag.model.reasons import Reachability
 from diag.model.snapshot import Snapshot
@@ -150,4 +150,4 @@ def _cell(sources: int, reachability: Reachability, paths: tuple[PathFacts, ...]
 
 def _spans(solution: Solution) -> Iterator[tuple[Ip, tuple[tuple[int, int, Behaviour], ...]]]:
     for row in rows(solution):
-        yield Ip(Family.IPV4, solution.pairs.ports[row.destination].ip), row.spans
+        yield solution.pairs.ports[row.destination].address, row.spans

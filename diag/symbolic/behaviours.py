@@ -32,7 +32,6 @@ class Behaviour:
         }
         return Allowed(bool(open_to[Protocol.ICMP]), open_to[Protocol.TCP], open_to[Protocol.UDP])
 
-
     def delivers(self, protocol: Protocol, port: int) -> bool:
         """Whether one flow arrives and is answered; 0 is the port of ICMP."""
         spans = dict(self.flows)[protocol]

@@ -56,6 +56,10 @@ class Port:
     ip: int
     bridge: str
 
+    @property
+    def address(self) -> Ip:
+        return Ip(V4, self.ip)
+
 
 @dataclass(frozen=True, slots=True)
 class Stack:
