@@ -207,7 +207,9 @@ class _OneRun:
         if not self._reaches_caller(back):
             return None
         evidence = _last_evidence(hops)
-        detail = f"the handshake is answered, but the caller's next packet arrives as {third.packet}, which is no connection"
+        detail = (
+            f"the handshake is answered, but the caller's next packet arrives as {third.packet}, which is no connection"
+        )
         return Trace(
             self.flow,
             Disposition.REJECTED,
@@ -352,20 +354,15 @@ class _OneRun:
         """The published port behind a host port that docker-proxy listens on."""
         if arrived.netns != "host" or self.flow.protocol is Protocol.ICMP:
             return None
+        port, protocol = arrived.packet.dport.value, self.flow.protocol.value
+        if arrived.packet.dport.kind == PortKind.ASKED:
+            self.walk.window.within(port, self.world.published(protocol))
         evidence, listening = self._listener(arrived)
         if not listening or (evidence is None and self.world.snapshot.engine.userland_proxy is False):
             return None
-        port = arrived.packet.dport.value
-        if arrived.packet.dport.kind == PortKind.ASKED:
-            self.walk.window.within(port, self.world.published(self.flow.protocol.value))
-        for container in self.world.snapshot.containers:
-            for published in container.ports:
-                if (
-                    published.host_port == port
-                    and published.protocol == self.flow.protocol.value
-                    and _binding_covers(published.host_ip, arrived.packet.destination)
-                ):
-                    return container, published
+        for container, published in self.world.publishers(protocol, port):
+            if _binding_covers(published.host_ip, arrived.packet.destination):
+                return container, published
         return None
 
     def _through_proxy(self, publisher: tuple[Container, PublishedPort]) -> Trace | None:

@@ -9,7 +9,7 @@ from diag.interpreter.chains import HookTable
 from diag.kernel.fib import Fib
 from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip
-from diag.model.docker import Container, DockerNetwork, Endpoint
+from diag.model.docker import Container, DockerNetwork, Endpoint, PublishedPort
 from diag.model.netfilter import Hook, Notrack, Ranges, Reject, Ruleset, TableFamily
 from diag.model.netns import Link, Netns
 from diag.model.snapshot import Snapshot
@@ -31,6 +31,14 @@ class World:
                 for ip in (endpoint.ip, endpoint.ip6):
                     if ip is not None:
                         self.endpoints.setdefault(ip, []).append((container, endpoint))
+        self._publishers: dict[tuple[str, int], list[tuple[Container, PublishedPort]]] = {}
+        for container in snapshot.containers:
+            for port in container.ports:
+                self._publishers.setdefault((port.protocol, port.host_port), []).append((container, port))
+        self._published = {
+            protocol: tuple((port, port) for other, port in sorted(self._publishers) if other == protocol)
+            for protocol in {protocol for protocol, _ in self._publishers}
+        }
         self.containers_in: dict[str, list[str]] = {}
         for name, netns in snapshot.netns_of.items():
             self.containers_in.setdefault(netns, []).append(name)
@@ -91,8 +99,11 @@ class World:
 
     def published(self, protocol: str) -> Ranges:
         """Host ports that docker-proxy may listen on."""
-        found = {p.host_port for c in self.snapshot.containers for p in c.ports if p.protocol == protocol}
-        return tuple((port, port) for port in sorted(found))
+        return self._published.get(protocol, ())
+
+    def publishers(self, protocol: str, port: int) -> list[tuple[Container, PublishedPort]]:
+        """Who publishes a port of the host, on whichever of its addresses."""
+        return self._publishers.get((protocol, port), [])
 
     def label(self, netns: str) -> str:
         """What a person calls the namespace: its containers' names, or `the host`."""

@@ -16,6 +16,8 @@ from diag.reach.interfaces import interface_roles
 from diag.reach.matrix import PairMatrix
 from diag.reach.pairs import PairAnalyser, PairFacts, PathFacts
 from diag.reach.reserved import ReservedPairs
+from diag.symbolic.behaviours import Decisions
+from diag.symbolic.engine import solve
 
 
 class Analyser:
@@ -33,8 +35,8 @@ class Analyser:
         """Pairs with `@host` and `@world` of this snapshot, `plain` being the one without the world."""
         if WORLD in self.snapshot.netns:
             return ReservedPairs(plain, self.pairs)
-        world = with_world(plain)
-        return ReservedPairs(plain, PairAnalyser(world, Tracer(world)))
+        tracer = Tracer(with_world(plain))
+        return ReservedPairs(plain, PairAnalyser(tracer.world.snapshot, tracer), decisions_of(tracer))
 
     def pair(self, source: Container, destination: Container, *, fixes: bool = True) -> PairResult:
         """One ordered pair, explained, with its names and fixes."""
@@ -76,6 +78,12 @@ class Analyser:
             tuple(self.path(facts, path, fixes=fixes, address=group.same_address) for path in facts.paths),
             (facts.source, facts.destination),
         )
+
+
+def decisions_of(tracer: Tracer) -> Decisions | None:
+    """What the symbolic engine says of a host with the world at its uplinks."""
+    solution = solve(tracer.world.snapshot, tracer.world.topology, WORLD)
+    return Decisions(solution) if solution is not None else None
 
 
 def analyse(snapshot: Snapshot) -> Analysis:

@@ -68,7 +68,10 @@ class Decisions:
         self._rows = {self._ports[row.destination].ip: row for row in rows(solution)}
 
     def behaviour(self, netns: str, ip: Ip) -> Behaviour | None:
-        """What a namespace's flows to an address do; None: the engine does not cover the pair."""
+        """What a namespace's flows to an address do; None: the engine does not cover the pair.
+
+        Flows to an address of the host count as delivered where the host's own stack takes them, not a container's.
+        """
         number = self._stacks.get(netns)
         row = self._rows.get(ip.value) if ip.family is Family.IPV4 else None
         if number is None or row is None or self._ports[row.destination].netns == netns:

@@ -18,14 +18,15 @@ from diag.model.flow import Protocol
 from diag.model.netfilter import ChainType, Hook, TableFamily
 from diag.model.netns import Netns
 from diag.model.snapshot import Snapshot
+from diag.symbolic.host_ports import host_ports
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import Blocker, Outcome, RuleWalker
 from diag.symbolic.space import Set
-from diag.symbolic.stacks import Way, plain_stacks
+from diag.symbolic.stacks import Way, ends, plain_stacks
 from diag.symbolic.view import Packet, View
 
 _CONNTRACK = -200
-_NAT = {Hook.PREROUTING: -100, Hook.POSTROUTING: 100}
+_NAT = {Hook.PREROUTING: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
 _LINK_FAMILIES = frozenset({TableFamily.BRIDGE, TableFamily.NETDEV, TableFamily.ARP})
 
 
@@ -55,13 +56,16 @@ class Solution:
     kinds: tuple[tuple[Kind, Set], ...]
 
 
-def solve(snapshot: Snapshot, topology: Topology) -> Solution | None:
-    """None where the engine covers no pair of the host."""
+def solve(snapshot: Snapshot, topology: Topology, world: str = "") -> Solution | None:
+    """None where the engine covers no pair of the host. `world` is the namespace beyond its uplink, if there is one."""
     host = snapshot.netns.get("host")
     if host is None or host.ruleset.missing.get(TableFamily.IP) or _has_link_rules(snapshot):
         return None
     stacks = plain_stacks(snapshot, topology)
-    return _Solver(snapshot, topology, host, Pairs(stacks)).solve() if stacks else None
+    if not stacks:
+        return None
+    pairs = Pairs(stacks, ends(snapshot, topology, stacks, world))
+    return _Solver(snapshot, topology, host, pairs).solve()
 
 
 def _has_link_rules(snapshot: Snapshot) -> bool:
@@ -81,7 +85,10 @@ class _Solver:
         self.pairs = pairs
         self.space = pairs.space
         self.host = host
-        self.rules = RuleWalker(host.ruleset)
+        self.snapshot = snapshot
+        own = {a.ip.value for link in host.links or () for a in link.addresses if a.ip.family is Family.IPV4}
+        self.rules = RuleWalker(host.ruleset, own)
+        self._views: dict[tuple[Packet, Hook, bool, bool, bool], View] = {}
         self.docker = {n.bridge_name: n for n in snapshot.networks if n.driver == "bridge"}
         self.kinds: dict[Kind, Set] = {}
         self.unclear = self.space.empty
@@ -111,74 +118,135 @@ class _Solver:
     def solve(self) -> Solution:
         forth, back = self.pairs.request, self.pairs.reply
         self.unclear = self.unclear | forth[Way.OTHER]
-        nowhere = forth[Way.NONE] & ~self.unclear
-        self._add(Kind(delivered=False, blocker="no way"), nowhere)
-        direct, gateway = forth[Way.DIRECT] & ~self.unclear, forth[Way.GATEWAY] & ~self.unclear
-        arrived = self._through(Packet.REQUEST, direct, gateway)
-        self.unclear = self.unclear | self.space.pairs_with(arrived & self._uneven())
-        arrived = arrived & ~self.unclear
-        self._add(Kind(delivered=False, blocker="no way", reply=True), arrived & back[Way.NONE])
-        answered = self._through(Packet.REPLY, arrived & back[Way.DIRECT], arrived & back[Way.GATEWAY])
+        self._add(Kind(delivered=False, blocker="no way"), forth[Way.NONE] & ~self.unclear)
+        plain, masked = self._requests()
+        self._give_up(plain & self._uneven() | masked & ~self.pairs.answers_masks)
+        plain, masked = plain & ~self.unclear, masked & ~self.unclear
+        self._add(Kind(delivered=False, blocker="no way", reply=True), plain & back[Way.NONE])
+        answered = self._replies(plain & ~back[Way.NONE], masked=False) | self._replies(masked, masked=True)
         if self.rules.rejects:
-            self._third_packet(answered)
-        self._add(Kind(delivered=True), answered & forth[Way.DIRECT])
+            self._third_packets(answered, masked)
+        self._add(Kind(delivered=True), answered & ~forth[Way.GATEWAY])
         self._add(Kind(delivered=True, routed=True), answered & forth[Way.GATEWAY])
         return self._solution()
+
+    def _requests(self) -> tuple[Set, Set]:
+        """The flows whose request arrives: with its own source address, and with the host's."""
+        forth, outcome = self.pairs.request, self._outcome()
+        direct, gateway, up = (forth[way] & ~self.unclear for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
+        unfiltered = direct & ~self._filtered
+        inside, passed = self._hooks(Packet.REQUEST, direct & self._filtered, gateway, up, outcome)
+        self._add(Kind(delivered=False, blocker="goes to another address"), outcome.diverted & up)
+        self._give_up(outcome.diverted & ~up | outcome.masked & direct)
+        self._note(outcome, reply=False)
+        taken = self._opened(inside)
+        masked = passed & outcome.masked
+        return (passed & ~masked | unfiltered | taken) & ~self.unclear, masked & ~self.unclear
+
+    def _opened(self, inside: Set) -> Set:
+        """Of the flows that get to the host itself those that a process of its own would take."""
+        taken = self.space.empty
+        for number, port in enumerate(self.pairs.ports):
+            if port.netns == "host":
+                here = self.space.destinations(number, number)
+                taken = taken | (here & self._own_ports(port.ip))
+        self._add(Kind(delivered=False, blocker="nobody listens"), inside & ~taken)
+        return inside & taken
+
+    def _own_ports(self, ip: int) -> Set:
+        """What the host takes at one of its addresses: ports that a process listens on, docker-proxy left out."""
+        found = self.space.protocol[Protocol.ICMP]
+        for protocol in (Protocol.TCP, Protocol.UDP):
+            ports = self.space.ports(host_ports(self.snapshot, protocol, ip))
+            found = found | (self.space.protocol[protocol] & ports)
+        return found
+
+    def _replies(self, flows: Set, *, masked: bool) -> Set:
+        """The flows whose reply gets back."""
+        if flows == self.space.empty:
+            return flows
+        forth, outcome = self.pairs.request, self._outcome()
+        direct, gateway, up = (flows & forth[way] for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
+        _, passed = self._hooks(Packet.REPLY, direct & self._filtered, gateway, up, outcome, masked=masked)
+        self._note(outcome, reply=True)
+        return (passed | (direct & ~self._filtered)) & ~self.unclear
+
+    def _third_packets(self, answered: Set, masked: Set) -> None:
+        """A rule that rejects the ACK ends a connection that a process would have taken."""
+        forth, tcp = self.pairs.request, answered & self.space.protocol[Protocol.TCP]
+        for flows, disguised in ((tcp & ~masked, False), (tcp & masked, True)):
+            outcome = self._outcome()
+            direct, gateway, up = (flows & forth[way] for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
+            self._hooks(Packet.THIRD, direct & self._filtered, gateway, up, outcome, masked=disguised)
+            for blocker, stopped in outcome.stopped.items():
+                if blocker.rejects:
+                    self._give_up(stopped)
+            self._give_up(outcome.unclear)
 
     def _uneven(self) -> Set:
         """Pairs whose reply takes another way than the request."""
         forth, back = self.pairs.request, self.pairs.reply
-        same = (forth[Way.DIRECT] & back[Way.DIRECT]) | (forth[Way.GATEWAY] & back[Way.GATEWAY]) | back[Way.NONE]
+        same = back[Way.NONE]
+        for way in (Way.DIRECT, Way.GATEWAY, Way.UP):
+            same = same | (forth[way] & back[way])
         return ~same
 
-    def _third_packet(self, answered: Set) -> None:
-        """A rule that rejects the ACK ends a connection that a process would have taken."""
-        outcome = self._outcome()
-        forth, answered = self.pairs.request, answered & self.space.protocol[Protocol.TCP]
-        self._hooks(Packet.THIRD, answered & forth[Way.DIRECT] & self._filtered, answered & forth[Way.GATEWAY], outcome)
-        for blocker, flows in outcome.stopped.items():
-            if blocker.rejects:
-                self.unclear = self.unclear | self.space.pairs_with(flows)
-        self.unclear = self.unclear | self.space.pairs_with(outcome.unclear)
+    def _give_up(self, flows: Set) -> None:
+        """Leave their pairs to the interpreter."""
+        if flows != self.space.empty:
+            self.unclear = self.unclear | self.space.pairs_with(flows)
 
-    def _through(self, packet: Packet, direct: Set, gateway: Set) -> Set:
-        """What gets through the host; the rest is noted with what stops it."""
-        outcome = self._outcome()
-        unfiltered = direct & ~self._filtered
-        passed = self._hooks(packet, direct & self._filtered, gateway, outcome)
-        self.unclear = self.unclear | self.space.pairs_with(outcome.unclear)
+    def _note(self, outcome: Outcome, *, reply: bool) -> None:
+        self._give_up(outcome.unclear)
         for blocker, flows in outcome.stopped.items():
-            self._stop(blocker, flows, reply=packet is Packet.REPLY)
-        return (passed | unfiltered) & ~self.unclear
+            self._stop(blocker, flows, reply=reply)
 
-    def _hooks(self, packet: Packet, bridged: Set, routed: Set, outcome: Outcome) -> Set:
-        passed = self._hook(packet, Hook.PREROUTING, bridged | routed, outcome)
-        closed = self._closed_back if packet is Packet.REPLY else self._closed
-        refused = passed & routed & closed
+    def _hooks(
+        self, packet: Packet, bridged: Set, routed: Set, up: Set, outcome: Outcome, *, masked: bool = False
+    ) -> tuple[Set, Set]:
+        """What gets up to the host itself, and what goes through it; replies of the host are among the latter."""
+        back = packet is Packet.REPLY
+        start = bridged | routed if back else bridged | routed | up
+        passed = self._hook(packet, Hook.PREROUTING, start, outcome, masked=masked)
+        refused = passed & routed & (self._closed_back if back else self._closed)
         if refused != self.space.empty:
             outcome.stop(Blocker("forwarding is off"), refused)
             passed = passed & ~refused
-        passed = self._hook(packet, Hook.FORWARD, passed, outcome)
-        return self._hook(packet, Hook.POSTROUTING, passed, outcome)
+        inside = self.space.empty
+        if back:
+            sent = self._hook(packet, Hook.OUTPUT, up, outcome, masked=masked)
+        else:
+            inside, sent = self._hook(packet, Hook.INPUT, passed & up, outcome, masked=masked), self.space.empty
+        passed = self._hook(packet, Hook.FORWARD, passed & ~up, outcome, masked=masked)
+        return inside, self._hook(packet, Hook.POSTROUTING, passed | sent, outcome, masked=masked)
 
-    def _hook(self, packet: Packet, hook: Hook, flows: Set, outcome: Outcome) -> Set:
-        """Every base chain at a hook in the kernel's order. NAT chains see the first packet only."""
-        views = {
-            tracked: View(self.pairs, self.host, packet, hook, tracked=tracked)
-            for tracked in ((False, True) if hook is Hook.PREROUTING else (True,))
-        }
+    def _hook(self, packet: Packet, hook: Hook, flows: Set, outcome: Outcome, *, masked: bool) -> Set:
+        """Every base chain at a hook in the kernel's order. NAT chains see the first packet only, and the first binding wins."""
         chains = [(priority, table, chain) for priority, table, chain in self.rules.base_chains(hook, ChainType.FILTER)]
         if packet is Packet.REQUEST and hook in _NAT:
             chains += [(_NAT[hook], table, chain) for _, table, chain in self.rules.base_chains(hook, ChainType.NAT)]
         for priority, table, chain in sorted(chains, key=lambda item: item[0]):
             if flows == self.space.empty:
                 break
-            early = hook is Hook.PREROUTING and priority < _CONNTRACK
-            flows = self.rules.run(views[not early], table, chain, flows, outcome)
+            bound = flows & outcome.masked
+            if priority > _NAT.get(hook, priority):
+                outcome.unclear = outcome.unclear | bound
+            view = self._view(packet, hook, priority, masked=masked)
+            flows = bound | self.rules.run(view, table, chain, flows & ~bound, outcome)
         return flows
 
+    def _view(self, packet: Packet, hook: Hook, priority: int, *, masked: bool) -> View:
+        early = hook in (Hook.PREROUTING, Hook.OUTPUT) and priority < _CONNTRACK
+        to_host = masked and packet is Packet.REPLY and hook is Hook.PREROUTING and priority < _NAT[hook]
+        key = (packet, hook, early, masked, to_host)
+        if key not in self._views:
+            self._views[key] = View(
+                self.pairs, self.host, packet, hook, tracked=not early, masked=masked, to_host=to_host
+            )
+        return self._views[key]
+
     def _outcome(self) -> Outcome:
-        return Outcome(self.space.empty, self.space.empty, self.space.empty)
+        return Outcome.none(self.space.empty)
 
     def _stop(self, blocker: Blocker, flows: Set, *, reply: bool) -> None:
         """Told apart by what Docker says of the networks between, on which the reason hangs."""
@@ -194,11 +262,14 @@ class _Solver:
             traits = _traits(self.docker.get(bridge))
             out_of[traits] = out_of.get(traits, self.space.empty) | pairs.from_bridge[bridge]
             into[traits] = into.get(traits, self.space.empty) | pairs.to_bridge[bridge]
+        rest = self.space.all
         for near, sources in out_of.items():
             for far, destinations in into.items():
                 both = sources & destinations
+                rest = rest & ~both
                 yield (near, far, False), both & ~one
                 yield (near, far, True), both & one
+        yield ("", "", False), rest
 
     def _add(self, kind: Kind, flows: Set) -> None:
         if flows != self.space.empty:

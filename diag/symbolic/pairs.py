@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Iterator
 
 from diag.model.netfilter import Ranges
 from diag.symbolic.space import PacketSpace, Set
-from diag.symbolic.stacks import Port, Stack, Way
+from diag.symbolic.stacks import Ends, Port, Stack, Way
+
+NO_STACK = -1
+_Reaches = tuple[tuple[int, int, Way], ...]
 
 
 class Pairs:
@@ -17,31 +20,53 @@ class Pairs:
     Destinations are numbered by address, sources by their stacks.
     """
 
-    def __init__(self, stacks: tuple[Stack, ...]) -> None:
+    def __init__(self, stacks: tuple[Stack, ...], ends: Ends) -> None:
         self.stacks = stacks
-        listed = sorted(
-            ((port.ip, port, n) for n, s in enumerate(stacks) for port in s.ports), key=lambda item: item[0]
-        )
+        self._ends = ends
+        listed = [(port.ip, port, number) for number, stack in enumerate(stacks) for port in stack.ports]
+        listed += [(port.ip, port, NO_STACK) for port in ends.ports]
+        listed.sort(key=lambda item: item[0])
         self.ports: tuple[Port, ...] = tuple(port for _, port, _ in listed)
         self.owner: tuple[int, ...] = tuple(number for _, _, number in listed)
-        """The stack of each destination."""
+        """The stack of each destination; NO_STACK for the host's addresses and what is beyond its uplink."""
         self._ips = [ip for ip, _, _ in listed]
-        self.number = {port.ip: n for n, port in enumerate(self.ports)}
         self.space = PacketSpace(len(self.ports), len(stacks))
-        self._calls = [self._called_by(n) for n in range(len(self.ports))]
+        self._calls = [self._called_by(number) for number in range(len(self.ports))]
         self._saddr: dict[tuple[tuple[int, int], ...], Set] = {}
-        on: dict[str, list[int]] = defaultdict(list)
-        reached: dict[str, list[int]] = defaultdict(list)
-        for number, port in enumerate(self.ports):
-            on[port.bridge].append(number)
-            for bridge in {p.bridge for p in stacks[self.owner[number]].ports}:
-                reached[bridge].append(number)
-        self.bridges = tuple(sorted(on))
-        self.from_bridge = {bridge: self._from_ports(numbers) for bridge, numbers in on.items()}
-        self.to_bridge = {bridge: self.space.destinations_among(numbers) for bridge, numbers in on.items()}
-        self._answers_on = {bridge: self.space.destinations_among(numbers) for bridge, numbers in reached.items()}
+        host = [number for number, port in enumerate(self.ports) if port.netns == "host"]
+        self.to_host = self.space.destinations_among(host)
+        self._host_on = {self.ports[number].bridge: self.space.destinations(number, number) for number in host}
+        self._beyond = self.space.destinations_among(
+            n for n, owner in enumerate(self.owner) if owner == NO_STACK and n not in host
+        )
+        self.from_bridge, self.to_bridge, self._answers_on = self._by_bridge()
+        self.bridges = tuple(sorted(self.to_bridge))
+        """And the uplink."""
         self.request = self._ways_forth()
         self.reply = self._ways_back()
+        self.answers_masks = self._answers_masks()
+
+    def _by_bridge(self) -> tuple[dict[str, Set], dict[str, Set], dict[str, Set]]:
+        """Per bridge or uplink: the pairs that come by it, those that leave by it, and whom a question on it finds."""
+        callers: dict[str, list[int]] = defaultdict(list)
+        called: dict[str, list[int]] = defaultdict(list)
+        found: dict[str, list[int]] = defaultdict(list)
+        for number, port in enumerate(self.ports):
+            if port.netns == "host":
+                continue
+            called[port.bridge].append(number)
+            if self.owner[number] == NO_STACK:
+                callers[port.bridge] += []
+                continue
+            callers[port.bridge].append(number)
+            for bridge in {p.bridge for p in self.stacks[self.owner[number]].ports}:
+                found[bridge].append(number)
+        among = self.space.destinations_among
+        return (
+            {bridge: self._from_ports(numbers) for bridge, numbers in callers.items()},
+            {bridge: among(numbers) for bridge, numbers in called.items()},
+            {bridge: among(numbers) for bridge, numbers in found.items()},
+        )
 
     # Addresses
 
@@ -63,6 +88,11 @@ class Pairs:
     def daddr_where(self, accepts: Callable[[int], bool]) -> Set:
         return self.space.destinations_among(n for n, ip in enumerate(self._ips) if accepts(ip))
 
+    def mask_where(self, accepts: Callable[[int], bool]) -> Set:
+        """Pairs of which the host's own address towards the destination is accepted."""
+        bridges = (bridge for bridge, ip in self._ends.masks.items() if accepts(ip) and bridge in self.to_bridge)
+        return self.space.union(self.to_bridge[bridge] for bridge in bridges)
+
     def _span(self, low: int, high: int) -> tuple[int, int]:
         return bisect_left(self._ips, low), bisect_right(self._ips, high)
 
@@ -78,6 +108,8 @@ class Pairs:
 
     def _called_by(self, number: int) -> Set | None:
         """The pairs that a port's stack calls by it; None: every pair of its stack."""
+        if self.owner[number] == NO_STACK:
+            return self.space.empty
         port, stack = self.ports[number], self.stacks[self.owner[number]]
         if len(stack.ports) == 1:
             return None
@@ -94,10 +126,15 @@ class Pairs:
             bridge = self.ports[numbers[0]].bridge
             for first, last, way in reaches:
                 pairs = sources & self.daddr(((first, last),))
+                host, pairs = pairs & self.to_host, pairs & ~self.to_host
                 if way is Way.DIRECT:
+                    near = host & self._host_on.get(bridge, self.space.empty)
+                    found[Way.UP] = found[Way.UP] | near
+                    host = host & ~near
                     elsewhere = pairs & ~self.to_bridge[bridge]
                     found[Way.OTHER] = found[Way.OTHER] | (elsewhere & self._answers_on[bridge])
                     pairs = pairs & self.to_bridge[bridge]
+                found[Way.OTHER] = found[Way.OTHER] | host
                 found[way] = found[way] | pairs
         return found
 
@@ -112,16 +149,29 @@ class Pairs:
                 if way is Way.DIRECT:
                     pairs = pairs & self.from_bridge[bridge]
                 found[way] = found[way] | pairs
-        taken = found[Way.DIRECT] | found[Way.GATEWAY] | found[Way.NONE]
-        found[Way.OTHER] = ~taken
+        known = self.saddr(self._ends.knows)
+        found[Way.UP] = self.to_host
+        found[Way.GATEWAY] = found[Way.GATEWAY] | (self._beyond & known)
+        found[Way.NONE] = found[Way.NONE] | (self._beyond & ~known)
+        found[Way.OTHER] = ~(found[Way.DIRECT] | found[Way.GATEWAY] | found[Way.NONE] | found[Way.UP])
         return found
 
-    def _alike(self) -> Iterator[tuple[tuple[tuple[int, int, Way], ...], list[int]]]:
+    def _answers_masks(self) -> Set:
+        """Destinations that send to the host's own address on their link straight back by it."""
+        found = self._beyond
+        for reaches, numbers in self._alike():
+            mask = self._ends.masks.get(self.ports[numbers[0]].bridge)
+            if mask is not None and any(w is Way.DIRECT and first <= mask <= last for first, last, w in reaches):
+                found = found | self.space.destinations_among(numbers)
+        return found
+
+    def _alike(self) -> Iterator[tuple[_Reaches, list[int]]]:
         """Ports that send alike, by number, with the ranges of addresses that leave by them or nowhere."""
-        groups: dict[tuple[str, tuple[tuple[int, int, Way], ...]], list[int]] = defaultdict(list)
+        groups: dict[tuple[str, _Reaches], list[int]] = defaultdict(list)
         for number, port in enumerate(self.ports):
-            stack = self.stacks[self.owner[number]]
-            mine = tuple((r.first, r.last, r.way) for r in stack.reaches if r.link in (port.link, ""))
-            groups[port.bridge, mine].append(number)
+            if self.owner[number] != NO_STACK:
+                stack = self.stacks[self.owner[number]]
+                mine = tuple((r.first, r.last, r.way) for r in stack.reaches if r.link in (port.link, ""))
+                groups[port.bridge, mine].append(number)
         for (_, mine), numbers in groups.items():
             yield mine, numbers

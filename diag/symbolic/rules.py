@@ -1,13 +1,13 @@
 """Rules over sets: what a chain does with every flow at once.
 
 A chain is summed up once per view, for all flows; its callers cut that down to what they send it. Where a rule cannot be
-told exactly, or does what is not followed here (NAT, marks that something reads, a program in user space), the flows that
-may meet it are `unclear`, and the interpreter decides their pairs.
+told exactly, or does what is not followed here (most NAT, marks that something reads, a program in user space), the flows
+that may meet it are `unclear`, and the interpreter decides their pairs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
 from diag.model.address import Family, Ip
@@ -31,6 +31,7 @@ from diag.model.netfilter import (
     Named,
     NamedSet,
     Nat,
+    NatKind,
     NfRule,
     NfTable,
     NoEffect,
@@ -72,7 +73,15 @@ class Outcome:
     back: Set
     """To the caller, or the policy."""
     unclear: Set
+    masked: Set
+    """Their source becomes the host's address on the link by which they leave (MASQUERADE)."""
+    diverted: Set
+    """They go to an address that is not the host's own (DNAT)."""
     stopped: dict[Blocker, Set] = field(default_factory=dict)
+
+    @classmethod
+    def none(cls, nothing: Set) -> Outcome:
+        return cls(nothing, nothing, nothing, nothing, nothing)
 
     def stop(self, blocker: Blocker, flows: Set) -> None:
         known = self.stopped.get(blocker)
@@ -90,8 +99,10 @@ def blocker_key(evidence: Evidence, destination: int | None) -> str:
 class RuleWalker:
     """The rulesets of the host, walked with sets."""
 
-    def __init__(self, ruleset: Ruleset) -> None:
+    def __init__(self, ruleset: Ruleset, own: Container[int]) -> None:
         self.ruleset = ruleset
+        self._own = own
+        """The host's addresses."""
         self._marks_matter = any(part in _MARKS for part in _fields_read(ruleset))
         self._summaries: dict[tuple[View, str, str, str], Outcome] = {}
 
@@ -120,12 +131,14 @@ class RuleWalker:
         """A base chain; returns what passes, and adds the rest to `outcome`."""
         found = self._chain(view, table, chain, 0)
         outcome.unclear = outcome.unclear | (flows & found.unclear)
+        outcome.masked = outcome.masked | (flows & found.masked)
+        outcome.diverted = outcome.diverted | (flows & found.diverted)
         nothing = view.space.empty
         for blocker, stopped in found.stopped.items():
             here = flows & stopped
             if here != nothing:
                 outcome.stop(blocker, here)
-        passed = flows & found.accepted
+        passed = flows & (found.accepted | found.masked)
         if chain.base is None or not chain.base.policy_drop:
             return passed | (flows & found.back)
         evidence = chain.base.evidence or Evidence("", 0, f"policy of {chain.name}")
@@ -140,7 +153,7 @@ class RuleWalker:
 
     def _sum_up(self, view: View, table: NfTable, chain: Chain, depth: int) -> Outcome:
         nothing = view.space.empty
-        found = Outcome(nothing, nothing, nothing)
+        found = Outcome.none(nothing)
         left = view.space.all
         for rule in chain.rules:
             left = self._rule(view, table, rule, left, found, depth)
@@ -201,9 +214,24 @@ class RuleWalker:
                 return self._verdict_map(view, table, rule, fields, table.sets.get(name), here, found, depth)
             case NoEffect():
                 return here
-            case Queue() | Nat() | SetMark() | CopyMark() | MapMark() | Notrack() | OpaqueStatement():
+            case Nat(family=TableFamily.IP6):
+                return here
+            case Nat():
+                self._nat(view, statement, here, found)
+            case Queue() | SetMark() | CopyMark() | MapMark() | Notrack() | OpaqueStatement():
                 found.unclear = found.unclear | here
         return nothing
+
+    def _nat(self, view: View, nat: Nat, here: Set, found: Outcome) -> None:
+        plain = not (nat.unmodelled or nat.ports or nat.random or nat.address_map or nat.port_map)
+        fixed = bool(nat.addresses) and not (nat.unmodelled or nat.address_map or nat.port_map)
+        fixed = fixed and all(low == high and low.value not in self._own for low, high in nat.addresses)
+        if nat.kind is NatKind.MASQUERADE and plain and view.hook is Hook.POSTROUTING:
+            found.masked = found.masked | here
+        elif nat.kind is NatKind.DNAT and fixed and view.hook is Hook.PREROUTING:
+            found.diverted = found.diverted | here
+        else:
+            found.unclear = found.unclear | here
 
     def _jump(self, view: View, table: NfTable, name: str, here: Set, found: Outcome, depth: int, *, goto: bool) -> Set:
         target = table.chains.get(name)
@@ -213,6 +241,8 @@ class RuleWalker:
         inner = self._chain(view, table, target, depth + 1)
         found.accepted = found.accepted | (here & inner.accepted)
         found.unclear = found.unclear | (here & inner.unclear)
+        found.masked = found.masked | (here & inner.masked)
+        found.diverted = found.diverted | (here & inner.diverted)
         for blocker, stopped in inner.stopped.items():
             both = here & stopped
             if both != view.space.empty:

@@ -6,7 +6,7 @@ the destination is left to the interpreter, with all of its pairs. Nothing here 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -14,9 +14,9 @@ from diag.kernel import sysctl
 from diag.kernel.fib import DEFAULT_RULES, Fib, FibQuery, RouteNotCapturedError
 from diag.kernel.source_address import select_source
 from diag.kernel.topology import Obstacle, Topology
-from diag.model.address import Family, Ip
+from diag.model.address import Family, Ip, Prefix
 from diag.model.netfilter import Field, Hook, NfTable, Ruleset, TableFamily, Within
-from diag.model.netns import Link, LinkKind, Netns, Route, RouteType
+from diag.model.netns import Link, LinkKind, Netns, Nexthop, Route, RouteType
 from diag.model.snapshot import Snapshot
 
 V4 = Family.IPV4
@@ -30,6 +30,8 @@ class Way(Enum):
     """To a neighbour on the bridge."""
     GATEWAY = "gateway"
     """To the host, by its address on the bridge."""
+    UP = "up"
+    """To the host itself."""
     NONE = "none"
     """There is no route."""
     OTHER = "other"
@@ -79,6 +81,75 @@ def plain_stacks(snapshot: Snapshot, topology: Topology) -> tuple[Stack, ...]:
     finder = _Finder(snapshot, topology, host)
     found = (finder.stack(snapshot.netns[netns]) for netns in dict.fromkeys(snapshot.netns_of.values()))
     return tuple(sorted((s for s in found if s is not None), key=lambda s: min(p.ip for p in s.ports)))
+
+
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Destinations that are no stacks of containers."""
+
+    ports: tuple[Port, ...]
+    """Addresses of the host on its bridges, and one that stands for all beyond an uplink: their `bridge` is the uplink."""
+    masks: Mapping[str, int]
+    """Per bridge and uplink the host's address there, which a masqueraded packet gets."""
+    knows: tuple[tuple[int, int], ...] = ()
+    """Addresses of callers to which what is beyond the uplink has a way back."""
+
+
+def ends(snapshot: Snapshot, topology: Topology, stacks: tuple[Stack, ...], world: str = "") -> Ends:
+    """The host on the bridges of plain stacks, and the namespace `world` beyond its uplink."""
+    host = snapshot.netns["host"]
+    fib = Fib(host, V4)
+    ports, masks = [], {}
+    for name in sorted({port.bridge for stack in stacks for port in stack.ports}):
+        link = topology.link("host", name)
+        addresses = [a for a in link.addresses if a.ip.family is V4 and a.scope == "global"] if link else []
+        mine = [port for stack in stacks for port in stack.ports if port.bridge == name]
+        if len(addresses) == 1 and all(_sends_from(host, fib, port, addresses[0].ip) for port in mine):
+            ports.append(Port("host", name, addresses[0].ip.value, name))
+            masks[name] = addresses[0].ip.value
+    beyond = snapshot.netns.get(world)
+    far = _far(topology, host, fib, beyond) if beyond is not None else None
+    if far is None or beyond is None:
+        return Ends(tuple(ports), masks)
+    port, mask = far
+    return Ends((*ports, port), {**masks, port.bridge: mask}, tuple(_known_beyond(host, beyond, port.link)))
+
+
+def _sends_from(host: Netns, fib: Fib, port: Port, address: Ip) -> bool:
+    """Whether the host calls a port from its address on the bridge."""
+    route = fib.lookup(FibQuery(port.ip))
+    return route is not None and select_source(host, V4, route, route.nexthops[0], port.ip) == address.value
+
+
+def _far(topology: Topology, host: Netns, fib: Fib, beyond: Netns) -> tuple[Port, int] | None:
+    """The one way out: the address beyond it, and the host's own address there."""
+    links = [link for link in beyond.links or () if link.kind is not LinkKind.LOOPBACK]
+    own = [a.ip for link in beyond.links or () if link.kind is LinkKind.LOOPBACK for a in link.addresses]
+    ip = next((ip for ip in own if ip.family is V4), None)
+    peer = topology.peers.get((beyond.id, links[0].name)) if len(links) == 1 else None
+    uplink = topology.links[peer] if peer is not None and peer[0] == "host" else None
+    if ip is None or uplink is None or uplink.master or not uplink.up or any(topology.children("host", uplink.name)):
+        return None
+    route = fib.lookup(FibQuery(ip.value))
+    if route is None or route.type is not RouteType.UNICAST or [n.dev for n in route.nexthops] != [uplink.name]:
+        return None
+    gateway = route.nexthops[0].gateway
+    if gateway is None or route.nexthops[0].dead or all(a.ip != gateway for a in links[0].addresses):
+        return None
+    plain = Route(Prefix(V4, 0, 0), RouteType.UNICAST, "main")
+    mask = select_source(host, V4, plain, Nexthop(uplink.name, gateway), ip.value)
+    back = Fib(beyond, V4).lookup(FibQuery(mask)) if mask is not None else None
+    if mask is None or back is None or back.nexthops[0].gateway is not None:
+        return None
+    return Port(beyond.id, links[0].name, ip.value, uplink.name), mask
+
+
+def _known_beyond(host: Netns, beyond: Netns, link: str) -> Iterator[tuple[int, int]]:
+    own = {a.ip for k in host.links or () for a in k.addresses}
+    main = [r for r in beyond.routes.get(V4) or () if r.table == "main" and r.destination.family is V4]
+    for first, last, route in _longest(main):
+        if route is not None and route.nexthops[0].dev == link and route.nexthops[0].gateway in own:
+            yield first, last
 
 
 class _Finder:

@@ -72,19 +72,40 @@ _OF_CONNECTION = (
     | _CALLER_PORT
 )
 
+_OF_MASKED = frozenset({Field.CT_STATUS, Field.CT_REPL_DADDR, Field.CT_REPL_DPORT})
+"""What is different where the host's address stands for the caller's."""
+_OF_UNTRANSLATED = frozenset({Field.DADDR, Field.DADDR_TYPE, Field.DADDR_TYPE_IIF})
+_NAMELESS = {Field.OIFNAME: (Hook.PREROUTING, Hook.INPUT), Field.IIFNAME: (Hook.OUTPUT,)}
+"""Hooks at which there is no such interface."""
 _CONSTANT = {Field.MARK: 0, Field.CT_MARK: 0, Field.PKTTYPE: 0, Field.FRAGMENT: 0, Field.NFPROTO: 2}
 
 
 class View:
     """The packets of one kind at one hook. A set that cannot be told exactly is None: the interpreter decides there."""
 
-    def __init__(self, pairs: Pairs, host: Netns, packet: Packet, hook: Hook, *, tracked: bool) -> None:
+    def __init__(
+        self,
+        pairs: Pairs,
+        host: Netns,
+        packet: Packet,
+        hook: Hook,
+        *,
+        tracked: bool,
+        masked: bool = False,
+        to_host: bool = False,
+    ) -> None:
         self.pairs = pairs
         self.space = pairs.space
         self.packet = packet
         self.hook = hook
         self.tracked = tracked
         """Whether the packet has met conntrack."""
+        self.masked = masked
+        """Whether the request got the host's address as its source."""
+        self._other = _OF_MASKED if masked else frozenset()
+        if to_host:
+            self._other |= _OF_UNTRANSLATED
+        """Fields that are not what they would be without NAT; `to_host`: the reply has not been translated back."""
         self._host = host
         self._fib = Fib(host, Family.IPV4)
         self._ephemeral = sysctl.local_port_range(host)
@@ -182,6 +203,8 @@ class View:
         """A field that is the same for all flows, or for all of a protocol."""
         if where in _OF_CONNECTION and not self.tracked:
             return _Of({})
+        if where in self._other:
+            return None
         if where in _CONSTANT:
             return _CONSTANT[where]
         match where:
@@ -209,6 +232,8 @@ class View:
         """Flows that have a field, and those of them whose value is accepted."""
         everything = self.space.all
         back = self.packet is Packet.REPLY
+        if where in self._other:
+            return everything, self.pairs.mask_where(accepts) if where is Field.DADDR else None
         if where in (Field.SADDR, Field.DADDR):
             return everything, self._address(ranges, accepts, caller=(where is Field.SADDR) != back)
         if where in _CALLER or where in _CALLED:
@@ -233,7 +258,6 @@ class View:
         return self.pairs.saddr_where(accepts) if caller else self.pairs.daddr_where(accepts)
 
     def _type(self, ip: int) -> int:
-        """Addresses of plain stacks are none of the host's own."""
         try:
             return AddrType[self._fib.address_type(ip).name]
         except RouteNotCapturedError:
@@ -253,7 +277,7 @@ class View:
         if where not in (Field.IIFNAME, Field.OIFNAME):
             return None
         nameless = self.space.all if any(_fits("", pattern) for pattern in patterns) else self.space.empty
-        if where is Field.OIFNAME and self.hook is Hook.PREROUTING:
+        if self.hook in _NAMELESS.get(where, ()):
             return nameless
         back = self.packet is Packet.REPLY
         by = self.pairs.from_bridge if (where is Field.IIFNAME) != back else self.pairs.to_bridge
