@@ -10,7 +10,7 @@ from diag.model.snapshot import Snapshot
 from diag.names.resolver import Resolver
 from diag.reach.beyond import WORLD, with_world
 from diag.reach.explain import Explainer, mode_phrase
-from diag.reach.fixes import FixFinder
+from diag.reach.fixes import MAX_CONTAINERS, FixFinder
 from diag.reach.groups import PairGroup, group_columns, group_pairs
 from diag.reach.interfaces import interface_roles
 from diag.reach.matrix import PairMatrix
@@ -71,6 +71,7 @@ class Analyser:
     def group(self, group: PairGroup, *, fixes: bool = True) -> Group:
         """One group, explained by its example pair."""
         facts = group.example
+        fixes = fixes and len(self.snapshot.containers) <= MAX_CONTAINERS
         return Group(
             group.sources,
             group.destinations,

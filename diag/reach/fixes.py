@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -16,8 +17,11 @@ from diag.model.provenance import Evidence
 from diag.model.reasons import Reachability, Reason
 from diag.model.snapshot import Snapshot
 from diag.reach import whatif
+from diag.reach.matrix import PairMatrix, bits
 from diag.reach.pairs import PairAnalyser, PairFacts, PathFacts
 
+MAX_CONTAINERS = 64
+"""Of a host whose groups get fixes in a report: each proof is an analysis of the changed host. `diag explain` has no limit."""
 MAX_OPENS = 200
 """Pairs listed for one fix; the note says how many more there are."""
 
@@ -40,6 +44,10 @@ class FixFinder:
         self.pairs = pairs
         self._after: dict[str, PairAnalyser] = {}
         self._opens: dict[str, tuple[tuple[str, str], ...]] = {}
+
+    @functools.cached_property
+    def _matrix(self) -> PairMatrix:
+        return PairMatrix(self.snapshot, self.pairs)
 
     def find(self, pair: PairFacts, path: PathFacts) -> tuple[Fix, ...]:
         """Fixes for a pair whose path is stopped, best first; none that the model does not confirm."""
@@ -81,25 +89,15 @@ class FixFinder:
     def _opened(self, proposal: Proposal) -> tuple[tuple[str, str], ...]:
         """Every ordered pair that becomes reachable, or reachable on more."""
         if proposal.command not in self._opens:
-            after = self._analyser(proposal)
+            before = self._matrix.standing(proposal.touched)
+            after = PairMatrix(proposal.after, self._analyser(proposal)).standing(proposal.touched)
+            names = [container.name for container in self.snapshot.containers]
             found = []
-            for a, b in self._touched_pairs(proposal):
-                now = after.pair(a, b)
-                old_a, old_b = self.snapshot.container(a.name), self.snapshot.container(b.name)
-                if old_a is None or old_b is None:
-                    continue
-                before = self.pairs.pair(old_a, old_b)
-                order = (Reachability.REACHABLE, Reachability.PARTIAL)
-                if now.reachability in order and before.reachability not in (now.reachability, Reachability.REACHABLE):
-                    found.append((a.name, b.name))
-            self._opens[proposal.command] = tuple(found)
+            for position, ((reached, partly), (reached_now, partly_now)) in enumerate(zip(before, after, strict=True)):
+                opened = (reached_now & ~reached) | (partly_now & ~(partly | reached))
+                found += [(source, position) for source in bits(opened)]
+            self._opens[proposal.command] = tuple((names[a], names[b]) for a, b in sorted(found))
         return self._opens[proposal.command]
-
-    def _touched_pairs(self, proposal: Proposal) -> Iterator[tuple[Container, Container]]:
-        for a in proposal.after.containers:
-            for b in proposal.after.containers:
-                if a.name != b.name and (not proposal.touched or {a.name, b.name} & proposal.touched):
-                    yield a, b
 
     # What to try, by reason
 

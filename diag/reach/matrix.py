@@ -15,7 +15,7 @@ from diag.model.address import Ip
 from diag.model.docker import Container
 from diag.model.reasons import Reachability
 from diag.model.snapshot import Snapshot
-from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target
+from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, reachability_of
 from diag.symbolic.behaviours import Behaviour, rows
 from diag.symbolic.engine import Solution, solve
 
@@ -88,17 +88,47 @@ class PairMatrix:
         stacks = self._solution.pairs.stacks if self._solution else ()
         return [0, *accumulate((self._in_netns.get(stack.netns, 0) for stack in stacks), or_)]
 
+    def standing(self, touched: frozenset[str]) -> list[tuple[int, int]]:
+        """Per destination who reaches it and who reaches it in part; of pairs with none of `touched` nothing, if it is given."""
+        moved = self._mask_of(touched) if touched else self._everyone
+        found = []
+        for position, destination in enumerate(self.snapshot.containers):
+            wanted = self._everyone if moved >> position & 1 else moved
+            wanted &= ~(1 << position)
+            masks = dict.fromkeys(Reachability, 0)
+            _, alike = self._covered(destination)
+            for behaviours, sources in alike.items():
+                best = min((reachability_of(b.allowed) for b in behaviours), key=ORDER.__getitem__)
+                masks[best] |= sources & wanted
+                wanted &= ~sources
+            for source in bits(wanted):
+                facts = self.pairs.pair(self.snapshot.containers[source], destination)
+                masks[facts.reachability] |= 1 << source
+            found.append((masks[Reachability.REACHABLE], masks[Reachability.PARTIAL]))
+        return found
+
+    def _mask_of(self, names: frozenset[str]) -> int:
+        return sum(1 << position for position, c in enumerate(self.snapshot.containers) if c.name in names)
+
     def _solved(self, destination: Container) -> Iterator[Cell]:
         """The cells that the symbolic engine gives."""
+        targets, alike = self._covered(destination)
+        for behaviours, sources in alike.items():
+            cell = self._cell(sources, targets, behaviours)
+            if cell is not None:
+                yield cell
+
+    def _covered(self, destination: Container) -> tuple[list[Target], dict[tuple[Behaviour, ...], int]]:
+        """Callers by what their flows to each of the destination's addresses do, as far as the symbolic engine covers them."""
         there = self.snapshot.netns_of.get(destination.name)
         targets = self.pairs.own_addresses(destination) if there is not None else []
         spans = [self._spans.get(target.ip) for target in targets]
         if not spans or there is None:
-            return
+            return targets, {}
         alike: dict[tuple[Behaviour, ...], int] = {(): self._everyone & ~self._in_netns.get(there, 0)}
         for found in spans:
             if found is None:
-                return
+                return targets, {}
             finer: dict[tuple[Behaviour, ...], int] = {}
             for behaviours, sources in alike.items():
                 for first, last, behaviour in found:
@@ -107,10 +137,7 @@ class PairMatrix:
                         key = (*behaviours, behaviour)
                         finer[key] = finer.get(key, 0) | both
             alike = finer
-        for behaviours, sources in alike.items():
-            cell = self._cell(sources, targets, behaviours)
-            if cell is not None:
-                yield cell
+        return targets, alike
 
     def _cell(self, sources: int, targets: list[Target], behaviours: tuple[Behaviour, ...]) -> Cell | None:
         first = self.snapshot.containers[next(bits(sources))]
