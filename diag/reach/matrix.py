@@ -16,6 +16,7 @@ from diag.model.docker import Container
 from diag.model.reasons import Reachability
 from diag.model.snapshot import Snapshot
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, reachability_of
+from diag.reach.windows import sampled
 from diag.symbolic.behaviours import Behaviour, rows
 from diag.symbolic.engine import Solution, solve
 
@@ -32,6 +33,8 @@ class Cell:
     paths: tuple[PathFacts, ...]
     """Best first; what they cite is of one of the pairs."""
     signature: Signature
+    behaviours: tuple[Behaviour, ...] = ()
+    """Per address of the destination, where the symbolic engine covers the pairs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,14 +151,17 @@ class PairMatrix:
                 return None
             paths.append(replace(witness, target=target))
         paths.sort(key=lambda path: ORDER[path.reachability])
-        return _cell(sources, paths[0].reachability, tuple(paths))
+        return replace(_cell(sources, paths[0].reachability, tuple(paths)), behaviours=behaviours)
 
     def _witness(self, behaviour: Behaviour, netns: str, target: Target) -> PathFacts | None:
         """What the interpreter says of one pair of a behaviour; None where it says something else."""
         if behaviour not in self._witnesses:
-            facts = self.pairs.path(netns, target)
-            self._witnesses[behaviour] = facts if facts.allowed == behaviour.allowed else None
+            self._witnesses[behaviour] = self._sampled(behaviour, netns, target)
         return self._witnesses[behaviour]
+
+    def _sampled(self, behaviour: Behaviour, netns: str, target: Target) -> PathFacts | None:
+        sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour)
+        return self.pairs.path_of(target, sweep) if sweep is not None else None
 
     def _one_by_one(self, destination: Container, sources: int) -> list[Cell]:
         found: dict[Signature, Cell] = {}
@@ -167,8 +173,17 @@ class PairMatrix:
         return list(found.values())
 
     def example(self, column: Column, cell: Cell) -> PairFacts:
-        """The first pair of a cell, as the interpreter sees it."""
-        return self.pairs.pair(self.snapshot.containers[next(bits(cell.sources))], column.destination)
+        """The first pair of a cell, with traces of its own."""
+        source, destination = self.snapshot.containers[next(bits(cell.sources))], column.destination
+        if not cell.behaviours:
+            return self.pairs.pair(source, destination)
+        netns, targets = self.snapshot.netns_of[source.name], self.pairs.own_addresses(destination)
+        paths = [self._sampled(b, netns, target) for b, target in zip(cell.behaviours, targets, strict=True)]
+        found = [path for path in paths if path is not None]
+        if len(found) != len(paths):
+            return self.pairs.pair(source, destination)
+        found.sort(key=lambda path: ORDER[path.reachability])
+        return PairFacts(source.name, destination.name, found[0].reachability, tuple(found))
 
 
 def _cell(sources: int, reachability: Reachability, paths: tuple[PathFacts, ...]) -> Cell:

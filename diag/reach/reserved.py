@@ -13,7 +13,7 @@ from diag.model.reasons import Reachability, Reason
 from diag.model.snapshot import Snapshot
 from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, uplink_addresses, uplinks
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, no_path
-from diag.reach.windows import restricted
+from diag.reach.windows import restricted, sampled
 from diag.symbolic.behaviours import Behaviour, Decisions
 
 _OUTSIDE_KINDS = frozenset({LinkKind.MACVLAN, LinkKind.IPVLAN})
@@ -28,7 +28,7 @@ class ReservedPairs:
         self.pairs = pairs
         self._decisions = decisions
         """What the symbolic engine says of callers to the host and the world; without it every pair is traced."""
-        self._alike: dict[Behaviour, PathFacts] = {}
+        self._alike: dict[Behaviour, PathFacts | None] = {}
         self._outside = uplink_addresses(snapshot)
         ways = {family for uplink in uplinks(snapshot) for family, _ in uplink.gateways}
         self._far = tuple(Target(FAR[family], "") for family in Family if family in ways) or (
@@ -52,7 +52,8 @@ class ReservedPairs:
                 source, destination, [no_path(Reason.NOT_RUNNING, container.evidence if container else None)]
             )
         if destination == WORLD:
-            return self._facts(source, destination, [self._shared(netns, t, self.pairs.path) for t in self._far])
+            paths = [self._shared(netns, target) or self.pairs.path(netns, target) for target in self._far]
+            return self._facts(source, destination, paths)
         if destination == HOST:
             return self._facts(source, destination, self._to_host(netns))
         there = self.snapshot.container(destination)
@@ -78,23 +79,21 @@ class ReservedPairs:
         targets = outside if netns == WORLD else self.pairs.host_targets(netns)
         if not targets:
             return [no_path(Reason.NO_ROUTE, None)]
-        return [self._shared(netns, target, self._to_host_itself) for target in targets]
+        return [self._shared(netns, target) or self._to_host_itself(netns, target) for target in targets]
 
     def _to_host_itself(self, netns: str, target: Target) -> PathFacts:
         return self._restricted(netns, target, lambda trace: trace.delivered_to == "host")
 
-    def _shared(self, netns: str, target: Target, find: Callable[[str, Target], PathFacts]) -> PathFacts:
-        """What `find` gives, found once for all callers that fare alike."""
+    def _shared(self, netns: str, target: Target) -> PathFacts | None:
+        """What the symbolic engine says, with traces that serve all callers that fare alike; None: it does not cover the pair."""
         behaviour = self._decisions.behaviour(netns, target.ip) if self._decisions is not None else None
         if behaviour is None:
-            return find(netns, target)
-        known = self._alike.get(behaviour)
-        if known is None:
-            known = find(netns, target)
-            if known.allowed != behaviour.allowed:
-                return known
-            self._alike[behaviour] = known
-        return replace(known, target=target)
+            return None
+        if behaviour not in self._alike:
+            sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour)
+            self._alike[behaviour] = self.pairs.path_of(target, sweep) if sweep is not None else None
+        known = self._alike[behaviour]
+        return replace(known, target=target) if known is not None else None
 
     def _exposed(self, container: Container) -> list[PathFacts]:
         """What the outside gets to: by a binding of the host, or where the container's own address is known there."""

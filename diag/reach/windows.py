@@ -10,6 +10,8 @@ from diag.model.address import Ip
 from diag.model.analysis import Allowed, PortSet
 from diag.model.flow import Flow, Protocol, Trace
 from diag.model.reasons import Disposition
+from diag.symbolic.behaviours import Behaviour
+from diag.symbolic.engine import Kind
 
 MAX_WINDOWS = 4096
 """Distinct behaviours per protocol before the rest of the ports is called unknown."""
@@ -61,6 +63,26 @@ def sweep(tracer: Tracer, netns: str, address: Ip) -> Sweep:
     for protocol in (Protocol.TCP, Protocol.UDP):
         spans.extend(_port_spans(tracer, netns, address, protocol))
     return Sweep(address, _allowed(spans), tuple(spans))
+
+
+def sampled(tracer: Tracer, netns: str, address: Ip, behaviour: Behaviour) -> Sweep | None:
+    """The same from what the symbolic engine says, with one trace for each kind of flows; None where a trace says otherwise.
+
+    Flows to the host that a container takes are left out.
+    """
+    traces: dict[tuple[Protocol, Kind], Trace] = {}
+    spans = []
+    for protocol, ranges in behaviour.flows:
+        for low, high, kind in ranges:
+            if kind.elsewhere:
+                continue
+            if (protocol, kind) not in traces:
+                traces[protocol, kind] = tracer.trace(Flow(netns, address, protocol, low))
+            trace = traces[protocol, kind]
+            if (trace.disposition is Disposition.DELIVERED) != kind.delivered:
+                return None
+            spans.append(Span(protocol, (low, high), trace))
+    return Sweep(address, behaviour.allowed, tuple(spans)) if spans else None
 
 
 def restricted(whole: Sweep, keep: Callable[[Trace], bool]) -> Sweep:

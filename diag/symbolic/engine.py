@@ -42,6 +42,8 @@ class Kind:
     """What stops them, where something does."""
     reply: bool = False
     """The reply is stopped, not the request."""
+    elsewhere: bool = False
+    """They are for the host, and a container takes them: by DNAT or docker-proxy."""
     networks: tuple[str, str, bool] = ("", "", False)
     """What Docker says of the networks between: of the source's, the destination's, and whether they are one."""
     covered: bool = True
@@ -136,7 +138,7 @@ class _Solver:
         direct, gateway, up = (forth[way] & ~self.unclear for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
         unfiltered = direct & ~self._filtered
         inside, passed = self._hooks(Packet.REQUEST, direct & self._filtered, gateway, up, outcome)
-        self._add(Kind(delivered=False, blocker="goes to another address"), outcome.diverted & up)
+        self._add(Kind(delivered=False, elsewhere=True), outcome.diverted & up)
         self._give_up(outcome.diverted & ~up | outcome.masked & direct)
         self._note(outcome, reply=False)
         taken = self._opened(inside)
@@ -145,21 +147,17 @@ class _Solver:
 
     def _opened(self, inside: Set) -> Set:
         """Of the flows that get to the host itself those that a process of its own would take."""
-        taken = self.space.empty
+        taken = self.space.protocol[Protocol.ICMP]
+        proxied = self.space.empty
         for number, port in enumerate(self.pairs.ports):
-            if port.netns == "host":
-                here = self.space.destinations(number, number)
-                taken = taken | (here & self._own_ports(port.ip))
-        self._add(Kind(delivered=False, blocker="nobody listens"), inside & ~taken)
+            here = self.space.destinations(number, number) & self.pairs.to_host
+            for protocol in (Protocol.TCP, Protocol.UDP) if port.netns == "host" else ():
+                ports = host_ports(self.snapshot, protocol, port.ip)
+                taken = taken | (here & self.space.protocol[protocol] & self.space.ports(ports.own))
+                proxied = proxied | (here & self.space.protocol[protocol] & self.space.ports(ports.proxied))
+        self._add(Kind(delivered=False, elsewhere=True), inside & proxied)
+        self._add(Kind(delivered=False, blocker="nobody listens"), inside & ~taken & ~proxied)
         return inside & taken
-
-    def _own_ports(self, ip: int) -> Set:
-        """What the host takes at one of its addresses: ports that a process listens on, docker-proxy left out."""
-        found = self.space.protocol[Protocol.ICMP]
-        for protocol in (Protocol.TCP, Protocol.UDP):
-            ports = self.space.ports(host_ports(self.snapshot, protocol, ip))
-            found = found | (self.space.protocol[protocol] & ports)
-        return found
 
     def _replies(self, flows: Set, *, masked: bool) -> Set:
         """The flows whose reply gets back."""

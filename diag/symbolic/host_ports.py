@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import dataclass
 
 from diag.model.address import Family, Ip
 from diag.model.flow import Protocol
@@ -13,7 +14,17 @@ from diag.symbolic.space import runs
 _ALL = (1, 65535)
 
 
-def host_ports(snapshot: Snapshot, protocol: Protocol, address: int) -> Ranges:
+@dataclass(frozen=True, slots=True)
+class HostPorts:
+    """The ports of one protocol."""
+
+    own: Ranges
+    """Of the host itself."""
+    proxied: Ranges
+    """Of docker-proxy."""
+
+
+def host_ports(snapshot: Snapshot, protocol: Protocol, address: int) -> HostPorts:
     """At one of the host's IPv4 addresses.
 
     A port that nobody listens on counts where a container runs on the host's network and could open it, or where the
@@ -33,6 +44,7 @@ def host_ports(snapshot: Snapshot, protocol: Protocol, address: int) -> Ranges:
     elif snapshot.engine.userland_proxy is False:
         proxied = set()
     if sockets is not None and "host" not in snapshot.netns_of.values():
-        return tuple(runs(opened - proxied))
+        return HostPorts(tuple(runs(opened - proxied)), tuple(runs(proxied)))
     edges = [0, *sorted(proxied), _ALL[1] + 1]
-    return tuple((low + 1, high - 1) for low, high in itertools.pairwise(edges) if low + 1 < high)
+    own = tuple((low + 1, high - 1) for low, high in itertools.pairwise(edges) if low + 1 < high)
+    return HostPorts(own, tuple(runs(proxied)))
