@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import Flag, auto
+from functools import lru_cache
 
 MANIFEST = "manifest.json"
 TOP_FOLDERS = frozenset({"host", "docker", "containers", "netns"})
@@ -164,15 +165,24 @@ MAX_LAYOUT_DEPTH = 3
 
 def is_layout_path(path: str) -> bool:
     """Whether `path` (with `/`, relative to the bundle's top) is a file that a bundle may hold."""
-    match path.split("/"):
-        case [name]:
-            return name == MANIFEST
-        case ["host" | "docker" as top, name]:
-            return name in NAMES[top]
-        case ["containers" | "netns" as top, owner, name]:
-            return name in NAMES[top] and _OWNER.fullmatch(owner) is not None
+    folder, slash, name = path.rpartition("/")
+    return name in names_in(folder) if slash else name == MANIFEST
+
+
+@lru_cache(maxsize=16)  # paths come folder by folder
+def names_in(folder: str) -> frozenset[str]:
+    """The file names that may be in a folder; none for a folder that is no part of the layout.
+
+    >>> sorted(names_in("docker"))
+    ['containers.json', 'info.json', 'networks.json', 'version.json']
+    """
+    match folder.split("/"):
+        case ["host" | "docker" as top]:
+            return NAMES[top]
+        case ["containers" | "netns" as top, owner] if _OWNER.fullmatch(owner):
+            return NAMES[top]
         case _:
-            return False
+            return frozenset()
 
 
 def fact_of(path: str) -> Fact | None:

@@ -97,19 +97,22 @@ def _decode_records(files: object) -> tuple[dict[str, FileRecord], int]:
     records = {}
     for path, fields in files.items():
         if is_layout_path(path) and isinstance(fields, dict):
+            field = fields.get
             records[path] = FileRecord(
-                command=_text(fields.get("command")),
-                exit_status=_exit_status(fields.get("exit_status")),
-                stderr=_text(fields.get("stderr")),
-                duration=_seconds(fields.get("duration")),
-                sha256=_text(fields.get("sha256")),
-                error=_text(fields.get("error")),
+                _text(field("command")),
+                _exit_status(field("exit_status")),
+                _text(field("stderr")),
+                _seconds(field("duration")),
+                _text(field("sha256")),
+                _text(field("error")),
             )
     return records, len(files) - len(records)
 
 
 def _text(value: object) -> str:
-    return printable(value) if isinstance(value, str) else ""
+    if not isinstance(value, str):
+        return ""
+    return value if len(value) <= MAX_TEXT and value.isprintable() else printable(value)
 
 
 def _exit_status(value: object) -> int | None:

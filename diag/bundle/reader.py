@@ -13,13 +13,14 @@ import stat
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO
 
 from diag.bundle import archive
 from diag.bundle.archive import DamagedArchiveError, Limits, Member, MemberKind
-from diag.bundle.layout import MANIFEST, NAMES, TOP_FOLDERS, is_layout_path
+from diag.bundle.layout import MANIFEST, TOP_FOLDERS, is_layout_path, names_in
 from diag.bundle.manifest import Manifest, check_files, decode_manifest, printable
 from diag.errors import BundleError
 from diag.model.bundle import Bundle
@@ -33,6 +34,10 @@ _MAX_GAPS = 200
 _DRIVE = re.compile(r"[A-Za-z]:")
 _JUNK = re.compile(r"(^|/)(__MACOSX/|\._|\.DS_Store$|@PaxHeader$|pax_global_header$)")
 """What archivers of other systems add."""
+_NO_FOLLOW: int = getattr(os, "O_NOFOLLOW", 0)
+_OPEN = os.O_RDONLY | _NO_FOLLOW | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""O_NONBLOCK: opening a pipe must not wait for its writer. Windows has neither flag, nor pipes in folders."""
+_CHUNK = 1 << 20
 
 
 def read_bundle(source: str, stdin: BinaryIO | None = None, limits: Limits = Limits()) -> Bundle:  # noqa: B008  frozen
@@ -198,12 +203,12 @@ def _place(collected: dict[str, Member], loaded: _Loaded) -> None:
 
 def _read_folder(source: str, limits: Limits) -> _Loaded:
     loaded = _Loaded(source)
-    top = _top_folder(Path(source), loaded)
+    top = str(_top_folder(Path(source), loaded)).rstrip("/") + "/"
     total = 0
     for count, path in enumerate(_layout_files(top, loaded), 1):
         if count > limits.members:
             raise BundleError(f"{source} has more than {limits.members} files", why="refused as unsafe")
-        content = _read_file(top / path, path, loaded, limits)
+        content = _read_file(top + path, path, loaded, limits)
         if content is not None:
             loaded.files[path] = content
             total += len(content)
@@ -214,7 +219,7 @@ def _read_folder(source: str, limits: Limits) -> _Loaded:
 
 def _top_folder(folder: Path, loaded: _Loaded) -> Path:
     """The folder itself, or the only one in it when it has no part of a bundle."""
-    entries = _entries(folder, loaded)
+    entries = _entries(str(folder), loaded)
     loaded.foreign = len(entries)
     names = {entry.name for entry in entries}
     visible = [entry for entry in entries if not entry.name.startswith(".")]
@@ -223,26 +228,25 @@ def _top_folder(folder: Path, loaded: _Loaded) -> Path:
     return folder
 
 
-def _layout_files(top: Path, loaded: _Loaded) -> Iterator[str]:
-    """The paths of the layout that are in a folder; looks nowhere else."""
-    if os.path.lexists(top / MANIFEST):
+def _layout_files(top: str, loaded: _Loaded) -> Iterator[str]:
+    """The paths of the layout that are in a folder, whose path ends with `/`; looks nowhere else."""
+    if os.path.lexists(top + MANIFEST):
         yield MANIFEST
     for entry in _entries(top, loaded):
         if entry.name not in TOP_FOLDERS or not _is_folder(entry, entry.name, loaded):
             continue
         if entry.name in ("host", "docker"):
-            yield from _known_names(top / entry.name, entry.name, loaded)
+            yield from _known_names(top, entry.name, loaded)
             continue
-        for owner in _entries(top / entry.name, loaded):
+        for owner in _entries(top + entry.name, loaded):
             folder = f"{entry.name}/{owner.name}"
             if _is_folder(owner, folder, loaded):
-                yield from _known_names(top / folder, folder, loaded)
+                yield from _known_names(top, folder, loaded)
 
 
-def _known_names(folder: Path, prefix: str, loaded: _Loaded) -> Iterator[str]:
-    known = NAMES[prefix.partition("/")[0]]
-    paths = [f"{prefix}/{entry.name}" for entry in _entries(folder, loaded) if entry.name in known]
-    yield from (path for path in paths if is_layout_path(path))
+def _known_names(top: str, folder: str, loaded: _Loaded) -> Iterator[str]:
+    known = names_in(folder)
+    yield from [f"{folder}/{entry.name}" for entry in _entries(top + folder, loaded) if entry.name in known]
 
 
 def _is_folder(entry: os.DirEntry[str], path: str, loaded: _Loaded) -> bool:
@@ -251,39 +255,51 @@ def _is_folder(entry: os.DirEntry[str], path: str, loaded: _Loaded) -> bool:
     return entry.is_dir(follow_symlinks=False)
 
 
-def _entries(folder: Path, loaded: _Loaded) -> list[os.DirEntry[str]]:
+def _entries(folder: str, loaded: _Loaded) -> list[os.DirEntry[str]]:
     try:
         with os.scandir(folder) as entries:
-            return sorted(entries, key=lambda entry: entry.name)
+            return sorted(entries, key=attrgetter("name"))
     except OSError as error:
-        loaded.leave_out(folder.name, error.strerror or str(error))
-        loaded.damage = loaded.damage or f"{printable(str(folder), 200)}: {error.strerror or error}"
+        path, why = Path(folder), error.strerror or str(error)
+        loaded.leave_out(path.name, why)
+        loaded.damage = loaded.damage or f"{printable(str(path), 200)}: {why}"
         return []
 
 
-def _read_file(path: Path, shown: str, loaded: _Loaded, limits: Limits) -> bytes | None:
+def _read_file(path: str, shown: str, loaded: _Loaded, limits: Limits) -> bytes | None:
     """The content of a regular file; None, and a gap, for anything else."""
-    # O_NONBLOCK: opening a pipe must not wait for its writer. Windows has neither flag, nor pipes in folders.
-    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-    if path.is_symlink():
+    if not _NO_FOLLOW and Path(path).is_symlink():
         loaded.leave_out(shown, "it is a link")
         return None
     try:
-        descriptor = os.open(path, flags)
+        descriptor = os.open(path, _OPEN)
+    except OSError as error:
+        loaded.leave_out(shown, "it is a link" if Path(path).is_symlink() else error.strerror or str(error))
+        return None
+    try:
+        status = os.fstat(descriptor)
+        content = _content(descriptor, status.st_size, limits.file + 1) if stat.S_ISREG(status.st_mode) else None
     except OSError as error:
         loaded.leave_out(shown, error.strerror or str(error))
         return None
-    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+    finally:
         os.close(descriptor)
+    if content is None:
         loaded.leave_out(shown, "it is not a regular file")
-        return None
-    with os.fdopen(descriptor, "rb") as stream:
-        try:
-            content = stream.read(limits.file + 1)
-        except OSError as error:
-            loaded.leave_out(shown, error.strerror or str(error))
-            return None
-    if len(content) > limits.file:
+    elif len(content) > limits.file:
         loaded.leave_out(shown, f"it is larger than {limits.file >> 20} MiB")
         return None
     return content
+
+
+def _content(descriptor: int, size: int, limit: int) -> bytes:
+    """The first `limit` bytes of a file that is `size` long: of one that does not know (procfs), all that comes."""
+    content = os.read(descriptor, min(size + 1, limit))
+    if len(content) == size:
+        return content
+    chunks, missing = [content], limit - len(content)
+    while content and missing:
+        content = os.read(descriptor, min(missing, _CHUNK))
+        chunks.append(content)
+        missing -= len(content)
+    return b"".join(chunks)

@@ -12,6 +12,8 @@ LinkId = tuple[str, str]
 """(namespace id, link name)."""
 L3_MODES = ("l3", "l3s")
 """Modes of ipvlan in which links take no part in layer 2."""
+_PAIRED = (LinkKind.VETH, LinkKind.DEVICE)
+"""Kinds that can be one end of a veth pair: a capture without `-d` does not tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,18 +64,22 @@ class Topology:
     def __init__(self, snapshot: Snapshot) -> None:
         self.netns = snapshot.netns
         self.links: dict[LinkId, Link] = {}
-        self._by_index: dict[int, list[LinkId]] = {}
         self._ports: dict[LinkId, list[Link]] = {}
+        self._at_index: dict[tuple[str, int], LinkId] = {}
+        """By namespace and ifindex."""
+        indexed: list[tuple[int, LinkId]] = []
         for netns in snapshot.netns.values():
             for link in netns.links or ():
-                self.links[netns.id, link.name] = link
+                key = (netns.id, link.name)
+                self.links[key] = link
                 if link.index:
-                    self._by_index.setdefault(link.index, []).append((netns.id, link.name))
+                    indexed.append((link.index, key))
+                    self._at_index.setdefault((netns.id, link.index), key)
                 if link.master:
                     self._ports.setdefault((netns.id, link.master), []).append(link)
-        self.peers: dict[LinkId, LinkId] = {}
-        self.ambiguous: set[LinkId] = set()
-        self._match_peers()
+        candidates = _peer_candidates(self.links, indexed)
+        self.peers: dict[LinkId, LinkId] = _match_peers(candidates)
+        self.ambiguous: set[LinkId] = {key for key, found in candidates.items() if found and key not in self.peers}
         self._children: dict[LinkId, list[LinkId]] = {}
         for key, link in self.links.items():
             found = self.parent(key[0], link) if link.kind in (LinkKind.MACVLAN, LinkKind.IPVLAN) else None
@@ -87,38 +93,6 @@ class Topology:
 
     def link(self, netns: str, name: str) -> Link | None:
         return self.links.get((netns, name))
-
-    def _match_peers(self) -> None:
-        candidates = {key: self._peer_candidates(key, link) for key, link in self.links.items()}
-        pending = {key for key, found in candidates.items() if found}
-        progress = True
-        while progress:
-            progress = False
-            for key in sorted(pending):
-                free = [c for c in candidates[key] if c not in self.peers]
-                if len(free) == 1 and [k for k in candidates[free[0]] if k not in self.peers] == [key]:
-                    self.peers[key] = free[0]
-                    self.peers[free[0]] = key
-                    pending -= {key, free[0]}
-                    progress = True
-                    break
-        self.ambiguous = {key for key in pending if key not in self.peers and candidates[key]}
-
-    def _peer_candidates(self, key: LinkId, link: Link) -> list[LinkId]:
-        """Other ends by ifindex and iflink; a shared ifindex is told apart by being in this namespace or not."""
-        if link.kind not in (LinkKind.VETH, LinkKind.DEVICE):
-            return []
-        if not link.peer_index:
-            named = (key[0], link.peer_name)
-            return [named] if link.peer_name and named in self.links else []
-        return [
-            other
-            for other in self._by_index.get(link.peer_index, ())
-            if other != key
-            and self.links[other].peer_index == link.index
-            and self.links[other].kind in (LinkKind.VETH, LinkKind.DEVICE)
-            and (link.peer_netnsid is None) == (other[0] == key[0])
-        ]
 
     def segment(self, netns: str, link_name: str) -> Segment:
         """Where frames that layer 3 sends out of a link can arrive."""
@@ -142,15 +116,55 @@ class Topology:
     def parent(self, netns: str, link: Link) -> tuple[Netns, Link] | None:
         """The parent of a macvlan, ipvlan or vlan: in the host unless it is in the link's own namespace."""
         where = netns if link.peer_netnsid is None else "host"
-        for key in self._by_index.get(link.peer_index, ()):
-            if key[0] == where:
-                return self.netns[where], self.links[key]
-        return None
+        key = self._at_index.get((where, link.peer_index))
+        return None if key is None else (self.netns[where], self.links[key])
 
     def children(self, netns: str, parent: str) -> Iterator[tuple[str, Link]]:
         """The macvlan and ipvlan links on a parent, each with its namespace."""
         for key in self._children.get((netns, parent), ()):
             yield key[0], self.links[key]
+
+
+_Candidates = dict[LinkId, list[LinkId]]
+
+
+def _peer_candidates(links: dict[LinkId, Link], indexed: list[tuple[int, LinkId]]) -> _Candidates:
+    """Other ends by ifindex and iflink; a shared ifindex is told apart by being in this namespace or not."""
+    by_ends: dict[tuple[int, int], list[LinkId]] = {}
+    for index, key in indexed:
+        if links[key].kind in _PAIRED:
+            by_ends.setdefault((index, links[key].peer_index), []).append(key)
+    candidates: _Candidates = {}
+    for key, link in links.items():
+        if link.kind not in _PAIRED:
+            continue
+        if link.peer_index:
+            candidates[key] = [
+                other
+                for other in by_ends.get((link.peer_index, link.index), ())
+                if other != key and (link.peer_netnsid is None) == (other[0] == key[0])
+            ]
+        elif link.peer_name and (key[0], link.peer_name) in links:
+            candidates[key] = [(key[0], link.peer_name)]
+    return candidates
+
+
+def _match_peers(candidates: _Candidates) -> dict[LinkId, LinkId]:
+    """Pairs of links that have only each other left; each pair may leave others with one."""
+    wanted_by: _Candidates = {}
+    for key, found in candidates.items():
+        for other in found:
+            wanted_by.setdefault(other, []).append(key)
+    peers: dict[LinkId, LinkId] = {}
+    waiting = sorted(candidates, reverse=True)
+    while waiting:
+        key = waiting.pop()
+        free = [c for c in candidates[key] if c not in peers] if key not in peers else []
+        if len(free) == 1 and [k for k in candidates.get(free[0], ()) if k not in peers] == [key]:
+            other = free[0]
+            peers[key], peers[other] = other, key
+            waiting += [k for end in (key, other) for k in wanted_by.get(end, ())]
+    return peers
 
 
 class _Flood:

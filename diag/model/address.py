@@ -45,9 +45,7 @@ class Ip:
         return _address(text.partition("%")[0])
 
     def __str__(self) -> str:
-        if self.family is Family.IPV4 and 0 <= self.value <= 0xFFFFFFFF:
-            return _dotted(self.value)
-        return str(self._standard())
+        return _text(self.family, self.value)
 
     def _standard(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
         if self.family is Family.IPV4:
@@ -157,5 +155,8 @@ def _dotted_value(text: str) -> int | None:
     return first << 24 | second << 16 | third << 8 | fourth
 
 
-def _dotted(value: int) -> str:
-    return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
+@lru_cache(maxsize=1 << 14)
+def _text(family: Family, value: int) -> str:
+    if family is Family.IPV4 and 0 <= value <= 0xFFFFFFFF:
+        return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
+    return str(ipaddress.IPv4Address(value) if family is Family.IPV4 else ipaddress.IPv6Address(value))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from diag.model.address import Ip, Prefix
 from diag.model.netfilter import (
@@ -52,11 +53,16 @@ class RuleSyntaxError(ValueError):
 
 
 _WORD = re.compile(r'"((?:[^"\\]|\\.)*)"|\'([^\']*)\'|(\S+)')
+_OPTION = re.compile(r"--?[a-zA-Z]")
+_LONG_OPTION = re.compile(r"--[a-z]")
 _UNESCAPE = re.compile(r"\\(.)")
+_QUOTED = re.compile(r"[\s\"'\\]")
 
 
 def split_words(line: str) -> list[str]:
     """Split as iptables-restore does: blanks separate, double quotes keep them, a backslash escapes inside quotes."""
+    if '"' not in line and "'" not in line:
+        return line.split()
     words = []
     for quoted, single, plain in _WORD.findall(line):
         words.append(plain or single or _UNESCAPE.sub(r"\1", quoted))
@@ -65,7 +71,7 @@ def split_words(line: str) -> list[str]:
 
 def join_words(words: list[str]) -> str:
     """The inverse of split_words()."""
-    return " ".join(_quoted(word) if not word or re.search(r"[\s\"'\\]", word) else word for word in words)
+    return " ".join(_quoted(word) if not word or _QUOTED.search(word) else word for word in words)
 
 
 def _quoted(word: str) -> str:
@@ -73,7 +79,7 @@ def _quoted(word: str) -> str:
     return f'"{escaped}"'
 
 
-@dataclass
+@dataclass(slots=True)
 class _Words:
     """A cursor over the words of a rule."""
 
@@ -84,14 +90,24 @@ class _Words:
     parts: list[Match | Statement] = field(default_factory=list)
     comment: str = ""
     module: str = ""
-    protocol: str = ""
     conntrack: list[Match] = field(default_factory=list)
     """The tests of one `-m conntrack`."""
     unknown: list[str] = field(default_factory=list)
     """The options of one module that are not modelled: together they are one match."""
 
+    def add(self, option: str, found: Match | NoEffect) -> None:
+        """What an option stands for."""
+        if isinstance(found, NoEffect):
+            return
+        if self.module == "conntrack" and ("conntrack", option) in _OPTIONS:
+            self.conntrack.append(found)
+        else:
+            self.parts.append(found)
+
     def end_module(self) -> None:
         """Without a connection xt_conntrack looks at the state only: the other tests then do not count (conntrack_mt())."""
+        if not self.conntrack and not self.unknown:
+            return
         states = [m for m in self.conntrack if _tests_state(m)]
         others = [m for m in self.conntrack if not _tests_state(m)]
         if states and others:
@@ -113,7 +129,10 @@ class _Words:
 
     def take_value(self, option: str, negated: bool) -> tuple[str, bool]:
         """A value, with the old place of the negation (`-s ! 10.0.0.0/8`, up to 1.4.2) understood."""
-        value = self.take(option)
+        if self.at >= len(self.words):
+            raise RuleSyntaxError(f"{option} has no value")
+        value = self.words[self.at]
+        self.at += 1
         if value == "!":
             return self.take(option), not negated
         return value, negated
@@ -121,7 +140,7 @@ class _Words:
     def take_rest(self) -> list[str]:
         """The values up to the next option."""
         values = []
-        while (word := self.peek()) is not None and word != "!" and not re.match(r"--?[a-zA-Z]", word):
+        while (word := self.peek()) is not None and word != "!" and not _OPTION.match(word):
             values.append(word)
             self.at += 1
         return values
@@ -148,37 +167,37 @@ def parse_rule_spec(
     `chains` are the user chains of the table, which a target may name. Raises RuleSyntaxError.
     """
     cursor = _Words(words, family, chains)
-    target: tuple[Statement, ...] = (NoEffect("no target"),)
-    while (word := cursor.peek()) is not None:
+    target: tuple[Statement, ...] = _NO_TARGET
+    handlers = _HANDLERS[""]
+    while cursor.at < len(words):
+        word = words[cursor.at]
         cursor.at += 1
         negated = word == "!"
         if negated:
             word = cursor.take("!")
-        if word in ("-j", "--jump"):
-            target = _target(cursor)
-        elif word in ("-g", "--goto"):
-            target = (Goto(cursor.take(word)),)
+        handler = handlers.get(word)
+        if handler is not None:
+            cursor.add(word, handler(cursor, word, negated))
         elif word in ("-m", "--match"):
             cursor.end_module()
             cursor.module = cursor.take(word)
+            handlers = _HANDLERS.get(cursor.module, _HANDLERS[""])
             _bare_module(cursor)
+        elif word in ("-j", "--jump"):
+            target = _target(cursor)
+        elif word in ("-g", "--goto"):
+            target = (Goto(cursor.take(word)),)
         elif word in ("-4", "--ipv4", "-6", "--ipv6"):
             continue
         elif word in ("-c", "--set-counters"):
             cursor.take(word), cursor.take(word)
         else:
-            found = _match(cursor, word, negated)
-            if found is None:
-                continue
-            if cursor.module == "conntrack" and ("conntrack", word) in _OPTIONS and not isinstance(found, NoEffect):
-                cursor.conntrack.append(found)
-            else:
-                cursor.parts.append(found)
+            _unknown_option(cursor, word, negated)
     cursor.end_module()
-    matches = [p for p in cursor.parts if not isinstance(p, NoEffect)]
-    return (*matches, *target), cursor.comment
+    return (*cursor.parts, *target), cursor.comment
 
 
+_NO_TARGET = (NoEffect("no target"),)
 _ALWAYS_OPAQUE_MODULES = frozenset(
     {"socket", "rpfilter", "eui64", "ipv6header", "rt", "frag", "hbh", "dst", "ah", "esp"}
 )
@@ -186,30 +205,44 @@ _ALWAYS_OPAQUE_MODULES = frozenset(
 
 
 def _bare_module(cursor: _Words) -> None:
+    if cursor.module not in _ALWAYS_OPAQUE_MODULES:
+        return
     following = cursor.peek()
-    bare = following is None or not following.startswith("--")
-    if bare and cursor.module in _ALWAYS_OPAQUE_MODULES:
+    if following is None or not following.startswith("--"):
         cursor.parts.append(Opaque(f"-m {cursor.module}"))
 
 
-def _match(cursor: _Words, option: str, negated: bool) -> Match | NoEffect | None:
-    """One option; None for a module's that is not modelled, which waits for the module's others."""
-    for key in ((cursor.module, option), ("", option)):
-        handler = _OPTIONS.get(key)
-        if handler is not None:
-            return handler(cursor, option, negated)
+_Handler = Callable[[_Words, str, bool], Match | NoEffect]
+
+
+def _of_one_value(read: Callable[[str, str, bool], Match | NoEffect]) -> _Handler:
+    """A handler for options of one value, from what makes a match of option, value and negation.
+
+    The rules of a host name the same interfaces, ports and addresses again and again: equal options are one object.
+    """
+    known = lru_cache(maxsize=1 << 12)(read)
+
+    def handler(cursor: _Words, option: str, negated: bool) -> Match | NoEffect:
+        value, negated = cursor.take_value(option, negated)
+        return known(option, value, negated)
+
+    return handler
+
+
+def _unknown_option(cursor: _Words, option: str, negated: bool) -> None:
+    """An option that is not modelled; that of a module waits for the module's others."""
     if not option.startswith("-"):
         raise RuleSyntaxError(f"unexpected word {option!r}")
     values = cursor.take_rest()
     text = join_words([*(["!"] if negated else []), option, *values])
-    if not cursor.module:
-        return Opaque(text)
-    cursor.unknown.append(text)
-    return None
+    if cursor.module:
+        cursor.unknown.append(text)
+    else:
+        cursor.parts.append(Opaque(text))
 
 
-def _address(cursor: _Words, option: str, negated: bool) -> Match:
-    value, negated = cursor.take_value(option, negated)
+@_of_one_value
+def _address(option: str, value: str, negated: bool) -> Match:
     where = Field.SADDR if option in ("-s", "--source", "--src") else Field.DADDR
     address, _, mask = value.partition("/")
     if mask.count(".") == 3:
@@ -225,8 +258,8 @@ def _address(cursor: _Words, option: str, negated: bool) -> Match:
     return Within(where, ((prefix.first, prefix.last),), negated)
 
 
-def _interface(cursor: _Words, option: str, negated: bool) -> Match:
-    value, negated = cursor.take_value(option, negated)
+@_of_one_value
+def _interface(option: str, value: str, negated: bool) -> Match:
     where = {
         "-i": Field.IIFNAME,
         "--in-interface": Field.IIFNAME,
@@ -239,8 +272,8 @@ def _interface(cursor: _Words, option: str, negated: bool) -> Match:
     return Named(where, (pattern,), negated)
 
 
-def _mac_source(cursor: _Words, option: str, negated: bool) -> Match:
-    value, negated = cursor.take_value(option, negated)
+@_of_one_value
+def _mac_source(_option: str, value: str, negated: bool) -> Match:
     number = mac_number(value)
     return Within(Field.ETHER_SADDR, ((number, number),), negated)
 
@@ -257,14 +290,13 @@ def _physdev_flag(_cursor: _Words, option: str, negated: bool) -> Match:
     return AnyOf((bridged,), negated)
 
 
-def _protocol(cursor: _Words, option: str, negated: bool) -> Match | NoEffect:
-    value, negated = cursor.take_value(option, negated)
+@_of_one_value
+def _protocol(_option: str, value: str, negated: bool) -> Match | NoEffect:
     if value.lower() in ("all", "0"):
         return NoEffect("-p all")
     number = int(value) if value.isdigit() else PROTOCOLS.get(value.lower())
     if number is None:
         return Opaque(f"-p {value}")
-    cursor.protocol = value.lower()
     return Within(Field.PROTOCOL, ((number, number),), negated)
 
 
@@ -288,8 +320,8 @@ def _port(text: str) -> int:
     raise RuleSyntaxError(f"unknown service name {text!r}")
 
 
-def _ports(cursor: _Words, option: str, negated: bool) -> Match:
-    value, negated = cursor.take_value(option, negated)
+@_of_one_value
+def _ports(option: str, value: str, negated: bool) -> Match:
     ranges = tuple(_port_range(part) for part in value.split(",") if part)
     if option in ("--ports", "--port"):
         return AnyOf(((Within(Field.SPORT, ranges),), (Within(Field.DPORT, ranges),)), negated)
@@ -316,8 +348,8 @@ def _tcp_flags(cursor: _Words, option: str, negated: bool) -> Match:
     return Masked(Field.TCP_FLAGS, _flag_bits(mask), _flag_bits(cursor.take(option)), negated)
 
 
-def _icmp_type(cursor: _Words, option: str, negated: bool) -> Match | NoEffect:
-    value, negated = cursor.take_value(option, negated)
+@_of_one_value
+def _icmp_type(option: str, value: str, negated: bool) -> Match | NoEffect:
     v6 = option == "--icmpv6-type"
     if value in ("any", "255", "255/255"):
         return NoEffect("any ICMP type")
@@ -346,8 +378,8 @@ _CT_STATUS = {
 }
 
 
-def _ct_state(cursor: _Words, option: str, negated: bool) -> Match:
-    value, negated = cursor.take_value(option, negated)
+@_of_one_value
+def _ct_state(_option: str, value: str, negated: bool) -> Match:
     states = status = 0
     for name in value.split(","):
         if name in ("SNAT", "DNAT"):
@@ -361,8 +393,8 @@ def _ct_state(cursor: _Words, option: str, negated: bool) -> Match:
     return AnyOf(((AnyBit(Field.CT_STATE, states),), (AnyBit(Field.CT_STATUS, status),)), negated)
 
 
-def _ct_status(cursor: _Words, option: str, negated: bool) -> Match:
-    value, negated = cursor.take_value(option, negated)
+@_of_one_value
+def _ct_status(_option: str, value: str, negated: bool) -> Match:
     bits = 0
     for name in value.split(","):
         if name not in _CT_STATUS:
@@ -371,16 +403,16 @@ def _ct_status(cursor: _Words, option: str, negated: bool) -> Match:
     return AnyBit(Field.CT_STATUS, bits, negated)  # NONE has no bit: it never holds (conntrack_mt())
 
 
-def _ct_protocol(cursor: _Words, option: str, negated: bool) -> Match:
-    value, negated = cursor.take_value(option, negated)
+@_of_one_value
+def _ct_protocol(option: str, value: str, negated: bool) -> Match:
     number = int(value) if value.isdigit() else PROTOCOLS.get(value.lower())
     if number is None:
         return Opaque(f"{option} {value}")
     return Within(Field.CT_PROTOCOL, ((number, number),), negated)
 
 
-def _ct_direction(cursor: _Words, option: str, negated: bool) -> Match:
-    value, negated = cursor.take_value(option, negated)
+@_of_one_value
+def _ct_direction(_option: str, value: str, negated: bool) -> Match:
     bit = 1 if value.upper() == "REPLY" else 0
     return Within(Field.CT_DIRECTION, ((bit, bit),), negated)
 
@@ -393,8 +425,8 @@ _CT_TUPLE = {
 }
 
 
-def _ct_address(cursor: _Words, option: str, negated: bool) -> Match:
-    value, negated = cursor.take_value(option, negated)
+@_of_one_value
+def _ct_address(option: str, value: str, negated: bool) -> Match:
     prefix = Prefix.parse(value)
     return Within(_CT_TUPLE[option], ((prefix.first, prefix.last),), negated)
 
@@ -407,8 +439,8 @@ _CT_PORTS = {
 }
 
 
-def _ct_port(cursor: _Words, option: str, negated: bool) -> Match:
-    value, negated = cursor.take_value(option, negated)
+@_of_one_value
+def _ct_port(option: str, value: str, negated: bool) -> Match:
     return Within(_CT_PORTS[option], (_port_range(value),), negated)
 
 
@@ -457,8 +489,8 @@ def _addr_type6(side: Field, where: Field, types: set[AddrType]) -> tuple[Match,
     return tuple(parts)
 
 
-def _ip_range(cursor: _Words, option: str, negated: bool) -> Match:
-    value, negated = cursor.take_value(option, negated)
+@_of_one_value
+def _ip_range(option: str, value: str, negated: bool) -> Match:
     low, _, high = value.partition("-")
     first, last = Ip.parse(low), Ip.parse(high or low)
     return Within(Field.SADDR if option == "--src-range" else Field.DADDR, ((first.value, last.value),), negated)
@@ -489,8 +521,8 @@ def _match_set(cursor: _Words, option: str, negated: bool) -> Match:
 _PKT_TYPES = {"unicast": 0, "broadcast": 1, "multicast": 2}
 
 
-def _pkt_type(cursor: _Words, option: str, negated: bool) -> Match:
-    value, negated = cursor.take_value(option, negated)
+@_of_one_value
+def _pkt_type(_option: str, value: str, negated: bool) -> Match:
     if value not in _PKT_TYPES:
         return Opaque(f"--pkt-type {value}")
     return Within(Field.PKTTYPE, ((_PKT_TYPES[value], _PKT_TYPES[value]),), negated)
@@ -500,8 +532,6 @@ def _comment(cursor: _Words, option: str, _negated: bool) -> NoEffect:
     cursor.comment = cursor.take(option)
     return NoEffect("comment")
 
-
-_Handler = Callable[[_Words, str, bool], Match | NoEffect]
 
 _OPTIONS: dict[tuple[str, str], _Handler] = {
     **dict.fromkeys([("", o) for o in ("-s", "--source", "--src", "-d", "--destination", "--dst")], _address),
@@ -545,6 +575,20 @@ _OPTIONS: dict[tuple[str, str], _Handler] = {
     ("comment", "--comment"): _comment,
 }
 
+_HANDLERS = {
+    module: {option: handler for (owner, option), handler in _OPTIONS.items() if owner == ""}
+    | {option: handler for (owner, option), handler in _OPTIONS.items() if owner == module}
+    for module in {owner for owner, _ in _OPTIONS}
+}
+"""What an option means after `-m module`; with an empty name, before any."""
+
+_PLAIN_TARGETS: dict[str, Statement] = {
+    "ACCEPT": Accept(),
+    "DROP": Drop(),
+    "RETURN": Return(),
+    "NOTRACK": Notrack(),
+}
+
 SAFE_TTL = 32
 """A time to live that no way through one host uses up."""
 
@@ -563,45 +607,48 @@ def _target(cursor: _Words) -> tuple[Statement, ...]:
     cursor.at = len(cursor.words)
     if name in cursor.chains:
         return (Jump(name),)
-    simple: dict[str, Statement] = {"ACCEPT": Accept(), "DROP": Drop(), "RETURN": Return(), "NOTRACK": Notrack()}
-    if name in simple:
-        return (simple[name],)
-    text = join_words([name, *options])
-    if name in _NO_EFFECT_TARGETS:
-        return (NoEffect(text),)
-    values = _option_values(options)
+    if name in _PLAIN_TARGETS:
+        return (_PLAIN_TARGETS[name],)
     try:
-        match name:
-            case "REJECT":
-                default = "icmp6-port-unreachable" if cursor.family is TableFamily.IP6 else "icmp-port-unreachable"
-                return (Reject(values.get("--reject-with", default)),)
-            case "DNAT" | "SNAT" | "REDIRECT" | "MASQUERADE" | "NETMAP":
-                return (_nat(name, values),)
-            case "MARK" | "CONNMARK":
-                return (_set_mark(name, values, text),)
-            case "TTL" | "HL":
-                prefix = name.lower()
-                kept = int(values.get(f"--{prefix}-set", SAFE_TTL)) >= SAFE_TTL and f"--{prefix}-dec" not in values
-                return (NoEffect(text) if kept else OpaqueStatement(text),)
-            case "CT":
-                return (Notrack() if "--notrack" in values else _ct_target(values, text),)
-            case "QUEUE" | "NFQUEUE":
-                return (Queue("--queue-bypass" in values),)
-            case _:
-                return (OpaqueStatement(text),)
+        statement = _statement(name, options, cursor.family)
     except (ValueError, KeyError):
-        return (OpaqueStatement(text),)
+        statement = None
+    return (statement or OpaqueStatement(join_words([name, *options])),)
 
 
-def _ct_target(values: dict[str, str], text: str) -> Statement:
-    return OpaqueStatement(text) if any(o.startswith("--zone") for o in values) else NoEffect(text)
+def _statement(name: str, options: list[str], family: TableFamily) -> Statement | None:
+    """What a target does; None where that is not modelled. Raises ValueError or KeyError for options of no sense."""
+    values = _option_values(options)
+    match name:
+        case "DNAT" | "SNAT" | "REDIRECT" | "MASQUERADE" | "NETMAP":
+            return _nat(name, values)
+        case "REJECT":
+            default = "icmp6-port-unreachable" if family is TableFamily.IP6 else "icmp-port-unreachable"
+            return Reject(values.get("--reject-with", default))
+        case "MARK" | "CONNMARK":
+            return _set_mark(name, values)
+        case "CT" if "--notrack" in values:
+            return Notrack()
+        case "QUEUE" | "NFQUEUE":
+            return Queue("--queue-bypass" in values)
+    return NoEffect(join_words([name, *options])) if _without_effect(name, values) else None
+
+
+def _without_effect(name: str, values: dict[str, str]) -> bool:
+    match name:
+        case "TTL" | "HL":
+            prefix = name.lower()
+            return int(values.get(f"--{prefix}-set", SAFE_TTL)) >= SAFE_TTL and f"--{prefix}-dec" not in values
+        case "CT":
+            return not any(option.startswith("--zone") for option in values)
+    return name in _NO_EFFECT_TARGETS
 
 
 def _option_values(words: list[str]) -> dict[str, str]:
     values: dict[str, str] = {}
     option = ""
     for word in words:
-        if re.match(r"--[a-z]", word):
+        if _LONG_OPTION.match(word):
             option = word
             values[option] = ""
         elif option:
@@ -643,7 +690,7 @@ def _nat(name: str, values: dict[str, str]) -> Statement:
     return Nat(kind, addresses, _port_range(ports) if ports else None, unmodelled, random)
 
 
-def _set_mark(name: str, values: dict[str, str], text: str) -> Statement:
+def _set_mark(name: str, values: dict[str, str]) -> Statement | None:
     where = Field.MARK if name == "MARK" else Field.CT_MARK
     full = 0xFFFFFFFF
     for option, shape in (("--set-xmark", "xor"), ("--set-mark", "or")):
@@ -659,10 +706,10 @@ def _set_mark(name: str, values: dict[str, str], text: str) -> Statement:
         return SetMark(where, int(values["--xor-mark"], 0), 0)
     masks = [int(values[o], 0) for o in ("--mask", "--nfmask", "--ctmask") if o in values]
     if len(set(masks)) > 1:
-        return OpaqueStatement(text)
+        return None
     mask = masks[0] if masks else full
     if "--save-mark" in values:
         return CopyMark(Field.MARK, Field.CT_MARK, mask)
     if "--restore-mark" in values:
         return CopyMark(Field.CT_MARK, Field.MARK, mask)
-    return OpaqueStatement(text)
+    return None

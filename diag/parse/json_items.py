@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from enum import Enum, auto
 from typing import Any
 
 from diag.model.provenance import Gap, GapKind
@@ -27,48 +28,108 @@ class Item:
     body: dict[str, Any]
 
 
+class Ending(Enum):
+    """How reading an array ended."""
+
+    CLOSED = auto()
+    CUT = auto()
+    """The file ends first."""
+    BROKEN = auto()
+    """What follows is no JSON."""
+
+
+@dataclass(frozen=True, slots=True)
+class Elements:
+    """As much of an array as could be read."""
+
+    values: tuple[tuple[int, Any], ...]
+    """Each with the 1-based line where it starts."""
+    line: int
+    """Where reading ended."""
+    ending: Ending
+    error: str = ""
+    """Name of the exception for BROKEN."""
+
+
+_DECODER = json.JSONDecoder()
+_BOM = b"\xef\xbb\xbf"
+
+
 def decode(data: bytes) -> str:
     """Bytes of any origin as text: a byte order mark is dropped, what is no UTF-8 is replaced."""
-    return data.decode("utf-8-sig", errors="replace")
+    return data.removeprefix(_BOM).decode("utf-8", "replace")
 
 
-def json_items(data: bytes, file: str, affects: str = "") -> Parsed[tuple[Item, ...]]:
-    """The objects of a top-level array; a lone object counts as an array of one. Never raises."""
-    text = decode(data)
-    decoder = json.JSONDecoder()
-    position = _skip(text, 0)
-    if position >= len(text):
-        return Parsed((), () if not text else (Gap(GapKind.UNREADABLE, file, 0, "the file is empty", affects),))
-    in_array = text[position] == "["
-    if in_array:
-        position += 1
-    items: list[Item] = []
-    gaps: list[Gap] = []
-    line, counted = 1, 0
+def read_array(text: str, start: int) -> Elements:
+    """The array whose `[` is at `start`; commas may be missing or too many. Never raises."""
+    line = 1 + text.count("\n", 0, start)
+    whole = _array_on_one_line(text, start)
+    if whole is not None:
+        return Elements(tuple((line, value) for value in whole), line, Ending.CLOSED)
+    values: list[tuple[int, Any]] = []
+    position = counted = start + 1
     while True:
         position = _skip(text, position)
         line += text.count("\n", counted, position)
         counted = position
         if position >= len(text):
-            if in_array:
-                gaps.append(Gap(GapKind.UNREADABLE, file, line, "the file ends before its list does", affects))
-            break
+            return Elements(tuple(values), line, Ending.CUT)
         if text[position] == "]":
-            break
+            return Elements(tuple(values), line, Ending.CLOSED)
         try:
-            value, position = decoder.raw_decode(text, position)
-        except (ValueError, RecursionError):
-            gaps.append(
-                Gap(GapKind.UNREADABLE, file, line, "it is no JSON from here on, what comes after is lost", affects)
-            )
-            break
+            value, position = _DECODER.raw_decode(text, position)
+        except (ValueError, RecursionError) as error:
+            return Elements(tuple(values), line, Ending.BROKEN, type(error).__name__)
+        values.append((line, value))
+
+
+def _array_on_one_line(text: str, start: int) -> list[Any] | None:
+    """All elements at once where they are on the same line and are strict JSON."""
+    if text.find("\n", start, text.rfind("]")) >= 0:
+        return None
+    try:
+        value, _ = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError):
+        return None
+    assert isinstance(value, list)
+    return value
+
+
+def json_items(data: bytes, file: str, affects: str = "") -> Parsed[tuple[Item, ...]]:
+    """The objects of a top-level array; a lone object counts as an array of one. Never raises."""
+    text = decode(data)
+    start = _skip(text, 0)
+    if start >= len(text):
+        return Parsed((), () if not text else (Gap(GapKind.UNREADABLE, file, 0, "the file is empty", affects),))
+    elements = read_array(text, start) if text[start] == "[" else _read_lone(text, start)
+    items: list[Item] = []
+    gaps: list[Gap] = []
+    for line, value in elements.values:
         if isinstance(value, dict):
             items.append(Item(line, value))
         elif value is not None:
             gaps.append(Gap(GapKind.UNREADABLE, file, line, f"an object was expected, not {type(value).__name__}"))
-        if not in_array:
-            break
+    if elements.ending is not Ending.CLOSED:
+        what = _WHAT_ENDED[elements.ending]
+        gaps.append(Gap(GapKind.UNREADABLE, file, elements.line, what, affects))
     return Parsed(tuple(items), tuple(gaps))
+
+
+_WHAT_ENDED = {
+    Ending.CUT: "the file ends before its list does",
+    Ending.BROKEN: "it is no JSON from here on, what comes after is lost",
+}
+
+
+def _read_lone(text: str, start: int) -> Elements:
+    line = 1 + text.count("\n", 0, start)
+    if text[start] == "]":
+        return Elements((), line, Ending.CLOSED)
+    try:
+        value, _ = _DECODER.raw_decode(text, start)
+    except (ValueError, RecursionError) as error:
+        return Elements((), line, Ending.BROKEN, type(error).__name__)
+    return Elements(((line, value),), line, Ending.CLOSED)
 
 
 def _skip(text: str, position: int) -> int:
@@ -86,7 +147,7 @@ def text_of(body: dict[str, Any], key: str) -> str:
 def number_of(body: dict[str, Any], key: str, default: int = 0) -> int:
     """An integer field, also where it is written as text; the default for anything else or out of range."""
     value = body.get(key)
-    if isinstance(value, bool):
+    if value is None or isinstance(value, bool):
         return default
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 20:
         value = int(value)

@@ -27,6 +27,7 @@ from diag.parse.result import Parsed
 from diag.parse.ticket_lines import ticket_lines, unreadable
 
 _KINDS = {kind.value: kind for kind in LinkKind}
+_UNNAMED = re.compile(r"if\d+")
 _AFFECTS = "every flow through this namespace's interfaces"
 
 
@@ -47,15 +48,16 @@ def _link(body: dict[str, Any], name: str, file: str, line: int, gaps: list[Gap]
     info = dict_of(body, "linkinfo")
     data = dict_of(info, "info_data")
     flags = [f for f in list_of(body, "flags") if isinstance(f, str)]
-    kind = LinkKind.LOOPBACK if "LOOPBACK" in flags else _KINDS.get(text_of(info, "info_kind"), _other(info))
+    kind = LinkKind.LOOPBACK if "LOOPBACK" in flags else _kind(text_of(info, "info_kind"))
     addresses = tuple(a for raw in list_of(body, "addr_info") if (a := _address(raw, file, line, gaps)) is not None)
     netnsid = body.get("link_netnsid")
     peer = text_of(body, "link")
+    index = number_of(body, "ifindex")
     state = ",".join(flags)
     shown = " ".join(f"{a.ip}/{a.prefix.length}" for a in addresses)
     return Link(
         name,
-        number_of(body, "ifindex"),
+        index,
         kind,
         up="UP" in flags,
         carrier="LOWER_UP" in flags,
@@ -63,7 +65,7 @@ def _link(body: dict[str, Any], name: str, file: str, line: int, gaps: list[Gap]
         mtu=number_of(body, "mtu"),
         master=text_of(body, "master"),
         peer_index=number_of(body, "link_index"),
-        peer_name="" if re.fullmatch(r"if\d+", peer) else peer,
+        peer_name="" if _UNNAMED.fullmatch(peer) else peer,
         peer_netnsid=netnsid if isinstance(netnsid, int) and not isinstance(netnsid, bool) else None,
         addresses=addresses,
         mode=text_of(data, "mode"),
@@ -74,12 +76,12 @@ def _link(body: dict[str, Any], name: str, file: str, line: int, gaps: list[Gap]
         nf_call_iptables=bool(number_of(data, "nf_call_iptables")),
         nf_call_ip6tables=bool(number_of(data, "nf_call_ip6tables")),
         vlan_filtering=bool(number_of(data, "vlan_filtering")),
-        evidence=Evidence(file, line, f"{number_of(body, 'ifindex')}: {name} <{state}> {shown}".rstrip()),
+        evidence=Evidence(file, line, f"{index}: {name} <{state}> {shown}".rstrip()),
     )
 
 
-def _other(info: dict[str, Any]) -> LinkKind:
-    return LinkKind.OTHER if text_of(info, "info_kind") else LinkKind.DEVICE
+def _kind(text: str) -> LinkKind:
+    return _KINDS.get(text, LinkKind.OTHER) if text else LinkKind.DEVICE
 
 
 def _address(raw: Any, file: str, line: int, gaps: list[Gap]) -> Address | None:

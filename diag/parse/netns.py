@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeVar
@@ -13,6 +13,7 @@ from diag.model.netfilter import Hook, NfTable, Origin, Ruleset, TableFamily
 from diag.model.netns import HostsEntry, Link, Netns, PolicyRule, ResolvConf, Route, RouteType, Socket
 from diag.model.provenance import Gap, GapKind
 from diag.parse.bridge_ports import parse_bridge_json, parse_bridge_text, with_ports
+from diag.parse.equal_files import EqualFiles
 from diag.parse.fdb import parse_fdb
 from diag.parse.ipset import parse_ipset
 from diag.parse.iptables_save import parse_iptables_save
@@ -25,7 +26,7 @@ from diag.parse.result import Parsed
 from diag.parse.routes import local_routes, parse_routes_json, parse_routes_text
 from diag.parse.rules import parse_rules_json, parse_rules_text
 from diag.parse.sockets import parse_sockets
-from diag.parse.sysctl import parse_sysctl
+from diag.parse.sysctl import SysctlFacts, parse_sysctl
 
 T = TypeVar("T")
 
@@ -35,6 +36,7 @@ _SAVE_FILES = (
     ("ip6tables-save.txt", TableFamily.IP6),
     ("ip6tables-legacy-save.txt", TableFamily.IP6),
 )
+_NO_SYSCTLS: SysctlFacts = (MappingProxyType({}), MappingProxyType({}))
 
 
 @dataclass
@@ -46,21 +48,23 @@ class NetnsReader:
     """`host/`, `containers/<id>/` or `netns/<name>/`."""
     label: str
     """What a person calls the namespace."""
+    equal: EqualFiles = field(default_factory=EqualFiles)
+    """What the files of other namespaces gave."""
     gaps: list[Gap] = field(default_factory=list)
 
     def read(self, netns: str) -> Netns:
         """All that is there; a part whose file is missing is None and has a gap."""
         links = self._links()
         routes = {family: self._routes(family, links) for family in Family}
-        sysctl, evidence = self._take(("sysctl.txt",), parse_sysctl) or ({}, {})
+        sysctl, sysctl_evidence = self._take(("sysctl.txt",), parse_sysctl) or _NO_SYSCTLS
         return Netns(
             netns,
             links,
             MappingProxyType(routes),
             MappingProxyType({family: self._rules(family) for family in Family}),
             self._take(("ip-neigh.json", "ip-neigh.txt"), parse_neighbours) or (),
-            MappingProxyType(dict(sysctl)),
-            MappingProxyType(dict(evidence)),
+            sysctl,
+            sysctl_evidence,
             self._ruleset(),
             self._sockets(),
             self.hosts(),
@@ -80,12 +84,14 @@ class NetnsReader:
         """Whether the bundle holds the file."""
         return self.prefix + name in self.bundle.files
 
-    def _take(self, names: tuple[str, ...], parse: Callable[[bytes, str], Parsed[T]]) -> T | None:
+    def _take(self, names: tuple[str, ...], parse: Callable[..., Parsed[T]], *options: Hashable) -> T | None:
         """Parse the first of these files that is there."""
+        files = self.bundle.files
         for name in names:
-            if self.has(name):
-                parsed = parse(self.bundle.files[self.prefix + name], self.prefix + name)
-                self.gaps.extend(parsed.gaps)
+            path = self.prefix + name
+            if path in files:
+                parsed = self.equal.parse(parse, files[path], path, *options)
+                self.gaps += parsed.gaps
                 return parsed.value
         return None
 
@@ -123,9 +129,9 @@ class NetnsReader:
 
     def _routes(self, family: Family, links: tuple[Link, ...] | None) -> tuple[Route, ...] | None:
         stem = "ip-route" if family is Family.IPV4 else "ip6-route"
-        found = self._take((f"{stem}.json",), lambda d, f: parse_routes_json(d, f, family))
+        found = self._take((f"{stem}.json",), parse_routes_json, family)
         if found is None:
-            found = self._take((f"{stem}.txt",), lambda d, f: parse_routes_text(d, f, family))
+            found = self._take((f"{stem}.txt",), parse_routes_text, family)
         if found is None:
             if family is Family.IPV4 and self.label:
                 self.missing(f"{stem}.json", "the routes", f"every flow that {self.label} sends or forwards")
@@ -136,16 +142,15 @@ class NetnsReader:
 
     def _rules(self, family: Family) -> tuple[PolicyRule, ...] | None:
         stem = "ip-rule" if family is Family.IPV4 else "ip6-rule"
-        found = self._take((f"{stem}.json",), lambda d, f: parse_rules_json(d, f, family))
+        found = self._take((f"{stem}.json",), parse_rules_json, family)
         if found is None:
-            found = self._take((f"{stem}.txt",), lambda d, f: parse_rules_text(d, f, family))
+            found = self._take((f"{stem}.txt",), parse_rules_text, family)
         return found
 
     def _sockets(self) -> tuple[Socket, ...] | None:
         found: list[Socket] | None = None
         for name in ("tcp", "tcp6", "udp", "udp6"):
-            protocol = name.removesuffix("6")
-            part = self._take((f"proc-net-{name}.txt",), lambda d, f, p=protocol: parse_sockets(d, f, p))  # type: ignore[misc]
+            part = self._take((f"proc-net-{name}.txt",), parse_sockets, name.removesuffix("6"))
             if part is not None:
                 found = [*(found or []), *part]
         return None if found is None else tuple(found)
@@ -155,21 +160,19 @@ class NetnsReader:
     def _ruleset(self) -> Ruleset:
         tables: list[NfTable] = []
         for name, family in _SAVE_FILES:
-            if self.has(name):
-                data = self.bundle.files[self.prefix + name]
-                origin = _origin(name, data)
-                parsed = parse_iptables_save(data, self.prefix + name, family, origin)
-                self.gaps.extend(parsed.gaps)
-                tables.extend(t for t in parsed.value if not _known(t, tables))
+            data = self.bundle.files.get(self.prefix + name)
+            if data is not None:
+                found = self._take((name,), parse_iptables_save, family, _origin(name, data)) or ()
+                tables.extend(t for t in found if not _known(t, tables))
         nft = self._nft(tables)
         ipsets = self._take(("ipset.txt",), parse_ipset) or {}
         return Ruleset((*tables, *nft), MappingProxyType(ipsets), MappingProxyType(self._missing_families()))
 
     def _nft(self, tables: list[NfTable]) -> tuple[NfTable, ...]:
         shown = frozenset((t.family.value, t.name) for t in tables if t.origin is Origin.IPTABLES_NFT)
-        found = self._take(("nft-ruleset.json",), lambda d, f: parse_nft_json(d, f, shown))
+        found = self._take(("nft-ruleset.json",), parse_nft_json, shown)
         if found is None or (self.has("nft-ruleset.txt") and _lacks_devices(found)):
-            found = self._take(("nft-ruleset.txt",), lambda d, f: parse_nft_text(d, f, shown))
+            found = self._take(("nft-ruleset.txt",), parse_nft_text, shown)
         if found is None and self.prefix == "host/":
             self.missing("nft-ruleset.json", "the native nft ruleset", "")
         return found or ()

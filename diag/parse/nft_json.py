@@ -24,11 +24,10 @@ iptables-nft are listed too: those that `iptables-save` shows are left out, so t
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, assert_never
 
 from diag.model.netfilter import (
     Base,
@@ -45,6 +44,7 @@ from diag.model.netfilter import (
     TableFamily,
 )
 from diag.model.provenance import Evidence, Gap, GapKind
+from diag.parse.json_items import Ending, decode, read_array
 from diag.parse.nft_expression import NftSyntaxError, RuleReader, element_of, rule_text
 from diag.parse.result import Parsed
 
@@ -70,8 +70,7 @@ def parse_nft_json(
     data: bytes, file: str, compat: frozenset[tuple[str, str]] = frozenset()
 ) -> Parsed[tuple[NfTable, ...]]:
     """Read the tables that are not in `compat`, which holds (family, name) of those that iptables-save shows."""
-    text = data.decode("utf-8-sig", errors="replace")
-    objects, gaps = _objects(text, file)
+    objects, gaps = _objects(decode(data), file)
     return tables_of(objects, file, compat, gaps)
 
 
@@ -104,24 +103,17 @@ def _objects(text: str, file: str) -> tuple[list[tuple[int, dict[str, Any]]], li
         if not text.strip():
             return [], []
         return [], [_damaged(file, "no list of objects is in it")]
-    decoder = json.JSONDecoder()
-    found: list[tuple[int, dict[str, Any]]] = []
-    position, line, counted = start + 1, 1, 0
-    while True:
-        while position < len(text) and text[position] in " \t\r\n,":
-            position += 1
-        if position >= len(text):
-            return found, [_damaged(file, "it ends before its list does")]
-        if text[position] == "]":
+    elements = read_array(text, start)
+    found = [(line, value) for line, value in elements.values if isinstance(value, dict)]
+    match elements.ending:
+        case Ending.CLOSED:
             return found, []
-        line += text.count("\n", counted, position)
-        counted = position
-        try:
-            value, position = decoder.raw_decode(text, position)
-        except (json.JSONDecodeError, RecursionError) as error:
-            return found, [_damaged(file, f"it is no JSON from line {line} on ({type(error).__name__})")]
-        if isinstance(value, dict):
-            found.append((line, value))
+        case Ending.CUT:
+            return found, [_damaged(file, "it ends before its list does")]
+        case Ending.BROKEN:
+            return found, [_damaged(file, f"it is no JSON from line {elements.line} on ({elements.error})")]
+        case _:
+            assert_never(elements.ending)
 
 
 def _damaged(file: str, why: str) -> Gap:

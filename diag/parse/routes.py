@@ -23,6 +23,7 @@ from diag.parse.result import Parsed
 from diag.parse.ticket_lines import ticket_lines, unreadable
 
 _AFFECTS = "every flow that this namespace routes"
+_TABLES = {"254": "main", "255": "local", "253": "default"}
 _TYPES = {kind.value: kind for kind in RouteType}
 
 
@@ -48,9 +49,9 @@ def _route(body: dict[str, Any], file: str, line: int, family: Family) -> Route:
     gateway = _gateway(body)
     if gateway is not None and destination == "default" and "via" not in body:
         family = gateway.family
-    nexthops = tuple(_nexthop(n) for n in list_of(body, "nexthops") if isinstance(n, dict))
+    nexthops = tuple(_nexthop(n, _gateway(n)) for n in list_of(body, "nexthops") if isinstance(n, dict))
     if not nexthops and text_of(body, "dev"):
-        nexthops = (_nexthop(body),)
+        nexthops = (_nexthop(body, gateway),)
     kind = text_of(body, "type") or "unicast"
     if kind not in _TYPES:
         raise ValueError(f"type {kind!r}")
@@ -60,7 +61,7 @@ def _route(body: dict[str, Any], file: str, line: int, family: Family) -> Route:
     return Route(
         prefix,
         _TYPES[kind],
-        {"254": "main", "255": "local", "253": "default"}.get(table, table),
+        _TABLES.get(table, table),
         nexthops,
         Ip.parse(source) if source else None,
         number_of(body, "metric"),
@@ -75,9 +76,9 @@ def _gateway(body: dict[str, Any]) -> Ip | None:
     return Ip.parse(text) if text else None
 
 
-def _nexthop(body: dict[str, Any]) -> Nexthop:
-    flags = [f for f in list_of(body, "flags") if isinstance(f, str)]
-    return Nexthop(text_of(body, "dev"), _gateway(body), "dead" in flags, "onlink" in flags)
+def _nexthop(body: dict[str, Any], gateway: Ip | None) -> Nexthop:
+    flags = list_of(body, "flags")
+    return Nexthop(text_of(body, "dev"), gateway, "dead" in flags, "onlink" in flags)
 
 
 def _text(kind: str, destination: str, nexthops: tuple[Nexthop, ...], table: str) -> str:

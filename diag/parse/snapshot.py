@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from types import MappingProxyType
 
@@ -12,27 +14,53 @@ from diag.model.netns import Netns
 from diag.model.provenance import Gap, GapKind
 from diag.model.snapshot import NameFiles, Snapshot
 from diag.parse.docker_objects import parse_containers, parse_engine, parse_networks
+from diag.parse.equal_files import EqualFiles
 from diag.parse.json_items import decode
 from diag.parse.netns import NetnsReader
 
 HOST = "host"
+_LARGE = 100_000
+"""Objects of a snapshot, about 300 for each container."""
 
 
 def build_snapshot(bundle: Bundle) -> Snapshot:
     """All facts of a bundle. Never raises for what a file holds: what cannot be read is a gap."""
+    with _collector_paused():
+        return _snapshot(bundle)
+
+
+@contextmanager
+def _collector_paused() -> Iterator[None]:
+    """Facts only grow in number and form no cycles: to look for some again and again took a fifth of the time.
+
+    Those of a large host are set aside in the end, or every later collection would go through all of them.
+    """
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if running:
+            if gc.get_count()[0] > _LARGE:
+                gc.freeze()
+            gc.enable()
+
+
+def _snapshot(bundle: Bundle) -> Snapshot:
     gaps = list(bundle.gaps)
     networks = _networks(bundle, gaps)
     containers, captured = _containers(bundle, networks, gaps)
     folders = _folders(bundle, containers, gaps)
     containers = (*containers, *_from_folders(folders, containers))
     engine = parse_engine(bundle.files.get("docker/version.json"), bundle.files.get("docker/info.json"))
-    host = NetnsReader(bundle, "host/", "the host")
+    equal = EqualFiles()
+    host = NetnsReader(bundle, "host/", "the host", equal)
     netns: dict[str, Netns] = {HOST: host.read(HOST)}
     gaps += host.gaps
     netns_of = _netns_of(containers, folders)
-    _read_containers(bundle, containers, folders, netns_of, netns, gaps)
+    _read_containers(bundle, containers, folders, netns_of, netns, gaps, equal)
     for name in sorted({p.split("/")[1] for p in bundle.files if p.startswith("netns/") and p.count("/") > 1}):
-        reader = NetnsReader(bundle, f"netns/{name}/", f"Docker's namespace {name}")
+        reader = NetnsReader(bundle, f"netns/{name}/", f"Docker's namespace {name}", equal)
         netns[f"netns/{name}"] = reader.read(f"netns/{name}")
         gaps += reader.gaps
     return Snapshot(
@@ -41,13 +69,31 @@ def build_snapshot(bundle: Bundle) -> Snapshot:
         tuple(sorted(containers, key=lambda c: c.name)),
         MappingProxyType(netns),
         MappingProxyType(netns_of),
-        MappingProxyType(_name_files(bundle, containers, folders)),
+        MappingProxyType(_name_files(bundle, containers, folders, equal)),
         bundle.captured_at,
         bundle.host or engine.name,
         tuple(dict.fromkeys(gaps)),
         captured,
-        MappingProxyType({path: decode(data) for path, data in bundle.files.items() if not path.startswith("docker/")}),
+        _Texts({path: data for path, data in bundle.files.items() if not path.startswith("docker/")}),
     )
+
+
+class _Texts(Mapping[str, str]):
+    """Captured files as text, decoded when asked for: a report shows a few of them."""
+
+    __slots__ = ("_files",)
+
+    def __init__(self, files: Mapping[str, bytes]) -> None:
+        self._files = files
+
+    def __getitem__(self, path: str) -> str:
+        return decode(self._files[path])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files)
+
+    def __len__(self) -> int:
+        return len(self._files)
 
 
 def _networks(bundle: Bundle, gaps: list[Gap]) -> tuple[DockerNetwork, ...]:
@@ -144,6 +190,7 @@ def _read_containers(
     netns_of: Mapping[str, str],
     netns: dict[str, Netns],
     gaps: list[Gap],
+    equal: EqualFiles,
 ) -> None:
     """Every namespace once: from its owner's folder, else from that of a container that shares it."""
     ordered = sorted(containers, key=lambda c: netns_of.get(c.name) != c.short_id)
@@ -155,7 +202,7 @@ def _read_containers(
         old = netns.get(key)
         if old is not None and (old.links is not None or folder is None):
             continue
-        reader = NetnsReader(bundle, f"containers/{folder or container.short_id}/", container.name)
+        reader = NetnsReader(bundle, f"containers/{folder or container.short_id}/", container.name, equal)
         if (folder is not None and reader.has("ip-addr.json")) or reader.has("ip-addr.txt"):
             netns[key] = reader.read(key)
             gaps += reader.gaps
@@ -165,12 +212,14 @@ def _read_containers(
             gaps += reader.gaps
 
 
-def _name_files(bundle: Bundle, containers: tuple[Container, ...], folders: Mapping[str, str]) -> dict[str, NameFiles]:
+def _name_files(
+    bundle: Bundle, containers: tuple[Container, ...], folders: Mapping[str, str], equal: EqualFiles
+) -> dict[str, NameFiles]:
     found = {}
     for container in containers:
         folder = folders.get(container.name)
         if folder is None:
             continue
-        reader = NetnsReader(bundle, f"containers/{folder}/", container.name)
+        reader = NetnsReader(bundle, f"containers/{folder}/", container.name, equal)
         found[container.name] = NameFiles(reader.hosts(), reader.resolv_conf())
     return found

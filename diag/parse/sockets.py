@@ -13,6 +13,7 @@ tcp 127.0.0.1 8080
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from diag.model.address import Family, Ip
 from diag.model.netns import Socket
@@ -21,7 +22,7 @@ from diag.parse.result import Parsed
 from diag.parse.ticket_lines import ticket_lines, unreadable
 
 _ROW = re.compile(
-    r"^\s*\d+:\s+([0-9A-F]{8}|[0-9A-F]{32}):([0-9A-F]{4})\s+[0-9A-F]+:[0-9A-F]{4}\s+([0-9A-F]{2})\b", re.I
+    r"\s*\d+:\s+([0-9A-Fa-f]{8}|[0-9A-Fa-f]{32}):([0-9A-Fa-f]{4})\s+[0-9A-Fa-f]+:[0-9A-Fa-f]{4}\s+([0-9A-Fa-f]{2})\b"
 )
 _LISTEN, _UNCONNECTED = "0A", "07"
 
@@ -42,6 +43,7 @@ def parse_sockets(data: bytes, file: str, protocol: str) -> Parsed[tuple[Socket,
     return Parsed(tuple(found), tuple(gaps))
 
 
+@lru_cache(maxsize=1 << 10)
 def _address(text: str) -> Ip:
     words = [bytes.fromhex(text[i : i + 8])[::-1] for i in range(0, len(text), 8)]
     raw = b"".join(words)

@@ -10,13 +10,38 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 
 from diag.model.provenance import Evidence, Gap
 from diag.parse.result import Parsed
 from diag.parse.ticket_lines import ticket_lines, unreadable
 
 _LINE = re.compile(r"^\s*([\w./@*:-]+)\s*=\s*(.*?)\s*$")
+
+
+class SysctlEvidence(Mapping[str, Evidence]):
+    """Where each value stands; made when asked for, because a host has tens of thousands and a verdict cites a few."""
+
+    __slots__ = ("_file", "_lines")
+
+    def __init__(self, file: str, lines: Mapping[str, tuple[int, str]]) -> None:
+        self._file = file
+        self._lines = lines
+
+    def __getitem__(self, name: str) -> Evidence:
+        return Evidence(self._file, *self._lines[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._lines)
+
+    def __len__(self) -> int:
+        return len(self._lines)
+
+    def moved(self, file: str) -> SysctlEvidence:
+        """The same lines in another file."""
+        return SysctlEvidence(file, self._lines)
+
 
 SysctlFacts = tuple[Mapping[str, str], Mapping[str, Evidence]]
 
@@ -25,7 +50,7 @@ def parse_sysctl(data: bytes, file: str) -> Parsed[SysctlFacts]:
     """Values and where each stands; the last of several lines for one name counts, as for `sysctl -p`."""
     gaps: list[Gap] = []
     values: dict[str, str] = {}
-    evidence: dict[str, Evidence] = {}
+    lines: dict[str, tuple[int, str]] = {}
     for line, where in ticket_lines(data, file, gaps):
         match = _LINE.match(line)
         if match is None:
@@ -35,5 +60,5 @@ def parse_sysctl(data: bytes, file: str) -> Parsed[SysctlFacts]:
         if "/" in name and name.find("/") < (name.find(".") if "." in name else len(name)):
             name = name.translate(str.maketrans("./", "/."))
         values[name] = match[2]
-        evidence[name] = where
-    return Parsed((values, evidence), tuple(gaps))
+        lines[name] = (where.line, where.text)
+    return Parsed((MappingProxyType(values), SysctlEvidence(file, lines)), tuple(gaps))

@@ -16,13 +16,13 @@ def ticket_lines(data: bytes, file: str, gaps: list[Gap], affects: str = "") -> 
     """Each line that says something, with its evidence; an elision becomes a gap, comments and prompts are passed over."""
     for number, raw in enumerate(decode(data).splitlines(), 1):
         line = raw.replace("\x00", "").rstrip()
-        bare = line.strip()
+        bare = line.lstrip()
         if not bare or bare.startswith("#"):
             continue
-        if _ELISION.match(bare):
+        if ("..." in bare or "…" in bare) and _ELISION.match(bare):
             gaps.append(Gap(GapKind.UNREADABLE, file, number, "lines are left out here", affects))
             continue
-        if _PROMPT.match(line):
+        if ("#" in line or "$" in line or ">" in line or "%" in line) and _PROMPT.match(line):
             continue
         yield line, Evidence(file, number, bare)
 

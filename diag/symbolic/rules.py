@@ -83,6 +83,16 @@ class Outcome:
     def none(cls, nothing: Set) -> Outcome:
         return cls(nothing, nothing, nothing, nothing, nothing)
 
+    def add(self, other: Outcome, flows: Set) -> None:
+        """What becomes of some of the flows by other rules."""
+        self.accepted = self.accepted | (flows & other.accepted)
+        self.back = self.back | (flows & other.back)
+        self.unclear = self.unclear | (flows & other.unclear)
+        self.masked = self.masked | (flows & other.masked)
+        self.diverted = self.diverted | (flows & other.diverted)
+        for blocker, stopped in other.stopped.items():
+            self.stop(blocker, flows & stopped)
+
     def stop(self, blocker: Blocker, flows: Set) -> None:
         known = self.stopped.get(blocker)
         self.stopped[blocker] = flows if known is None else known | flows
@@ -152,15 +162,25 @@ class RuleWalker:
         return self._summaries[key]
 
     def _sum_up(self, view: View, table: NfTable, chain: Chain, depth: int) -> Outcome:
-        nothing = view.space.empty
-        found = Outcome.none(nothing)
-        left = view.space.all
-        for rule in chain.rules:
-            left = self._rule(view, table, rule, left, found, depth)
-            if left == nothing:
-                break
+        found, left = self._part(view, table, chain.rules, depth)
         found.back = found.back | left
         return found
+
+    def _part(self, view: View, table: NfTable, rules: tuple[NfRule, ...], depth: int) -> tuple[Outcome, Set]:
+        """Some rules in a row, and the flows that no rule of them ends.
+
+        By halves: sets of many small parts are joined when both sides are about as large.
+        """
+        if len(rules) <= 1:
+            found, left = Outcome.none(view.space.empty), view.space.all
+            for rule in rules:
+                left = self._rule(view, table, rule, left, found, depth)
+            return found, left
+        middle = len(rules) // 2
+        found, left = self._part(view, table, rules[:middle], depth)
+        then, rest = self._part(view, table, rules[middle:], depth)
+        found.add(then, left)
+        return found, left & rest
 
     def _rule(self, view: View, table: NfTable, rule: NfRule, left: Set, found: Outcome, depth: int) -> Set:
         """One rule for the flows that are left; returns those that go on to the next rule."""
@@ -239,15 +259,9 @@ class RuleWalker:
             found.unclear = found.unclear | here
             return view.space.empty
         inner = self._chain(view, table, target, depth + 1)
-        found.accepted = found.accepted | (here & inner.accepted)
-        found.unclear = found.unclear | (here & inner.unclear)
-        found.masked = found.masked | (here & inner.masked)
-        found.diverted = found.diverted | (here & inner.diverted)
-        for blocker, stopped in inner.stopped.items():
-            both = here & stopped
-            if both != view.space.empty:
-                found.stop(blocker, both)
-        back = here & inner.back
+        returned = found.back
+        found.add(inner, here)
+        found.back, back = returned, here & inner.back
         if not goto:
             return back
         found.back = found.back | back

@@ -317,6 +317,19 @@ def test_folder_limits(tmp_path: Path) -> None:
         read_bundle(str(tmp_path), limits=Limits(members=2))
 
 
+@pytest.mark.parametrize("told", [0, 3, 4096])
+def test_a_file_is_read_to_its_end_whatever_it_says_of_its_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: int
+) -> None:
+    write(tmp_path, {"host/hosts": b"127.0.0.1 web\n", "host/sysctl.txt": b""})
+    fstat = os.fstat
+    monkeypatch.setattr(os, "fstat", lambda fd: os.stat_result((*fstat(fd)[:6], told, *fstat(fd)[7:])))
+    assert read_bundle(str(tmp_path)).files == {"host/hosts": b"127.0.0.1 web\n", "host/sysctl.txt": b""}
+    limited = read_bundle(str(tmp_path), limits=Limits(file=13))
+    assert limited.files == {"host/sysctl.txt": b""}
+    assert "host/hosts: left out of the reading: it is larger than" in details(limited)
+
+
 def test_empty_and_foreign_folders(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match=r"is empty\. `diag capture` writes one"):
         read_bundle(str(tmp_path))

@@ -152,3 +152,12 @@ def test_a_line_that_makes_no_sense_is_named() -> None:
 def test_a_warning_alone_is_an_empty_ruleset() -> None:
     tables, gaps = save("# Warning: iptables-legacy tables present, use iptables-legacy-save to see them\n")
     assert (tables, gaps) == ((), ())
+
+
+@pytest.mark.parametrize("spec", ["-s 10.0.0.0/255.0.0.999", "--dport ²", "-m mark --mark x", "-m mac --mac-source x"])
+def test_a_rule_of_no_sense_is_a_gap_and_opaque(spec: str) -> None:
+    data = f"*filter\n:INPUT ACCEPT [0:0]\n-A INPUT {spec} -j DROP\nCOMMIT\n".encode()
+    parsed = parse_iptables_save(data, "f", TableFamily.IP, Origin.IPTABLES_NFT)
+    (rule,) = parsed.value[0].chains["INPUT"].rules
+    assert rule.parts == (OpaqueStatement(f"-A INPUT {spec} -j DROP"),)
+    assert [gap.line for gap in parsed.gaps] == [3]
