@@ -7,6 +7,7 @@ net/bridge/br_netfilter_hooks.c, net/netfilter/core.c, nf_conntrack_core.c.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -18,7 +19,7 @@ from diag.model.flow import Protocol
 from diag.model.netfilter import ChainType, Hook, TableFamily
 from diag.model.netns import Netns
 from diag.model.snapshot import Snapshot
-from diag.symbolic.host_ports import host_ports
+from diag.symbolic.host_ports import HostPorts, HostSockets
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import Blocker, Outcome, RuleWalker
 from diag.symbolic.space import Set
@@ -149,12 +150,15 @@ class _Solver:
         """Of the flows that get to the host itself those that a process of its own would take."""
         taken = self.space.protocol[Protocol.ICMP]
         proxied = self.space.empty
+        sockets = HostSockets(self.snapshot)
+        alike: dict[tuple[Protocol, HostPorts], list[int]] = defaultdict(list)
         for number, port in enumerate(self.pairs.ports):
-            here = self.space.destinations(number, number) & self.pairs.to_host
             for protocol in (Protocol.TCP, Protocol.UDP) if port.netns == "host" else ():
-                ports = host_ports(self.snapshot, protocol, port.ip)
-                taken = taken | (here & self.space.protocol[protocol] & self.space.ports(ports.own))
-                proxied = proxied | (here & self.space.protocol[protocol] & self.space.ports(ports.proxied))
+                alike[protocol, sockets.at(protocol, port.address)].append(number)
+        for (protocol, ports), numbers in alike.items():
+            here = self.space.destinations_among(numbers) & self.space.protocol[protocol]
+            taken = taken | (here & self.space.ports(ports.own))
+            proxied = proxied | (here & self.space.ports(ports.proxied))
         self._add(Kind(delivered=False, elsewhere=True), inside & proxied)
         self._add(Kind(delivered=False, blocker="nobody listens"), inside & ~taken & ~proxied)
         return inside & taken

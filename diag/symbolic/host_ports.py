@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import defaultdict
 from dataclasses import dataclass
 
 from diag.model.address import Family, Ip
@@ -11,12 +12,12 @@ from diag.model.netfilter import Ranges
 from diag.model.snapshot import Snapshot
 from diag.symbolic.space import runs
 
-_ALL = (1, 65535)
+_END = 65536
 
 
 @dataclass(frozen=True, slots=True)
 class HostPorts:
-    """The ports of one protocol."""
+    """The ports of one protocol at one address."""
 
     own: Ranges
     """Of the host itself."""
@@ -24,27 +25,47 @@ class HostPorts:
     """Of docker-proxy."""
 
 
-def host_ports(snapshot: Snapshot, protocol: Protocol, address: int) -> HostPorts:
-    """At one of the host's IPv4 addresses.
+class HostSockets:
+    """The host's sockets and published ports, by address.
 
-    A port that nobody listens on counts where a container runs on the host's network and could open it, or where the
-    capture does not hold the sockets.
+    A port that nobody listens on counts as the host's own where a container runs on the host's network and could open
+    it, or where the capture does not hold the sockets.
     """
-    ip = Ip(Family.IPV4, address)
-    sockets = snapshot.netns["host"].sockets
-    opened = {s.port for s in sockets or () if s.protocol == protocol.value and (s.ip.value == 0 or s.ip == ip)}
-    proxied = {
-        port.host_port
-        for container in snapshot.containers
-        for port in container.ports
-        if port.protocol == protocol.value and (port.host_ip in (None, ip) or port.host_ip == Ip(Family.IPV4, 0))
-    }
-    if sockets is not None:
-        proxied &= opened
-    elif snapshot.engine.userland_proxy is False:
-        proxied = set()
-    if sockets is not None and "host" not in snapshot.netns_of.values():
-        return HostPorts(tuple(runs(opened - proxied)), tuple(runs(proxied)))
-    edges = [0, *sorted(proxied), _ALL[1] + 1]
-    own = tuple((low + 1, high - 1) for low, high in itertools.pairwise(edges) if low + 1 < high)
-    return HostPorts(own, tuple(runs(proxied)))
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        sockets = snapshot.netns["host"].sockets
+        self._captured = sockets is not None
+        self._alone = "host" not in snapshot.netns_of.values()
+        self._proxies = self._captured or snapshot.engine.userland_proxy is not False
+        self._opened: dict[tuple[str, int], set[int]] = defaultdict(set)
+        """By protocol and address; 0 is any."""
+        self._published: dict[tuple[str, int], set[int]] = defaultdict(set)
+        for socket in sockets or ():
+            if socket.ip.family is Family.IPV4 or socket.ip.value == 0:
+                self._opened[socket.protocol, socket.ip.value].add(socket.port)
+        for container in snapshot.containers:
+            for port in container.ports:
+                if port.host_ip is None or port.host_ip.family is Family.IPV4:
+                    where = port.host_ip.value if port.host_ip is not None else 0
+                    self._published[port.protocol, where].add(port.host_port)
+        self._known: dict[tuple[frozenset[int], frozenset[int]], HostPorts] = {}
+
+    def at(self, protocol: Protocol, ip: Ip) -> HostPorts:
+        """The ports at one of the host's IPv4 addresses; equal answers are one object."""
+        opened = self._at(self._opened, protocol, ip)
+        published = self._at(self._published, protocol, ip) if self._proxies else frozenset()
+        key = (opened, published)
+        if key not in self._known:
+            self._known[key] = self._ports(opened, published & opened if self._captured else published)
+        return self._known[key]
+
+    def _at(self, ports: dict[tuple[str, int], set[int]], protocol: Protocol, ip: Ip) -> frozenset[int]:
+        return frozenset(ports.get((protocol.value, 0), set()) | ports.get((protocol.value, ip.value), set()))
+
+    def _ports(self, opened: frozenset[int], proxied: frozenset[int]) -> HostPorts:
+        taken = tuple(runs(proxied))
+        if self._captured and self._alone:
+            return HostPorts(tuple(runs(opened - proxied)), taken)
+        edges = [0, *sorted(proxied), _END]
+        own = tuple((low + 1, high - 1) for low, high in itertools.pairwise(edges) if low + 1 < high)
+        return HostPorts(own, taken)
