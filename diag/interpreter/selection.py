@@ -1,13 +1,16 @@
 """Which rules of a long chain a packet can meet at all, by its destination and interfaces.
 
-A rule that asks for one destination address, or for one interface by its full name, fails for every other packet: it need
-not be looked at. What is left keeps its order, so that the walk is the same.
+A rule that asks for one destination address or port, or for one interface by its full name, fails for every other packet:
+it need not be looked at. What is left keeps its order, so that the walk is the same.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 
+from diag.interpreter.matching import Window
+from diag.interpreter.packet import Port, PortKind
 from diag.model.netfilter import Chain, Field, Named, NfRule, NoEffect, Opaque, Within
 
 _Selector = tuple[Field, int | str]
@@ -20,19 +23,33 @@ class RuleSelection:
     def __init__(self, chain: Chain) -> None:
         self._always: list[int] = []
         self._asked: dict[_Selector, list[int]] = defaultdict(list)
+        self._by_port: dict[int, list[int]] = defaultdict(list)
         self._rules = chain.rules
         for position, rule in enumerate(chain.rules):
             selector = _selector(rule)
-            (self._always if selector is None else self._asked[selector]).append(position)
-        self._found: dict[tuple[int, str, str], tuple[NfRule, ...]] = {}
+            if selector is not None:
+                self._asked[selector].append(position)
+            elif (port := _port(rule)) is not None:
+                self._by_port[port].append(position)
+            else:
+                self._always.append(position)
+        self._ports = sorted(self._by_port)
+        self._found: dict[tuple[int, str, str, int | None], tuple[NfRule, ...]] = {}
 
-    def rules(self, daddr: int, iif: str, oif: str) -> tuple[NfRule, ...]:
-        """Those that a packet may meet, in order."""
-        key = (daddr, iif, oif)
+    def rules(self, daddr: int, iif: str, oif: str, dport: Port, window: Window) -> tuple[NfRule, ...]:
+        """Those that a packet may meet, in order. The window shrinks to the ports for which that is so."""
+        port = dport.value if dport.kind in (PortKind.FIXED, PortKind.ASKED) else None
+        if dport.kind == PortKind.ASKED and self._ports:
+            place = bisect_left(self._ports, dport.value)
+            window.within(dport.value, tuple((p, p) for p in self._ports[max(0, place - 1) : place + 2]))
+        key = (daddr, iif, oif, port)
         if key not in self._found:
             wanted: tuple[_Selector, ...] = ((Field.DADDR, daddr), (Field.IIFNAME, iif), (Field.OIFNAME, oif))
             positions = [*self._always, *(p for selector in wanted for p in self._asked.get(selector, ()))]
-            self._found[key] = tuple(self._rules[p] for p in sorted(positions))
+            asked = (
+                self._by_port.get(port, []) if port is not None else [p for at in self._by_port.values() for p in at]
+            )
+            self._found[key] = tuple(self._rules[p] for p in sorted([*positions, *asked]))
         return self._found[key]
 
 
@@ -46,6 +63,19 @@ def _selector(rule: NfRule) -> _Selector | None:
                 return where, name
             case Opaque():
                 return None
+            case Within() | Named() | NoEffect():
+                continue
+            case _:
+                return None
+    return None
+
+
+def _port(rule: NfRule) -> int | None:
+    """The one destination port that the rule's leading matches ask for."""
+    for part in rule.parts:
+        match part:
+            case Within(Field.DPORT, ((low, high),), False) if low == high:
+                return low
             case Within() | Named() | NoEffect():
                 continue
             case _:

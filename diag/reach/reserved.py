@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-from diag.model.address import Family
+from diag.interpreter.world import World
+from diag.model.address import Family, Ip
 from diag.model.docker import Container
-from diag.model.flow import Trace
+from diag.model.flow import Protocol, Trace
 from diag.model.netns import LinkKind
-from diag.model.reasons import Reachability, Reason
+from diag.model.reasons import Disposition, Reachability, Reason
 from diag.model.snapshot import Snapshot
 from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, uplink_addresses, uplinks
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, no_path
-from diag.reach.windows import restricted, sampled
+from diag.reach.windows import Span, Sweep, part_of, restricted, sampled
 from diag.symbolic.behaviours import Behaviour, Decisions
 
+MAX_CLAUSES = 64
+"""Ranges of ports that get nowhere which are told one by one; of more only the widest."""
 _OUTSIDE_KINDS = frozenset({LinkKind.MACVLAN, LinkKind.IPVLAN})
 
 
@@ -28,6 +31,7 @@ class ReservedPairs:
         self.pairs = pairs
         self._decisions = decisions
         """What the symbolic engine says of callers to the host and the world; without it every pair is traced."""
+        self._bindings: dict[Ip, _Bindings] = {}
         self._alike: dict[Behaviour, PathFacts | None] = {}
         self._outside = uplink_addresses(snapshot)
         ways = {family for uplink in uplinks(snapshot) for family, _ in uplink.gateways}
@@ -103,16 +107,18 @@ class ReservedPairs:
         if there == "host":
             return self._to_host(WORLD)
 
-        def its_own(trace: Trace) -> bool:
-            return trace.delivered_to == there or (
-                trace.delivered_to == "docker-proxy" and _publishes(container, trace)
-            )
-
-        bound = [self._restricted(WORLD, Target(ip, ""), its_own) for ip in self._outside]
+        bound = [path for ip in self._outside if (path := self._bound(container, there, ip)) is not None]
         direct = [self.pairs.path(WORLD, target) for target in self._own_outside(container, there)]
         useful = [path for path in (*bound, *direct) if path.reachability is not Reachability.UNREACHABLE]
         missing = Reason.UNPUBLISHED_PORT if self._outside else Reason.NO_ROUTE
         return useful or direct or [no_path(missing, None)]
+
+    def _bound(self, container: Container, there: str, ip: Ip) -> PathFacts | None:
+        """What one of the host's outer addresses gives of a container; None for nothing."""
+        if ip not in self._bindings:
+            self._bindings[ip] = _Bindings(self.pairs.sweep(WORLD, ip), self.pairs.tracer.world)
+        found = self._bindings[ip].of(container, there)
+        return self.pairs.path_of(Target(ip, ""), found) if found is not None else None
 
     def _own_outside(self, container: Container, there: str) -> list[Target]:
         """Addresses of a macvlan or a routed network, which the outside sees as they are."""
@@ -132,6 +138,39 @@ class ReservedPairs:
         return self.pairs.path_of(target, restricted(self.pairs.sweep(netns, target.ip), keep))
 
 
-def _publishes(container: Container, trace: Trace) -> bool:
-    flow = trace.flow
-    return any(p.host_port == flow.port and p.protocol == flow.protocol.value for p in container.ports)
+class _Bindings:
+    """The flows from outside to one address of the host, by whom they get to."""
+
+    def __init__(self, whole: Sweep, world: World) -> None:
+        self._address = whole.address
+        self._by_netns: dict[str, list[Span]] = {}
+        self._by_publisher: dict[str, list[Span]] = {}
+        others = []
+        for span in whole.spans:
+            trace = span.trace
+            if trace.disposition is not Disposition.DELIVERED:
+                others.append(span)
+            elif trace.delivered_to == "docker-proxy":
+                for publisher, _ in world.publishers(span.protocol.value, trace.flow.port):
+                    self._by_publisher.setdefault(publisher.name, []).append(span)
+            else:
+                self._by_netns.setdefault(trace.delivered_to, []).append(span)
+        self._unknown = any(span.trace.disposition is Disposition.UNKNOWN for span in others)
+        self._others = others if len(others) <= MAX_CLAUSES or self._unknown else _widest(others)
+
+    def of(self, container: Container, netns: str) -> Sweep | None:
+        """A container's part, with what gets nowhere; None for nothing."""
+        own = self._by_netns.get(netns, []) + self._by_publisher.get(container.name, [])
+        if not own and not self._unknown:
+            return None
+        return part_of(self._address, [*own, *self._others])
+
+
+def _widest(spans: list[Span]) -> list[Span]:
+    """Per protocol the one with most ports."""
+    found: dict[Protocol, Span] = {}
+    for span in spans:
+        known = found.get(span.protocol)
+        if known is None or span.ports[1] - span.ports[0] > known.ports[1] - known.ports[0]:
+            found[span.protocol] = span
+    return list(found.values())

@@ -88,8 +88,13 @@ def sampled(tracer: Tracer, netns: str, address: Ip, behaviour: Behaviour) -> Sw
 def restricted(whole: Sweep, keep: Callable[[Trace], bool]) -> Sweep:
     """The same address, but what is delivered elsewhere than `keep` says counts as nothing."""
     spans = tuple(s for s in whole.spans if s.trace.disposition is not Disposition.DELIVERED or keep(s.trace))
-    found = _allowed(list(spans), complete=False)
-    return Sweep(whole.address, found, spans or whole.spans)
+    return part_of(whole.address, list(spans)) if spans else Sweep(whole.address, Allowed(), whole.spans)
+
+
+def part_of(address: Ip, spans: list[Span]) -> Sweep:
+    """Some of the flows to an address; the others count as nothing."""
+    ordered = sorted(spans, key=lambda span: (span.protocol.value, span.ports))
+    return Sweep(address, _allowed(ordered, complete=False), tuple(ordered))
 
 
 def _port_spans(tracer: Tracer, netns: str, address: Ip, protocol: Protocol) -> list[Span]:
