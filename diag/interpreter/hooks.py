@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
@@ -10,13 +11,13 @@ from diag.interpreter.choices import Choices
 from diag.interpreter.conntrack import ConntrackTable
 from diag.interpreter.matching import Context, Window
 from diag.interpreter.outcome import Cause, Failed
-from diag.interpreter.packet import BROADCAST, Connection, Frame, Packet
+from diag.interpreter.packet import BROADCAST, Connection, Frame, Packet, Port, PortKind
 from diag.interpreter.world import World
 from diag.kernel import sysctl
 from diag.kernel.source_address import select_source
 from diag.model.address import Family, Prefix
 from diag.model.flow import Hop, HopKind
-from diag.model.netfilter import CtState, Hook, TableFamily
+from diag.model.netfilter import CtState, Hook, Ranges, TableFamily
 from diag.model.netns import Nexthop, Route, RouteType
 from diag.model.provenance import Evidence
 
@@ -62,6 +63,14 @@ class Hooks:
     """Of the packet on its way, in the namespace where it is."""
     _routed: bool = False
     _dnat: bool = False
+
+    def window_of(self, port: Port, ranges: Ranges) -> bool:
+        """Whether a port is in the ranges, sorted and apart; the window shrinks if it is the one that was asked for."""
+        place = bisect_left(ranges, (port.value, 0))
+        near = ranges[max(0, place - 1) : place + 2]
+        if port.kind == PortKind.ASKED:
+            return self.window.within(port.value, near)
+        return any(low <= port.value <= high for low, high in near)
 
     def _nexthop(self, netns: str, route: Route) -> Nexthop:
         alive = [self._connected(netns, n) for n in route.nexthops if not n.dead] or list(route.nexthops)

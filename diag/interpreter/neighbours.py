@@ -33,7 +33,7 @@ class Neighbours(Frames):
     def _resolve(self, netns: str, oif: str, packet: Packet, nexthop: Ip, *, at_source: bool) -> Attachment | Failed:
         """Whose link answers for the next hop: ARP or neighbour discovery, or a permanent entry."""
         segment = self.world.topology.segment(netns, oif)
-        permanent = self._permanent_mac(netns, oif, nexthop)
+        permanent = self.world.permanent_mac(netns, oif, nexthop)
         answering: list[Attachment] = []
         refused: list[Failed] = []
         for attachment in segment.attachments:
@@ -225,18 +225,12 @@ class Neighbours(Frames):
             link = self.world.link(obstacle.netns, obstacle.link)
             if link is None or link.kind is not LinkKind.VXLAN:
                 continue
-            mac = self._permanent_mac(obstacle.netns, obstacle.link, nexthop)
+            mac = self.world.permanent_mac(obstacle.netns, obstacle.link, nexthop)
             for entry in self.world.netns(obstacle.netns).fdb if mac else ():
                 if entry.mac == mac and entry.dev == obstacle.link:
                     detail = f"{nexthop} is on another host, {entry.dst}, whose bundle was not captured with this one"
                     return Failed(Cause.NOT_CAPTURED, netns, packet, detail, entry.evidence, oif=oif, nexthop=nexthop)
         return None
-
-    def _permanent_mac(self, netns: str, oif: str, nexthop: Ip) -> str:
-        for neighbour in self.world.netns(netns).neighbours:
-            if neighbour.ip == nexthop and neighbour.dev == oif and neighbour.state == "PERMANENT":
-                return neighbour.mac
-        return ""
 
     def _owns(self, attachment: Attachment, nexthop: Ip) -> bool:
         """Whether the namespace there answers for the address: arp_process() and ndisc_recv_ns()."""

@@ -21,7 +21,6 @@ from diag.kernel.icmp_errors import REJECT_KINDS, RESETS, port_unreachable
 from diag.model.address import Family, Ip
 from diag.model.docker import Container, PublishedPort
 from diag.model.flow import Flow, Hop, HopKind, Protocol, Trace
-from diag.model.netns import Socket
 from diag.model.provenance import Evidence
 from diag.model.reasons import Disposition, Reason, Symptom
 from diag.model.snapshot import Snapshot
@@ -231,8 +230,9 @@ class _OneRun:
         reply = arrived.packet.reply()
         if self.flow.protocol is not Protocol.UDP:
             return reply
-        bound = [s for s in self.world.netns(arrived.netns).sockets or () if _takes(s, Protocol.UDP, arrived.packet)]
-        if any(s.ip.value for s in bound):
+        sockets, called = self.world.sockets(arrived.netns), arrived.packet.destination
+        bound = sockets.bound(Protocol.UDP.value, called) if sockets is not None else ()
+        if bound and self.walk.window_of(arrived.packet.dport, bound):
             return reply
         return self.walk.choose_source(arrived.netns, replace(reply, saddr=0))
 
@@ -310,13 +310,12 @@ class _OneRun:
 
     def _listener(self, arrived: Arrived) -> tuple[Evidence | None, bool]:
         """The socket that takes the request; true as well when the capture cannot tell."""
-        sockets = self.world.netns(arrived.netns).sockets
+        sockets = self.world.sockets(arrived.netns)
         if self.flow.protocol is Protocol.ICMP or sockets is None:
             return None, True
-        for socket in sockets:
-            if _takes(socket, self.flow.protocol, arrived.packet):
-                return socket.evidence, True
-        return None, False
+        packet = arrived.packet
+        socket = sockets.takes(self.flow.protocol.value, packet.dport.value, packet.destination)
+        return (socket.evidence, True) if socket is not None else (None, False)
 
     def _host_alone(self, arrived: Arrived) -> bool:
         """The host's own stack, with no container in it that could open the port."""
@@ -324,11 +323,9 @@ class _OneRun:
 
     def _narrow_to_listeners(self, arrived: Arrived) -> None:
         """On the host alone the verdict hangs on who listens."""
-        sockets = self.world.netns("host").sockets
-        port = arrived.packet.dport
-        if sockets is not None and port.kind == PortKind.ASKED:
-            opened = sorted({s.port for s in sockets if s.protocol == self.flow.protocol.value})
-            self.walk.window.within(port.value, tuple((p, p) for p in opened))
+        sockets = self.world.sockets("host")
+        if sockets is not None:
+            self.walk.window_of(arrived.packet.dport, sockets.opened.get(self.flow.protocol.value, ()))
 
     def _nobody_home(self, arrived: Arrived) -> Trace:
         """The host refuses a port that is neither published nor opened by a process of its own."""
@@ -355,8 +352,7 @@ class _OneRun:
         if arrived.netns != "host" or self.flow.protocol is Protocol.ICMP:
             return None
         port, protocol = arrived.packet.dport.value, self.flow.protocol.value
-        if arrived.packet.dport.kind == PortKind.ASKED:
-            self.walk.window.within(port, self.world.published(protocol))
+        self.walk.window_of(arrived.packet.dport, self.world.published(protocol))
         evidence, listening = self._listener(arrived)
         if not listening or (evidence is None and self.world.snapshot.engine.userland_proxy is False):
             return None
@@ -379,14 +375,6 @@ class _OneRun:
         if second.disposition is Disposition.DELIVERED or self.flow.protocol is Protocol.TCP:
             return None
         return replace(second, flow=self.flow, forth=self.forth)
-
-
-def _takes(socket: Socket, protocol: Protocol, packet: Packet) -> bool:
-    if socket.protocol != protocol.value or socket.port != packet.dport.value:
-        return False
-    if socket.ip.value == 0:
-        return socket.ip.family is packet.family or socket.ip.family is Family.IPV6
-    return socket.ip == packet.destination
 
 
 def _binding_covers(bound: Ip | None, called: Ip) -> bool:

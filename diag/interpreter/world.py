@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from diag.interpreter.chains import HookTable
 from diag.kernel.fib import Fib
@@ -11,8 +11,41 @@ from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip
 from diag.model.docker import Container, DockerNetwork, Endpoint, PublishedPort
 from diag.model.netfilter import Hook, Notrack, Ranges, Reject, Ruleset, TableFamily
-from diag.model.netns import Link, Netns
+from diag.model.netns import Link, Netns, Socket
 from diag.model.snapshot import Snapshot
+
+
+class Sockets:
+    """The sockets of one namespace, by protocol and port."""
+
+    def __init__(self, listed: tuple[Socket, ...]) -> None:
+        self._at: dict[tuple[str, int], list[Socket]] = {}
+        self._bound: dict[tuple[str, Ip], set[int]] = {}
+        for socket in listed:
+            self._at.setdefault((socket.protocol, socket.port), []).append(socket)
+            if socket.ip.value:
+                self._bound.setdefault((socket.protocol, socket.ip), set()).add(socket.port)
+        self.opened = {
+            protocol: _single(port for other, port in self._at if other == protocol)
+            for protocol in {protocol for protocol, _ in self._at}
+        }
+        """Ports by protocol, each a range of its own."""
+
+    def takes(self, protocol: str, port: int, ip: Ip) -> Socket | None:
+        """The first socket that a packet to an address and port finds."""
+        for socket in self._at.get((protocol, port), ()):
+            any_address = socket.ip.value == 0 and socket.ip.family in (ip.family, Family.IPV6)
+            if any_address or socket.ip == ip:
+                return socket
+        return None
+
+    def bound(self, protocol: str, ip: Ip) -> Ranges:
+        """Ports of sockets that have an address for their own."""
+        return _single(self._bound.get((protocol, ip), ()))
+
+
+def _single(ports: Iterable[int]) -> Ranges:
+    return tuple((port, port) for port in sorted(ports))
 
 
 class World:
@@ -35,6 +68,8 @@ class World:
         for container in snapshot.containers:
             for port in container.ports:
                 self._publishers.setdefault((port.protocol, port.host_port), []).append((container, port))
+        self._sockets: dict[str, Sockets | None] = {}
+        self._permanent: dict[str, dict[tuple[str, Ip], str]] = {}
         self._published = {
             protocol: tuple((port, port) for other, port in sorted(self._publishers) if other == protocol)
             for protocol in {protocol for protocol, _ in self._publishers}
@@ -96,6 +131,20 @@ class World:
         link = self.link(netns, name) if name else None
         digits = link.mac.replace(":", "") if link is not None else ""
         return int(digits, 16) if len(digits) == 12 else None
+
+    def sockets(self, netns: str) -> Sockets | None:
+        """What listens in a namespace; None: not captured."""
+        if netns not in self._sockets:
+            listed = self.netns(netns).sockets
+            self._sockets[netns] = Sockets(listed) if listed is not None else None
+        return self._sockets[netns]
+
+    def permanent_mac(self, netns: str, dev: str, ip: Ip) -> str:
+        """The MAC address of a permanent neighbour entry; empty for none."""
+        if netns not in self._permanent:
+            listed = self.netns(netns).neighbours
+            self._permanent[netns] = {(n.dev, n.ip): n.mac for n in reversed(listed) if n.state == "PERMANENT"}
+        return self._permanent[netns].get((dev, ip), "")
 
     def published(self, protocol: str) -> Ranges:
         """Host ports that docker-proxy may listen on."""
