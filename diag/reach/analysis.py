@@ -8,7 +8,7 @@ from diag.model.docker import Container
 from diag.model.reasons import Reachability
 from diag.model.snapshot import Snapshot
 from diag.names.resolver import Resolver
-from diag.reach.beyond import WORLD, with_world
+from diag.reach.beyond import WORLD
 from diag.reach.explain import Explainer, mode_phrase
 from diag.reach.fixes import MAX_CONTAINERS, FixFinder
 from diag.reach.groups import PairGroup, group_columns, group_pairs
@@ -16,8 +16,6 @@ from diag.reach.interfaces import interface_roles
 from diag.reach.matrix import PairMatrix
 from diag.reach.pairs import PairAnalyser, PairFacts, PathFacts
 from diag.reach.reserved import ReservedPairs
-from diag.symbolic.behaviours import Decisions
-from diag.symbolic.engine import solve
 
 
 class Analyser:
@@ -35,8 +33,7 @@ class Analyser:
         """Pairs with `@host` and `@world` of this snapshot, `plain` being the one without the world."""
         if WORLD in self.snapshot.netns:
             return ReservedPairs(plain, self.pairs)
-        tracer = Tracer(with_world(plain))
-        return ReservedPairs(plain, PairAnalyser(tracer.world.snapshot, tracer), decisions_of(tracer))
+        return ReservedPairs.of(plain)
 
     def pair(self, source: Container, destination: Container, *, fixes: bool = True) -> PairResult:
         """One ordered pair, explained, with its names and fixes."""
@@ -81,18 +78,13 @@ class Analyser:
         )
 
 
-def decisions_of(tracer: Tracer) -> Decisions | None:
-    """What the symbolic engine says of a host with the world at its uplinks."""
-    solution = solve(tracer.world.snapshot, tracer.world.topology, WORLD)
-    return Decisions(solution) if solution is not None else None
-
-
 def analyse(snapshot: Snapshot) -> Analysis:
     """Everything there is to say about one host."""
     analyser = Analyser(snapshot)
-    matrix = PairMatrix(snapshot, analyser.pairs)
+    reserved = analyser.reserved(snapshot)
+    matrix = PairMatrix(snapshot, analyser.pairs, reserved.solution)
     groups = tuple(analyser.group(g) for g in group_columns(matrix))
-    endpoints = tuple(analyser.group(g, fixes=False) for g in group_pairs(analyser.reserved(snapshot).all_pairs()))
+    endpoints = tuple(analyser.group(g, fixes=False) for g in group_pairs(reserved.all_pairs()))
     return Analysis(
         snapshot=snapshot,
         interfaces=interface_roles(analyser.tracer.world),

@@ -62,7 +62,8 @@ def bits(mask: int) -> Iterator[int]:
 class PairMatrix:
     """All pairs of a snapshot's containers."""
 
-    def __init__(self, snapshot: Snapshot, pairs: PairAnalyser) -> None:
+    def __init__(self, snapshot: Snapshot, pairs: PairAnalyser, solution: Solution | None = None) -> None:
+        """`solution` may be one of the same host with the world at its uplinks."""
         self.snapshot = snapshot
         self.pairs = pairs
         self._everyone = (1 << len(snapshot.containers)) - 1
@@ -71,7 +72,7 @@ class PairMatrix:
             netns = snapshot.netns_of.get(container.name)
             if netns is not None:
                 self._in_netns[netns] = self._in_netns.get(netns, 0) | 1 << position
-        self._solution = solve(snapshot, pairs.tracer.world.topology)
+        self._solution = solution or solve(snapshot, pairs.tracer.world.topology)
         self._spans = dict(_spans(self._solution)) if self._solution else {}
         self._below = self._containers_below()
         self._witnesses: dict[Behaviour, PathFacts | None] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+from diag.interpreter.trace import Tracer
 from diag.interpreter.world import World
 from diag.model.address import Family, Ip
 from diag.model.docker import Container
@@ -12,10 +13,11 @@ from diag.model.flow import Protocol, Trace
 from diag.model.netns import LinkKind
 from diag.model.reasons import Disposition, Reachability, Reason
 from diag.model.snapshot import Snapshot
-from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, uplink_addresses, uplinks
+from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, uplink_addresses, uplinks, with_world
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, no_path
 from diag.reach.windows import Span, Sweep, part_of, restricted, sampled
 from diag.symbolic.behaviours import Behaviour, Decisions
+from diag.symbolic.engine import Solution, solve
 
 MAX_CLAUSES = 64
 """Ranges of ports that get nowhere which are told one by one; of more only the widest."""
@@ -25,12 +27,13 @@ _OUTSIDE_KINDS = frozenset({LinkKind.MACVLAN, LinkKind.IPVLAN})
 class ReservedPairs:
     """Pairs of which at least one side is `@host` or `@world`. `pairs` works on a snapshot that has the world in it."""
 
-    def __init__(self, snapshot: Snapshot, pairs: PairAnalyser, decisions: Decisions | None = None) -> None:
+    def __init__(self, snapshot: Snapshot, pairs: PairAnalyser, solution: Solution | None = None) -> None:
         self.snapshot = snapshot
         """Without the world."""
         self.pairs = pairs
-        self._decisions = decisions
-        """What the symbolic engine says of callers to the host and the world; without it every pair is traced."""
+        self.solution = solution
+        """What the symbolic engine says, of callers to the host and the world too; without it every pair is traced."""
+        self._decisions = Decisions(solution) if solution is not None else None
         self._bindings: dict[Ip, _Bindings] = {}
         self._alike: dict[Behaviour, PathFacts | None] = {}
         self._outside = uplink_addresses(snapshot)
@@ -38,6 +41,14 @@ class ReservedPairs:
         self._far = tuple(Target(FAR[family], "") for family in Family if family in ways) or (
             Target(FAR[Family.IPV4], ""),
         )
+
+    @classmethod
+    def of(cls, snapshot: Snapshot) -> ReservedPairs:
+        """With the symbolic engine, for all pairs of a host."""
+        tracer = Tracer(with_world(snapshot))
+        world = tracer.world
+        solution = solve(world.snapshot, world.topology, WORLD)
+        return cls(snapshot, PairAnalyser(world.snapshot, tracer), solution)
 
     def all_pairs(self) -> Iterator[PairFacts]:
         """Every such ordered pair, the reserved endpoints first."""

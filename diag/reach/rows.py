@@ -10,7 +10,6 @@ from diag.interpreter.trace import Tracer
 from diag.model.analysis import Allowed, PortSet
 from diag.model.snapshot import Snapshot
 from diag.names.resolver import Resolver
-from diag.reach.beyond import with_world
 from diag.reach.matrix import PairMatrix, bits
 from diag.reach.pairs import PairAnalyser, PathFacts
 from diag.reach.reserved import ReservedPairs
@@ -56,9 +55,7 @@ class PairRow:
 
 def reserved_rows(snapshot: Snapshot) -> Iterator[PairRow]:
     """The same for every pair with `@host` or `@world`, which have no names."""
-    augmented = with_world(snapshot)
-    pairs = ReservedPairs(snapshot, PairAnalyser(augmented, Tracer(augmented)))
-    for pair in pairs.all_pairs():
+    for pair in ReservedPairs.of(snapshot).all_pairs():
         for path in pair.paths:
             yield PairRow(pair.source, pair.destination, PathText(path), ())
 
