@@ -49,6 +49,7 @@ from diag.parse.nft_expression import NftSyntaxError, RuleReader, element_of, ru
 from diag.parse.result import Parsed
 
 _PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
+_HOOKS, _TYPES = frozenset(Hook), frozenset(ChainType)
 _BRIDGE_PRIORITIES = {"dstnat": -300, "filter": -200, "out": 100, "srcnat": 300}
 
 
@@ -137,7 +138,12 @@ def _add(draft: _Draft, kind: str, body: dict[str, Any], file: str, line: int, g
         case "table" | "counter" | "quota" | "limit" | "ct helper" | "ct timeout" | "ct expectation" | "flowtable":
             pass
         case "chain":
-            base = _base(body, Evidence(file, line, _chain_text(body)))
+            evidence = Evidence(file, line, _chain_text(body))
+            if body.get("hook", "input") not in _HOOKS or body.get("type", "filter") not in _TYPES:
+                gaps.append(Gap(GapKind.UNMODELLED, file, line, f"{evidence.text}: its hook or type is not known"))
+                draft.incomplete = evidence
+                return
+            base = _base(body, evidence)
             _, rules = draft.chains.get(str(body.get("name")), (None, []))
             draft.chains[str(body.get("name"))] = (base, rules)
         case "set" | "map":

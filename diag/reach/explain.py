@@ -85,6 +85,8 @@ class Explainer:
 
     def _host_side(self, a: str, b: str) -> str:
         if WORLD in (a, b):
+            if HOST in (a, b):
+                return "the host's own uplink leads there"
             return "the host passes it on between its uplink and the container"
         if HOST in (a, b):
             return "the host is on every bridge itself"

@@ -134,7 +134,8 @@ def _flow(
             return _no_name(src, dst, answer)
         address = Ip.parse(answer.addresses[0])
     owner = destination.name if destination else analyser.resolver.owner(str(address)) or dst
-    facts = analyser.pairs.path(netns, Target(address, ""))
+    owners = analyser.tracer.world.endpoints.get(address, ())
+    facts = analyser.pairs.path(netns, Target(address, owners[0][1].network if owners else ""))
     if protocol is None:
         pair = PairFacts(src, owner, facts.reachability, (facts,))
         path = analyser.path(pair, facts, fixes=snapshot.container(owner) is not None)

@@ -29,6 +29,7 @@ from diag.model.netfilter import (
     VerdictMap,
     Within,
 )
+from diag.model.provenance import GapKind
 from diag.parse.nft_json import parse_nft_json
 
 
@@ -171,3 +172,15 @@ def test_tables_that_iptables_save_shows_are_left_out() -> None:
     listing = {"nftables": [{"table": {"family": "ip", "name": "filter"}}, {"table": {"family": "ip", "name": "mine"}}]}
     parsed = parse_nft_json(json.dumps(listing).encode(), "x", frozenset({("ip", "filter")}))
     assert [t.name for t in parsed.value] == ["mine"]
+
+
+def test_a_chain_at_a_hook_that_is_not_known_makes_its_table_unknown() -> None:
+    where = {"family": "ip", "table": "t"}
+    listing = [
+        {"chain": {**where, "name": "c", "hook": "beyond", "type": "filter", "prio": 0}},
+        {"chain": {**where, "name": "d", "hook": "forward", "type": "filter", "prio": 0}},
+    ]
+    read = parse_nft_json(json.dumps({"nftables": listing}).encode(), "nft-ruleset.json")
+    assert [gap.kind for gap in read.gaps] == [GapKind.UNMODELLED]
+    (found,) = read.value
+    assert any(isinstance(part, OpaqueStatement) for rule in found.chains["d"].rules for part in rule.parts)
