@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from diag.interpreter.trace import Tracer
 from diag.model.analysis import Analysis, Group, PairResult, Path
 from diag.model.docker import Container
@@ -84,7 +86,8 @@ def analyse(snapshot: Snapshot) -> Analysis:
     reserved = analyser.reserved(snapshot)
     matrix = PairMatrix(snapshot, analyser.pairs, reserved.solution)
     groups = tuple(analyser.group(g) for g in group_columns(matrix))
-    endpoints = tuple(analyser.group(g, fixes=False) for g in group_pairs(reserved.all_pairs()))
+    beyond = (replace(g, example=reserved.own(g.example)) for g in group_pairs(reserved.all_pairs()))
+    endpoints = tuple(analyser.group(g, fixes=False) for g in beyond)
     return Analysis(
         snapshot=snapshot,
         interfaces=interface_roles(analyser.tracer.world),

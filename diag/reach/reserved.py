@@ -36,6 +36,8 @@ class ReservedPairs:
         self._decisions = Decisions(solution) if solution is not None else None
         self._bindings: dict[Ip, _Bindings] = {}
         self._alike: dict[Behaviour, PathFacts | None] = {}
+        self._fresh = False
+        """Whether traces of other pairs are not good enough."""
         self._outside = uplink_addresses(snapshot)
         ways = {family for uplink in uplinks(snapshot) for family, _ in uplink.gateways}
         self._far = tuple(Target(FAR[family], "") for family in Family if family in ways) or (
@@ -75,8 +77,9 @@ class ReservedPairs:
         if there is None:
             raise ValueError(f"there is no container {destination!r}")
         if source == HOST:
-            found = self.pairs.facts(source, netns, there)
-            return self._facts(source, destination, list(found.paths))
+            targets = self.pairs.targets(netns, there)
+            found = [self._shared(netns, target) or self.pairs.path(netns, target) for target in targets]
+            return self._facts(source, destination, found or list(self.pairs.facts(source, netns, there).paths))
         return self._facts(source, destination, self._exposed(there))
 
     def _facts(self, source: str, destination: str, paths: list[PathFacts]) -> PairFacts:
@@ -96,15 +99,28 @@ class ReservedPairs:
             return [no_path(Reason.NO_ROUTE, None)]
         return [self._shared(netns, target) or self._to_host_itself(netns, target) for target in targets]
 
+    def _behaviour(self, netns: str, ip: Ip) -> Behaviour | None:
+        if self._decisions is None:
+            return None
+        return self._decisions.from_host(ip) if netns == "host" else self._decisions.behaviour(netns, ip)
+
+    def own(self, facts: PairFacts) -> PairFacts:
+        """The same pair with traces of its own."""
+        self._fresh = True
+        try:
+            return self.pair(facts.source, facts.destination)
+        finally:
+            self._fresh = False
+
     def _to_host_itself(self, netns: str, target: Target) -> PathFacts:
         return self._restricted(netns, target, lambda trace: trace.delivered_to == "host")
 
     def _shared(self, netns: str, target: Target) -> PathFacts | None:
         """What the symbolic engine says, with traces that serve all callers that fare alike; None: it does not cover the pair."""
-        behaviour = self._decisions.behaviour(netns, target.ip) if self._decisions is not None else None
+        behaviour = self._behaviour(netns, target.ip)
         if behaviour is None:
             return None
-        if behaviour not in self._alike:
+        if behaviour not in self._alike or self._fresh:
             sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour)
             self._alike[behaviour] = self.pairs.path_of(target, sweep) if sweep is not None else None
         known = self._alike[behaviour]

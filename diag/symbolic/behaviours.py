@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from diag.model.address import Family, Ip
 from diag.model.analysis import Allowed, PortSet
 from diag.model.flow import Protocol
-from diag.symbolic.engine import Kind, Solution
+from diag.symbolic.engine import Kind, Kinds, Solution
+from diag.symbolic.pairs import Pairs
 from diag.symbolic.space import PORT_BITS, PROTOCOLS, Set, intervals
 
 
@@ -48,11 +49,15 @@ class Row:
 
 def rows(solution: Solution) -> Iterator[Row]:
     """Every destination in order. Equal behaviours are one object."""
-    space = solution.pairs.space
-    codes = space.codes(len(solution.kinds))
-    coded = space.union(flows & code for (_, flows), code in zip(solution.kinds, codes, strict=True))
-    reader = _Reader(solution, tuple(kind for kind, _ in solution.kinds))
-    count = len(solution.pairs.ports)
+    return _rows(solution.pairs, solution.kinds)
+
+
+def _rows(pairs: Pairs, kinds: Kinds) -> Iterator[Row]:
+    space = pairs.space
+    level, codes = space.codes(len(kinds))
+    coded = space.union(flows & code for (_, flows), code in zip(kinds, codes, strict=True))
+    reader = _Reader(pairs, tuple(kind for kind, _ in kinds), level)
+    count = len(pairs.ports)
     for first, last, node in intervals(coded, 0, space.destination_levels, count):
         spans = reader.spans(node)
         for number in range(first, last + 1):
@@ -66,6 +71,9 @@ class Decisions:
         self._stacks = {stack.netns: number for number, stack in enumerate(solution.pairs.stacks)}
         self._ports = solution.pairs.ports
         self._rows = {self._ports[row.destination].ip: row for row in rows(solution)}
+        self._from_host = {
+            self._ports[row.destination].ip: row.spans[0][2] for row in _rows(solution.pairs, solution.from_host)
+        }
 
     def behaviour(self, netns: str, ip: Ip) -> Behaviour | None:
         """What a namespace's flows to an address do; None: the engine does not cover the pair.
@@ -79,11 +87,17 @@ class Decisions:
         behaviour = next(b for first, last, b in row.spans if first <= number <= last)
         return behaviour if behaviour.covered else None
 
+    def from_host(self, ip: Ip) -> Behaviour | None:
+        """What the host's own flows to an address do."""
+        behaviour = self._from_host.get(ip.value) if ip.family is Family.IPV4 else None
+        return behaviour if behaviour is not None and behaviour.covered else None
+
 
 class _Reader:
-    def __init__(self, solution: Solution, kinds: tuple[Kind, ...]) -> None:
-        self.space = solution.pairs.space
-        self.sources = len(solution.pairs.stacks)
+    def __init__(self, pairs: Pairs, kinds: tuple[Kind, ...], code_level: int) -> None:
+        self.space = pairs.space
+        self.sources = len(pairs.stacks)
+        self.code_level = code_level
         self.kinds = kinds
         self.code_bits = max(1, (len(kinds) - 1).bit_length())
         self._spans: dict[Set, tuple[tuple[int, int, Behaviour], ...]] = {}
@@ -120,7 +134,7 @@ class _Reader:
 
     def _kind(self, node: Set) -> Kind:
         """The code that a diagram of code bits alone holds."""
-        level, code = self.space.flow_levels, 0
+        level, code = self.code_level, 0
         for position in range(self.code_bits):
             code <<= 1
             if node.node_level() == level + position:

@@ -27,7 +27,7 @@ from diag.symbolic.stacks import Way, ends, plain_stacks
 from diag.symbolic.view import Packet, View
 
 _CONNTRACK = -200
-_NAT = {Hook.PREROUTING: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
+_NAT = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
 _LINK_FAMILIES = frozenset({TableFamily.BRIDGE, TableFamily.NETDEV, TableFamily.ARP})
 
 
@@ -51,12 +51,17 @@ class Kind:
     """Whether the engine can tell; else the interpreter decides."""
 
 
+Kinds = tuple[tuple[Kind, Set], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Solution:
     """The flows of all pairs of plain stacks, by kind: disjoint sets that together are all."""
 
     pairs: Pairs
-    kinds: tuple[tuple[Kind, Set], ...]
+    kinds: Kinds
+    from_host: Kinds
+    """The host's own flows to every destination, whatever the source."""
 
 
 def solve(snapshot: Snapshot, topology: Topology, world: str = "") -> Solution | None:
@@ -92,6 +97,8 @@ class _Solver:
         own = {a.ip.value for link in host.links or () for a in link.addresses if a.ip.family is Family.IPV4}
         self.rules = RuleWalker(host.ruleset, own)
         self._views: dict[tuple[Packet, Hook, bool, bool, bool], View] = {}
+        self._from_host = False
+        """Whose flows are under way: the host's own, or those of stacks."""
         self.docker = {n.bridge_name: n for n in snapshot.networks if n.driver == "bridge"}
         self.kinds: dict[Kind, Set] = {}
         self.unclear = self.space.empty
@@ -131,7 +138,32 @@ class _Solver:
             self._third_packets(answered, masked)
         self._add(Kind(delivered=True), answered & ~forth[Way.GATEWAY])
         self._add(Kind(delivered=True, routed=True), answered & forth[Way.GATEWAY])
-        return self._solution()
+        kinds = self._found()
+        return Solution(self.pairs, kinds, self._host_calls())
+
+    def _host_calls(self) -> Kinds:
+        """What the host itself reaches, from its address on the bridge of each destination."""
+        self.kinds, self._views, self._from_host = {}, {}, True
+        near = self.pairs.mask_where(lambda _ip: True) & self.pairs.answers_masks & ~self.pairs.beyond
+        self.unclear = ~near
+        outcome = self._outcome()
+        sent = self._hook(Packet.REQUEST, Hook.OUTPUT, near, outcome, masked=False)
+        sent = self._hook(Packet.REQUEST, Hook.POSTROUTING, sent, outcome, masked=False)
+        self._give_up(outcome.masked | outcome.diverted)
+        self._note(outcome, reply=False)
+        outcome = self._outcome()
+        back = self._hook(Packet.REPLY, Hook.PREROUTING, sent & ~self.unclear, outcome, masked=False)
+        back = self._hook(Packet.REPLY, Hook.INPUT, back, outcome, masked=False)
+        self._note(outcome, reply=True)
+        if self.rules.rejects:
+            outcome = self._outcome()
+            third = back & self.space.protocol[Protocol.TCP]
+            third = self._hook(Packet.THIRD, Hook.OUTPUT, third, outcome, masked=False)
+            self._hook(Packet.THIRD, Hook.POSTROUTING, third, outcome, masked=False)
+            self._give_up(self.space.union(flows for blocker, flows in outcome.stopped.items() if blocker.rejects))
+            self._give_up(outcome.unclear)
+        self._add(Kind(delivered=True), back)
+        return self._found()
 
     def _requests(self) -> tuple[Set, Set]:
         """The flows whose request arrives: with its own source address, and with the host's."""
@@ -243,7 +275,14 @@ class _Solver:
         key = (packet, hook, early, masked, to_host)
         if key not in self._views:
             self._views[key] = View(
-                self.pairs, self.host, packet, hook, tracked=not early, masked=masked, to_host=to_host
+                self.pairs,
+                self.host,
+                packet,
+                hook,
+                tracked=not early,
+                masked=masked,
+                to_host=to_host,
+                from_host=self._from_host,
             )
         return self._views[key]
 
@@ -277,13 +316,13 @@ class _Solver:
         if flows != self.space.empty:
             self.kinds[kind] = self.kinds.get(kind, self.space.empty) | flows
 
-    def _solution(self) -> Solution:
+    def _found(self) -> Kinds:
         clear = ~self.unclear
         found = [(kind, flows & clear) for kind, flows in self.kinds.items()]
         found = [(kind, flows) for kind, flows in found if flows != self.space.empty]
         if self.unclear != self.space.empty:
             found.append((Kind(delivered=False, covered=False), self.unclear))
-        return Solution(self.pairs, tuple(found))
+        return tuple(found)
 
 
 def _traits(network: DockerNetwork | None) -> str:

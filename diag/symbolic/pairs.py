@@ -36,7 +36,7 @@ class Pairs:
         host = [number for number, port in enumerate(self.ports) if port.netns == "host"]
         self.to_host = self.space.destinations_among(host)
         self._host_on = {self.ports[number].bridge: self.space.destinations(number, number) for number in host}
-        self._beyond = self.space.destinations_among(
+        self.beyond = self.space.destinations_among(
             n for n, owner in enumerate(self.owner) if owner == NO_STACK and n not in host
         )
         self.from_bridge, self.to_bridge, self._answers_on = self._by_bridge()
@@ -151,14 +151,14 @@ class Pairs:
                 found[way] = found[way] | pairs
         known = self.saddr(self._ends.knows)
         found[Way.UP] = self.to_host
-        found[Way.GATEWAY] = found[Way.GATEWAY] | (self._beyond & known)
-        found[Way.NONE] = found[Way.NONE] | (self._beyond & ~known)
+        found[Way.GATEWAY] = found[Way.GATEWAY] | (self.beyond & known)
+        found[Way.NONE] = found[Way.NONE] | (self.beyond & ~known)
         found[Way.OTHER] = ~(found[Way.DIRECT] | found[Way.GATEWAY] | found[Way.NONE] | found[Way.UP])
         return found
 
     def _answers_masks(self) -> Set:
         """Destinations that send to the host's own address on their link straight back by it."""
-        found = self._beyond
+        found = self.beyond
         for reaches, numbers in self._alike():
             mask = self._ends.masks.get(self.ports[numbers[0]].bridge)
             if mask is not None and any(w is Way.DIRECT and first <= mask <= last for first, last, w in reaches):

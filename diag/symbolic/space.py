@@ -43,10 +43,11 @@ class PacketSpace:
     def _variables(self, count: int) -> list[Set]:
         return [self.manager.var(number) for number in self.manager.add_vars(count)]
 
-    def codes(self, count: int) -> list[Set]:
-        """One disjoint set per code, in variables of their own below all others."""
+    def codes(self, count: int) -> tuple[int, list[Set]]:
+        """One disjoint set per code, in variables of their own below all others; and the first of their levels."""
+        level = self.manager.num_vars()
         variables = self._variables(max(1, (count - 1).bit_length()))
-        return [self._cube("code", variables, code, code) for code in range(count)]
+        return level, [self._cube(f"code from {level}", variables, code, code) for code in range(count)]
 
     @property
     def pair_levels(self) -> int:
@@ -56,11 +57,6 @@ class PacketSpace:
     @property
     def destination_levels(self) -> int:
         return len(self._destination)
-
-    @property
-    def flow_levels(self) -> int:
-        """How many levels decide pair, protocol and port."""
-        return self.pair_levels + len(self._protocol) + len(self._port)
 
     def destinations(self, first: int, last: int) -> Set:
         """Destinations by their numbers, inclusive."""

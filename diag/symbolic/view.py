@@ -93,6 +93,7 @@ class View:
         tracked: bool,
         masked: bool = False,
         to_host: bool = False,
+        from_host: bool = False,
     ) -> None:
         self.pairs = pairs
         self.space = pairs.space
@@ -106,7 +107,8 @@ class View:
         if to_host:
             self._other |= _OF_UNTRANSLATED
         """Fields that are not what they would be without NAT; `to_host`: the reply has not been translated back."""
-        self._host = host
+        self._from_host = from_host
+        """The caller is the host, from its address on the destination's bridge."""
         self._fib = Fib(host, Family.IPV4)
         self._ephemeral = sysctl.local_port_range(host)
         self._known: dict[Match, Set | None] = {}
@@ -253,6 +255,8 @@ class View:
         return everything, None
 
     def _address(self, ranges: Ranges | None, accepts: Callable[[int], bool], *, caller: bool) -> Set:
+        if caller and self._from_host:
+            return self.pairs.mask_where(accepts)
         if ranges is not None:
             return self.pairs.saddr(ranges) if caller else self.pairs.daddr(ranges)
         return self.pairs.saddr_where(accepts) if caller else self.pairs.daddr_where(accepts)
@@ -277,7 +281,9 @@ class View:
         if where not in (Field.IIFNAME, Field.OIFNAME):
             return None
         nameless = self.space.all if any(_fits("", pattern) for pattern in patterns) else self.space.empty
-        if self.hook in _NAMELESS.get(where, ()):
+        if self.hook in _NAMELESS[where] or (
+            self._from_host and where is Field.IIFNAME and self.packet is not Packet.REPLY
+        ):
             return nameless
         back = self.packet is Packet.REPLY
         by = self.pairs.from_bridge if (where is Field.IIFNAME) != back else self.pairs.to_bridge

@@ -14,7 +14,7 @@ from diag.model.address import Ip
 from diag.model.flow import Protocol
 from diag.parse.snapshot import build_snapshot
 from diag.reach.flows import FlowAnswerer
-from diag.symbolic.behaviours import Decisions
+from diag.symbolic.behaviours import Behaviour, Decisions
 from diag.symbolic.engine import solve
 from tests.kernel.lab import Kernel
 from tests.kernel.layout import DOCKER_HOST, Layout
@@ -147,13 +147,17 @@ def compare(kernel: Kernel, truth: dict[Flow, str]) -> list[Difference]:
         if kind:
             found.append(Difference(kind, flow, result, answer))
         netns = answerer.netns_of(flow.source)
-        behaviour = decisions.behaviour(netns or "", Ip.parse(flow.address)) if decisions is not None else None
+        behaviour = _behaviour(decisions, netns or "", Ip.parse(flow.address)) if decisions is not None else None
         if behaviour is not None and answer["disposition"] != "unknown":
             delivers = behaviour.delivers(Protocol(flow.protocol), flow.port)
             taken = answer["delivered_to"] == "host" or flow.address not in host
             if delivers != (answer["disposition"] == "delivered" and taken):
                 found.append(Difference("engines", flow, result, {**answer, "symbolic": delivers}))
     return found
+
+
+def _behaviour(decisions: Decisions, netns: str, ip: Ip) -> Behaviour | None:
+    return decisions.from_host(ip) if netns == "host" else decisions.behaviour(netns, ip)
 
 
 def _kind(result: str, disposition: str, symptom: str) -> str:

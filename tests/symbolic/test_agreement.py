@@ -44,6 +44,18 @@ def test_exact_sets_of_real_hosts(name: str) -> None:
                 assert whole.allowed == behaviour.allowed, (stack.netns, port)
 
 
+@pytest.mark.parametrize("name", CAPTURES)
+def test_the_hosts_own_calls(name: str) -> None:
+    tracer, solution = solved(snapshot_of(name))
+    assert solution is not None
+    decisions = Decisions(solution)
+    ports = [port for port in solution.pairs.ports if port.netns not in ("host", WORLD)]
+    covered = [(port, found) for port in ports if (found := decisions.from_host(port.address)) is not None]
+    for port, behaviour in covered:
+        assert sweep(tracer, "host", port.address).allowed == behaviour.allowed, port
+    assert covered or len(ports) < 2
+
+
 def test_most_pairs_of_real_hosts_are_covered() -> None:
     covered = every = 0
     for name in CAPTURES:
