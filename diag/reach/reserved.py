@@ -35,7 +35,8 @@ class ReservedPairs:
         """What the symbolic engine says, of callers to the host and the world too; without it every pair is traced."""
         self._decisions = Decisions(solution) if solution is not None else None
         self._bindings: dict[Ip, _Bindings] = {}
-        self._alike: dict[Behaviour, PathFacts | None] = {}
+        self._alike: dict[tuple[bool, bool, Behaviour], PathFacts | None] = {}
+        """By whether the host calls, whether the world is called, and what the flows do."""
         self._fresh = False
         """Whether traces of other pairs are not good enough."""
         self._outside = uplink_addresses(snapshot)
@@ -56,8 +57,8 @@ class ReservedPairs:
         """Every such ordered pair, the reserved endpoints first."""
         names = (*RESERVED, *(c.name for c in self.snapshot.containers))
         for source in names:
-            for destination in names:
-                if source != destination and (source in RESERVED or destination in RESERVED):
+            for destination in names if source in RESERVED else RESERVED:
+                if source != destination:
                     yield self.pair(source, destination)
 
     def pair(self, source: str, destination: str) -> PairFacts:
@@ -120,10 +121,11 @@ class ReservedPairs:
         behaviour = self._behaviour(netns, target.ip)
         if behaviour is None:
             return None
-        if behaviour not in self._alike or self._fresh:
+        key = (netns == "host", target.ip in FAR.values(), behaviour)
+        if key not in self._alike or self._fresh:
             sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour)
-            self._alike[behaviour] = self.pairs.path_of(target, sweep) if sweep is not None else None
-        known = self._alike[behaviour]
+            self._alike[key] = self.pairs.path_of(target, sweep) if sweep is not None else None
+        known = self._alike[key]
         return replace(known, target=target) if known is not None else None
 
     def _exposed(self, container: Container) -> list[PathFacts]:
