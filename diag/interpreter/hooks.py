@@ -13,7 +13,6 @@ from diag.interpreter.matching import Context, Window
 from diag.interpreter.outcome import Cause, Failed
 from diag.interpreter.packet import BROADCAST, Connection, Frame, Packet, Port, PortKind
 from diag.interpreter.world import World
-from diag.kernel import sysctl
 from diag.kernel.source_address import select_source
 from diag.model.address import Family, Prefix
 from diag.model.flow import Hop, HopKind
@@ -119,7 +118,7 @@ class Hooks:
             passage.connection,
             passage.direction,
             passage.state,
-            sysctl.local_port_range(space),
+            self.world.ephemeral(netns),
             hook=hook,
             kernel=self.world.kernel,
             frame=passage.frame,

@@ -43,7 +43,7 @@ class Neighbours(Frames):
                 link = self.world.link(attachment.netns, attachment.link)
                 if link is not None and link.mac == permanent:
                     answering.append(attachment)
-            elif self._owns(attachment, nexthop):
+            elif self.world.may_answer(attachment.netns, nexthop) and self._owns(attachment, nexthop):
                 refusal = self._refuses_to_answer(attachment, nexthop, packet, asker=netns)
                 if refusal is None:
                     answering.append(attachment)

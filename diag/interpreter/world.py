@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 
 from diag.interpreter.chains import HookTable
 from diag.kernel.fib import Fib
+from diag.kernel.sysctl import local_port_range
 from diag.kernel.topology import Topology
-from diag.model.address import Family, Ip
+from diag.model.address import Family, Ip, is_loopback
 from diag.model.docker import Container, DockerNetwork, Endpoint, PublishedPort
 from diag.model.netfilter import Hook, Notrack, Ranges, Reject, Ruleset, TableFamily
-from diag.model.netns import Link, Netns, Socket
+from diag.model.netns import Link, Netns, RouteType, Socket
 from diag.model.snapshot import Snapshot
 
 
@@ -48,6 +49,27 @@ def _single(ports: Iterable[int]) -> Ranges:
     return tuple((port, port) for port in sorted(ports))
 
 
+class Answering:
+    """Addresses by the namespaces that may take them for their own."""
+
+    def __init__(self, snapshot: Snapshot) -> None:
+        self._single: dict[Ip, set[str]] = {}
+        self._wide: set[str] = set()
+        for netns in snapshot.netns.values():
+            own = [a.ip for link in netns.links or () for a in link.addresses]
+            for route in (r for listed in netns.routes.values() for r in listed or () if r.type is RouteType.LOCAL):
+                prefix = route.destination
+                if prefix.length == prefix.family.bits:
+                    own.append(Ip(prefix.family, prefix.value))
+                elif not is_loopback(prefix.family, prefix.first):
+                    self._wide.add(netns.id)
+            for ip in own:
+                self._single.setdefault(ip, set()).add(netns.id)
+
+    def may(self, netns: str, ip: Ip) -> bool:
+        return netns in self._single.get(ip, ()) or netns in self._wide or ip.is_loopback
+
+
 class World:
     """Read-only after construction; caches are filled as flows need them."""
 
@@ -68,6 +90,8 @@ class World:
         for container in snapshot.containers:
             for port in container.ports:
                 self._publishers.setdefault((port.protocol, port.host_port), []).append((container, port))
+        self._answering: Answering | None = None
+        self._ephemeral: dict[str, tuple[int, int]] = {}
         self._sockets: dict[str, Sockets | None] = {}
         self._permanent: dict[str, dict[tuple[str, Ip], str]] = {}
         self._published = {
@@ -145,6 +169,18 @@ class World:
             listed = self.netns(netns).neighbours
             self._permanent[netns] = {(n.dev, n.ip): n.mac for n in reversed(listed) if n.state == "PERMANENT"}
         return self._permanent[netns].get((dev, ip), "")
+
+    def may_answer(self, netns: str, ip: Ip) -> bool:
+        """Whether a namespace may take an address for its own: it has it on a link, or some route says that it is local."""
+        if self._answering is None:
+            self._answering = Answering(self.snapshot)
+        return self._answering.may(netns, ip)
+
+    def ephemeral(self, netns: str) -> tuple[int, int]:
+        """Ports that the namespace gives to its clients."""
+        if netns not in self._ephemeral:
+            self._ephemeral[netns] = local_port_range(self.netns(netns))
+        return self._ephemeral[netns]
 
     def published(self, protocol: str) -> Ranges:
         """Host ports that docker-proxy may listen on."""
