@@ -35,31 +35,18 @@ class _Caller:
     """Whose names Docker's DNS gives it."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Called:
-    """Where a container can be named."""
-
-    container: Container
-    ips: frozenset[Ip]
-    networks: frozenset[str]
-
-
-def _as_called(container: Container) -> _Called:
-    ips = frozenset(ip for e in container.endpoints for ip in (e.ip, e.ip6) if ip is not None)
-    return _Called(container, ips, frozenset(e.network_id or e.network for e in container.endpoints))
-
-
 class Resolver:
     """Answers look-ups about one snapshot."""
 
     def __init__(self, snapshot: Snapshot) -> None:
         self.snapshot = snapshot
         self._networks = {n.id: n for n in snapshot.networks}
+        self._named_on: dict[str, set[str]] = {}
+        self._with_ip: dict[Ip, set[str]] = {}
         self._by_network: dict[str, list[tuple[Container, Endpoint]]] = {}
         self._by_label: dict[tuple[str, str], list[tuple[Container, Endpoint]]] = {}
         """By network and lower-case name."""
         self._callers: dict[str, _Caller | None] = {}
-        self._calleds: dict[str, _Called | None] = {}
         self._containers = {c.name for c in snapshot.containers}
         self._stopped = {c.name for c in snapshot.containers if not c.running}
         self._owner: dict[Ip, str] = {}
@@ -67,6 +54,7 @@ class Resolver:
         for container in snapshot.containers:
             for endpoint in container.endpoints:
                 key = endpoint.network_id or endpoint.network
+                self._named_on.setdefault(key, set()).add(container.name)
                 if container.running:
                     self._by_network.setdefault(key, []).append((container, endpoint))
                     for label in dict.fromkeys(name.lower() for name in _names_on(container, endpoint)):
@@ -74,6 +62,7 @@ class Resolver:
                 for ip in (endpoint.ip, endpoint.ip6):
                     if ip is not None:
                         self._owner.setdefault(ip, container.name)
+                        self._with_ip.setdefault(ip, set()).add(container.name)
             for name in _every_name(container):
                 self._known.setdefault(name.lower(), []).append(container.name)
 
@@ -132,18 +121,29 @@ class Resolver:
 
     def names_for(self, source: str, destination: str) -> tuple[NameAnswer, ...]:
         """What `source` may call `destination`."""
-        caller, called = self._caller(source), self._called(destination)
-        if caller is None or called is None:
+        caller, other = self._caller(source), self.snapshot.container(destination)
+        if caller is None or other is None:
             return ()
-        if caller.ips.isdisjoint(called.ips) and caller.networks.isdisjoint(called.networks):
+        stack = caller.stack
+        ips = {ip for e in other.endpoints for ip in (e.ip, e.ip6) if ip is not None}
+        keys = {e.network_id or e.network for e in other.endpoints}
+        if caller.ips.isdisjoint(ips) and caller.networks.isdisjoint(keys):
             return ()
-        stack, other, ips = caller.stack, called.container, called.ips
         written = [name for line in self._hosts(stack) if line.ip in ips for name in line.names]
         aliases = [alias for e in stack.endpoints for _, alias in e.links]
         wanted = {*_every_name(other), *written, *aliases}
         addresses = {str(ip) for ip in ips}
         answers = (self.resolve(source, name) for name in sorted(wanted))
         return tuple(a for a in answers if addresses.intersection(a.addresses))
+
+    def nameable(self, source: str) -> frozenset[str]:
+        """The containers that `source` may have a name for; for all others :meth:`names_for` gives none."""
+        caller = self._caller(source)
+        if caller is None:
+            return frozenset()
+        near = (self._named_on.get(key, ()) for key in caller.networks)
+        written = (self._with_ip.get(ip, ()) for ip in caller.ips)
+        return frozenset(name for names in (*near, *written) for name in names)
 
     # Pieces
 
@@ -157,12 +157,6 @@ class Resolver:
         served = (e for e in stack.endpoints if self._serves_names(e)) if self.uses_embedded_dns(stack) else ()
         ips = frozenset(line.ip for line in self._hosts(stack))
         return _Caller(stack, ips, frozenset(e.network_id or e.network for e in served))
-
-    def _called(self, destination: str) -> _Called | None:
-        if destination not in self._calleds:
-            container = self.snapshot.container(destination)
-            self._calleds[destination] = None if container is None else _as_called(container)
-        return self._calleds[destination]
 
     def _stack_owner(self, source: str) -> Container | None:
         """A joined container uses the resolver files and the networks of the one it joined."""

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from diag.interpreter.trace import Tracer
 from diag.model.analysis import Allowed, PortSet
@@ -26,8 +25,7 @@ class PathText:
         self.columns = (self.family, self.address, path.reachability.value, str(path.allowed), path.reason.value)
 
 
-@dataclass(frozen=True, slots=True)
-class PairRow:
+class PairRow(NamedTuple):
     """One ordered pair and destination address."""
 
     source: str
@@ -65,9 +63,10 @@ def pair_rows(snapshot: Snapshot) -> Iterator[PairRow]:
     names = [container.name for container in snapshot.containers]
     resolver = Resolver(snapshot)
     for source, by_destination in zip(names, _texts(snapshot), strict=True):
+        nameable = resolver.nameable(source)
         for destination, texts in zip(names, by_destination, strict=True):
             if texts:
-                answers = resolver.names_for(source, destination)
+                answers = resolver.names_for(source, destination) if destination in nameable else ()
                 for text in texts:
                     usable = tuple(n.name for n in answers if text.address in n.addresses) if answers else ()
                     yield PairRow(source, destination, text, usable)
