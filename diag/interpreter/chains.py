@@ -352,9 +352,7 @@ class HookRun:
         if len(chain.rules) < LONG_CHAIN:
             return chain.rules
         context = self.context
-        packet = context.packet
-        selection = self.hooks.selection(chain)
-        return selection.rules(packet.daddr, context.iif, context.oif, packet.dport, context.window)
+        return self.hooks.selection(chain).rules(context.packet, context.iif, context.oif, context.window)
 
     def _rule(self, table: NfTable, chain: Chain, rule: NfRule, depth: int) -> str | Stopped | None:
         """None: go on with the next rule."""

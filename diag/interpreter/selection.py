@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import defaultdict
 
 from diag.interpreter.matching import Window
-from diag.interpreter.packet import Port, PortKind
+from diag.interpreter.packet import Packet, PortKind
 from diag.model.netfilter import Chain, Field, Named, NfRule, NoEffect, Opaque, Within
 
 _Selector = tuple[Field, int | str]
@@ -23,7 +23,8 @@ class RuleSelection:
     def __init__(self, chain: Chain) -> None:
         self._always: list[int] = []
         self._asked: dict[_Selector, list[int]] = defaultdict(list)
-        self._by_port: dict[int, list[int]] = defaultdict(list)
+        self._by_port: dict[tuple[int, int], list[int]] = defaultdict(list)
+        """By protocol and port."""
         self._rules = chain.rules
         for position, rule in enumerate(chain.rules):
             selector = _selector(rule)
@@ -33,23 +34,26 @@ class RuleSelection:
                 self._by_port[port].append(position)
             else:
                 self._always.append(position)
-        self._ports = sorted(self._by_port)
-        self._found: dict[tuple[int, str, str, int | None], tuple[NfRule, ...]] = {}
+        self._ports: dict[int, list[int]] = {}
+        for protocol, number in sorted(self._by_port):
+            self._ports.setdefault(protocol, []).append(number)
+        self._found: dict[tuple[int, str, str, int, int | None], tuple[NfRule, ...]] = {}
 
-    def rules(self, daddr: int, iif: str, oif: str, dport: Port, window: Window) -> tuple[NfRule, ...]:
+    def rules(self, packet: Packet, iif: str, oif: str, window: Window) -> tuple[NfRule, ...]:
         """Those that a packet may meet, in order. The window shrinks to the ports for which that is so."""
+        protocol, dport = packet.protocol, packet.dport
+        ports = self._ports.get(protocol, [])
         port = dport.value if dport.kind in (PortKind.FIXED, PortKind.ASKED) else None
-        if dport.kind == PortKind.ASKED and self._ports:
-            place = bisect_left(self._ports, dport.value)
-            window.within(dport.value, tuple((p, p) for p in self._ports[max(0, place - 1) : place + 2]))
-        key = (daddr, iif, oif, port)
+        if dport.kind == PortKind.ASKED and ports:
+            place = bisect_left(ports, dport.value)
+            window.within(dport.value, tuple((p, p) for p in ports[max(0, place - 1) : place + 2]))
+        key = (packet.daddr, iif, oif, protocol, port)
         if key not in self._found:
-            wanted: tuple[_Selector, ...] = ((Field.DADDR, daddr), (Field.IIFNAME, iif), (Field.OIFNAME, oif))
+            wanted: tuple[_Selector, ...] = ((Field.DADDR, packet.daddr), (Field.IIFNAME, iif), (Field.OIFNAME, oif))
             positions = [*self._always, *(p for selector in wanted for p in self._asked.get(selector, ()))]
-            asked = (
-                self._by_port.get(port, []) if port is not None else [p for at in self._by_port.values() for p in at]
-            )
-            self._found[key] = tuple(self._rules[p] for p in sorted([*positions, *asked]))
+            for possible in [port] if port is not None else ports:
+                positions += self._by_port.get((protocol, possible), ())
+            self._found[key] = tuple(self._rules[p] for p in sorted(positions))
         return self._found[key]
 
 
@@ -70,12 +74,15 @@ def _selector(rule: NfRule) -> _Selector | None:
     return None
 
 
-def _port(rule: NfRule) -> int | None:
-    """The one destination port that the rule's leading matches ask for."""
+def _port(rule: NfRule) -> tuple[int, int] | None:
+    """The one protocol and destination port that the rule's leading matches ask for."""
+    protocol = None
     for part in rule.parts:
         match part:
-            case Within(Field.DPORT, ((low, high),), False) if low == high:
-                return low
+            case Within(Field.PROTOCOL, ((low, high),), False) if low == high:
+                protocol = low
+            case Within(Field.DPORT, ((low, high),), False) if low == high and protocol is not None:
+                return protocol, low
             case Within() | Named() | NoEffect():
                 continue
             case _:
