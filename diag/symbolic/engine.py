@@ -317,6 +317,8 @@ class _Solver:
             self.kinds[kind] = self.kinds.get(kind, self.space.empty) | flows
 
     def _found(self) -> Kinds:
+        """The kinds, which together are all flows: what is in none would be a mistake here, and is left to the interpreter."""
+        self._give_up(self.space.flows & ~self.space.union(self.kinds.values()))
         clear = ~self.unclear
         found = [(kind, flows & clear) for kind, flows in self.kinds.items()]
         found = [(kind, flows) for kind, flows in found if flows != self.space.empty]

@@ -38,6 +38,12 @@ class PacketSpace:
         self.protocol = {
             name: self._cube("protocol", self._protocol, code, code) for code, name in enumerate(PROTOCOLS)
         }
+        self.flows = (
+            self.destinations(0, destinations - 1)
+            & self.sources(0, sources - 1)
+            & ~self._cube("protocol", self._protocol, len(PROTOCOLS), 3)
+        )
+        """All that there are: numbers and protocols that stand for something."""
         self.with_ports = self.protocol[Protocol.TCP] | self.protocol[Protocol.UDP]
 
     def _variables(self, count: int) -> list[Set]:
