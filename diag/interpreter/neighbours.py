@@ -87,14 +87,20 @@ class Neighbours(Frames):
         if stopped is None:
             self._neighbours.add((found.netns, found.link, asker))
             stopped = self._answer(found.netns, found.link, back, nexthop, asker)
-        asking = Ip(nexthop.family, asker)
         if stopped is not None and not learned:
-            learned = self._ask(found.netns, found.link, back, nexthop.value, asking) is None
+            taught = self._ask(found.netns, found.link, back, nexthop.value, Ip(nexthop.family, asker)) is None
+            learned = taught or any(
+                self._question(netns, oif, found, back, other, nexthop) is None
+                for other in self._own_addresses(netns, oif, nexthop.family)
+                if other != asker
+            )
         self.hops, self._passage, self._dnat = kept
         if stopped is None:
             return found
         who = self.world.label(netns)
-        cause = f"{who} cannot ask for {nexthop}: it knows the address only for a while after {nexthop} asked for {who}"
+        cause = (
+            f"{who} cannot ask for {nexthop}: it knows the address only for a while after other traffic between them"
+        )
         if learned and self.choices.ask(("taught", netns, oif, nexthop), cause):
             return found
         what = "neighbour discovery" if nexthop.family is Family.IPV6 else "ARP"
@@ -121,6 +127,18 @@ class Neighbours(Frames):
         """The way from a place back to where the frame came from."""
         crossings = tuple(Crossing(c.netns, c.bridge, c.out_port, c.in_port) for c in reversed(found.crossings))
         return Attachment(netns, link, crossings, self.world.topology.egress_port(netns, link, found))
+
+    def _own_addresses(self, netns: str, oif: str, family: Family) -> list[int]:
+        """From which a namespace may ask on a link, by what it wants to send."""
+        link = self.world.link(netns, oif)
+        return [a.ip.value for a in link.addresses if a.ip.family is family and not a.tentative] if link else []
+
+    def _question(
+        self, netns: str, oif: str, found: Attachment, back: Attachment, asker: int, nexthop: Ip
+    ) -> Failed | None:
+        """A question from an address, and its answer; None: both get there."""
+        stopped = self._ask(netns, oif, found, asker, nexthop)
+        return stopped if stopped is not None else self._answer(found.netns, found.link, back, nexthop, asker)
 
     def _asking_address(self, netns: str, oif: str, packet: Packet) -> int | None:
         """The source of a question: the packet's, if it is one's own (IPv6: the link's own), else one of the link's:
