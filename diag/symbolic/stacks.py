@@ -130,6 +130,8 @@ def _far(topology: Topology, host: Netns, fib: Fib, beyond: Netns) -> tuple[Port
     uplink = topology.links[peer] if peer is not None and peer[0] == "host" else None
     if ip is None or uplink is None or uplink.master or not uplink.up or any(topology.children("host", uplink.name)):
         return None
+    if any(n.state == "PERMANENT" and n.dev == uplink.name for n in host.neighbours):
+        return None
     route = fib.lookup(FibQuery(ip.value))
     if route is None or route.type is not RouteType.UNICAST or [n.dev for n in route.nexthops] != [uplink.name]:
         return None
@@ -163,13 +165,15 @@ class _Finder:
                 for address in link.addresses:
                     if address.ip.family is V4 and not address.ip.is_loopback:
                         self.owners.setdefault(address.ip.value, []).append(netns.id)
+        self.fixed = {(n.dev, n.ip): n.mac for n in host.neighbours if n.state == "PERMANENT"}
+        """The host's neighbours that it does not ask for."""
         self.greedy = {netns.id for netns in snapshot.netns.values() if _answers_for_others(netns)}
         self._bridges: dict[str, bool] = {}
 
     def stack(self, netns: Netns) -> Stack | None:
         if netns.id == "host" or netns.links is None or netns.id in self.greedy or not _routes_by_destination(netns):
             return None
-        if netns.ruleset.missing.get(TableFamily.IP) or not _is_inert(netns.ruleset):
+        if netns.ruleset.missing.get(TableFamily.IP) or not _is_inert(netns.ruleset) or _fixes_neighbours(netns):
             return None
         ports = []
         for link in netns.links:
@@ -195,6 +199,8 @@ class _Finder:
             return None
         ip = addresses[0].ip
         if self.owners.get(ip.value) != [netns.id] or not self._is_plain_bridge(veth.master):
+            return None
+        if self.fixed.get((veth.master, ip), link.mac) != link.mac:
             return None
         return Port(netns.id, link.name, ip.value, veth.master) if self._host_routes(ip, veth.master) else None
 
@@ -278,6 +284,11 @@ def _routes_by_destination(netns: Netns) -> bool:
     return {(r.priority, r.action, r.table) for r in rules} <= plain and not any(
         r.source or r.destination or r.iif or r.oif or r.fwmark is not None or r.inverted or r.unmodelled for r in rules
     )
+
+
+def _fixes_neighbours(netns: Netns) -> bool:
+    """Whether it has neighbours that it does not ask for."""
+    return any(n.state == "PERMANENT" and n.ip.family is V4 for n in netns.neighbours)
 
 
 def _answers_for_others(netns: Netns) -> bool:
