@@ -106,6 +106,8 @@ def _quoted(text: str) -> str:
 
 def _part(part: Match | Statement, protocol: int) -> str:
     match part:
+        case Within(Field.ETHER_SADDR, ((mac, _),), negated):
+            return f"-m mac {_no(negated)}--mac-source {mac.to_bytes(6).hex(':')}"
         case Within():
             return _within(part, protocol)
         case Named(where, (pattern,), negated):
