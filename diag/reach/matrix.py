@@ -18,7 +18,8 @@ from diag.model.snapshot import Snapshot
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, reachability_of
 from diag.reach.windows import sampled
 from diag.symbolic.behaviours import Behaviour, rows
-from diag.symbolic.engine import Solution, solve
+from diag.symbolic.engine import solve
+from diag.symbolic.kinds import Solution
 
 Signature = tuple[object, ...]
 

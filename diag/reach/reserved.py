@@ -9,7 +9,7 @@ from diag.interpreter.trace import Tracer
 from diag.interpreter.world import World
 from diag.model.address import Family, Ip
 from diag.model.docker import Container
-from diag.model.flow import Protocol, Trace
+from diag.model.flow import Flow, Protocol, Trace
 from diag.model.netns import LinkKind
 from diag.model.reasons import Disposition, Reachability, Reason
 from diag.model.snapshot import Snapshot
@@ -17,7 +17,8 @@ from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, uplink_addresses, upli
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, no_path
 from diag.reach.windows import Span, Sweep, part_of, restricted, sampled
 from diag.symbolic.behaviours import Behaviour, Decisions
-from diag.symbolic.engine import Solution, solve
+from diag.symbolic.engine import solve
+from diag.symbolic.kinds import Kind, Solution
 
 MAX_CLAUSES = 64
 """Ranges of ports that get nowhere which are told one by one; of more only the widest."""
@@ -145,9 +146,31 @@ class ReservedPairs:
     def _bound(self, container: Container, there: str, ip: Ip) -> PathFacts | None:
         """What one of the host's outer addresses gives of a container; None for nothing."""
         if ip not in self._bindings:
-            self._bindings[ip] = _Bindings(self.pairs.sweep(WORLD, ip), self.pairs.tracer.world)
+            self._bindings[ip] = self._bindings_at(ip)
         found = self._bindings[ip].of(container, there)
         return self.pairs.path_of(Target(ip, ""), found) if found is not None else None
+
+    def _bindings_at(self, ip: Ip) -> _Bindings:
+        """From what the symbolic engine says where it can tell, else from a trace of every port."""
+        tracer = self.pairs.tracer
+        taken = self._decisions.taken(WORLD, ip) if self._decisions is not None else None
+        behaviour = self._behaviour(WORLD, ip)
+        others = sampled(tracer, WORLD, ip, behaviour) if taken is not None and behaviour is not None else None
+        if taken is None or others is None:
+            return _Bindings.of_sweep(self.pairs.sweep(WORLD, ip), tracer.world)
+        found: dict[str, list[Span]] = {}
+        traces: dict[tuple[Protocol, str, Kind], Trace] = {}
+        for part in taken:
+            key = (part.protocol, part.netns, part.kind)
+            if key not in traces:
+                traces[key] = tracer.trace(Flow(WORLD, ip, part.protocol, part.ports[0]))
+            trace = traces[key]
+            delivered = trace.disposition is Disposition.DELIVERED
+            if delivered != part.kind.delivered or (delivered and trace.delivered_to != part.netns):
+                return _Bindings.of_sweep(self.pairs.sweep(WORLD, ip), tracer.world)
+            found.setdefault(part.netns, []).append(Span(part.protocol, part.ports, trace))
+        rest = [span for span in others.spans if span.trace.disposition is not Disposition.DELIVERED]
+        return _Bindings(ip, found, {}, rest)
 
     def _own_outside(self, container: Container, there: str) -> list[Target]:
         """Addresses of a macvlan or a routed network, which the outside sees as they are."""
@@ -170,10 +193,20 @@ class ReservedPairs:
 class _Bindings:
     """The flows from outside to one address of the host, by whom they get to."""
 
-    def __init__(self, whole: Sweep, world: World) -> None:
-        self._address = whole.address
-        self._by_netns: dict[str, list[Span]] = {}
-        self._by_publisher: dict[str, list[Span]] = {}
+    def __init__(
+        self, address: Ip, by_netns: dict[str, list[Span]], by_publisher: dict[str, list[Span]], others: list[Span]
+    ) -> None:
+        self._address = address
+        self._by_netns = by_netns
+        self._by_publisher = by_publisher
+        self._unknown = any(span.trace.disposition is Disposition.UNKNOWN for span in others)
+        self._others = others if len(others) <= MAX_CLAUSES or self._unknown else _widest(others)
+
+    @classmethod
+    def of_sweep(cls, whole: Sweep, world: World) -> _Bindings:
+        """From traces of all flows."""
+        by_netns: dict[str, list[Span]] = {}
+        by_publisher: dict[str, list[Span]] = {}
         others = []
         for span in whole.spans:
             trace = span.trace
@@ -181,11 +214,10 @@ class _Bindings:
                 others.append(span)
             elif trace.delivered_to == "docker-proxy":
                 for publisher, _ in world.publishers(span.protocol.value, trace.flow.port):
-                    self._by_publisher.setdefault(publisher.name, []).append(span)
+                    by_publisher.setdefault(publisher.name, []).append(span)
             else:
-                self._by_netns.setdefault(trace.delivered_to, []).append(span)
-        self._unknown = any(span.trace.disposition is Disposition.UNKNOWN for span in others)
-        self._others = others if len(others) <= MAX_CLAUSES or self._unknown else _widest(others)
+                by_netns.setdefault(trace.delivered_to, []).append(span)
+        return cls(whole.address, by_netns, by_publisher, others)
 
     def of(self, container: Container, netns: str) -> Sweep | None:
         """A container's part, with what gets nowhere; None for nothing."""

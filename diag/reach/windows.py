@@ -11,7 +11,7 @@ from diag.model.analysis import Allowed, PortSet
 from diag.model.flow import Flow, Protocol, Trace
 from diag.model.reasons import Disposition
 from diag.symbolic.behaviours import Behaviour
-from diag.symbolic.engine import Kind
+from diag.symbolic.kinds import Kind
 
 MAX_WINDOWS = 4096
 """Distinct behaviours per protocol before the rest of the ports is called unknown."""

@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from diag.model.address import Family, Ip
 from diag.model.analysis import Allowed, PortSet
 from diag.model.flow import Protocol
-from diag.symbolic.engine import Kind, Kinds, Solution
+from diag.symbolic.coded import Coded, Spans
+from diag.symbolic.kinds import Kind, Kinds, Solution
 from diag.symbolic.pairs import Pairs
-from diag.symbolic.space import PORT_BITS, PROTOCOLS, Set, intervals
+from diag.symbolic.rules import Translation
+from diag.symbolic.space import Set, intervals
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +49,19 @@ class Row:
     spans: tuple[tuple[int, int, Behaviour], ...]
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Flows to the host that a container gets by DNAT."""
+
+    protocol: Protocol
+    ports: tuple[int, int]
+    """That are called, first to last; (0, 0) for ICMP."""
+    netns: str
+    """The container's."""
+    kind: Kind
+    """How they fare on their way to it and back."""
+
+
 def rows(solution: Solution) -> Iterator[Row]:
     """Every destination in order. Equal behaviours are one object."""
     return _rows(solution.pairs, solution.kinds)
@@ -54,11 +69,9 @@ def rows(solution: Solution) -> Iterator[Row]:
 
 def _rows(pairs: Pairs, kinds: Kinds) -> Iterator[Row]:
     space = pairs.space
-    level, codes = space.codes(len(kinds))
-    coded = space.union(flows & code for (_, flows), code in zip(kinds, codes, strict=True))
-    reader = _Reader(pairs, tuple(kind for kind, _ in kinds), level)
-    count = len(pairs.ports)
-    for first, last, node in intervals(coded, 0, space.destination_levels, count):
+    coded = Coded(space, (flows for _, flows in kinds))
+    reader = _Reader(coded, tuple(kind for kind, _ in kinds), len(pairs.stacks))
+    for first, last, node in intervals(coded.diagram, 0, space.destination_levels, len(pairs.ports)):
         spans = reader.spans(node)
         for number in range(first, last + 1):
             yield Row(number, spans)
@@ -74,6 +87,7 @@ class Decisions:
         self._from_host = {
             self._ports[row.destination].ip: row.spans[0][2] for row in _rows(solution.pairs, solution.from_host)
         }
+        self._published = Published(solution)
 
     def behaviour(self, netns: str, ip: Ip) -> Behaviour | None:
         """What a namespace's flows to an address do; None: the engine does not cover the pair.
@@ -92,14 +106,66 @@ class Decisions:
         behaviour = self._from_host.get(ip.value) if ip.family is Family.IPV4 else None
         return behaviour if behaviour is not None and behaviour.covered else None
 
+    def taken(self, netns: str, ip: Ip) -> tuple[Taken, ...] | None:
+        """What containers get of a namespace's flows to an address of the host; None where the engine cannot tell.
+
+        What docker-proxy takes of them cannot be told.
+        """
+        behaviour, number = self.behaviour(netns, ip), self._stacks.get(netns)
+        if behaviour is None or number is None:
+            return None
+        destination = self._rows[ip.value].destination
+        found = tuple(self._published.taken(destination, number))
+        elsewhere = sum(high - low + 1 for _, spans in behaviour.flows for low, high, kind in spans if kind.elsewhere)
+        if sum(t.ports[1] - t.ports[0] + 1 for t in found) != elsewhere:
+            return None
+        return found if all(t.kind.covered for t in found) else None
+
+
+class Published:
+    """The flows to the host that DNAT sends on, and how they fare."""
+
+    def __init__(self, solution: Solution) -> None:
+        space, self._pairs = solution.pairs.space, solution.pairs
+        self._numbers = {port.ip: number for number, port in enumerate(self._pairs.ports)}
+        self._translations = tuple(translation for translation, _ in solution.translations)
+        self._called = Coded(space, (flows for _, flows in solution.translations))
+        self._kinds = tuple(kind for kind, _ in solution.translated)
+        self._fates = Coded(space, (flows for _, flows in solution.translated))
+
+    def taken(self, destination: int, source: int) -> Iterator[Taken]:
+        """Everything that a source calls at one of the host's addresses, by their numbers, and a container gets."""
+        for protocol, spans in self._called.spans(self._called.of_pair(destination, source)):
+            for low, high, number in spans:
+                if number is not None:
+                    yield from self._taken(protocol, (low, high), self._translations[number], source)
+
+    def _taken(
+        self, protocol: Protocol, called: tuple[int, int], translation: Translation, source: int
+    ) -> Iterator[Taken]:
+        there = self._numbers.get(translation.ip)
+        if there is None:
+            yield Taken(protocol, called, "", Kind(delivered=False, covered=False))
+            return
+        netns, below = self._pairs.ports[there].netns, self._fates.of_pair(there, source)
+        if translation.port is not None:
+            yield Taken(protocol, called, netns, self._kind(self._fates.at(below, protocol, translation.port)))
+            return
+        spans = dict(self._fates.spans(below))[protocol]
+        for low, high, number in spans:
+            first, last = max(low, called[0]), min(high, called[1])
+            if first <= last:
+                yield Taken(protocol, (first, last), netns, self._kind(number))
+
+    def _kind(self, number: int | None) -> Kind:
+        return Kind(delivered=False, covered=False) if number is None else self._kinds[number]
+
 
 class _Reader:
-    def __init__(self, pairs: Pairs, kinds: tuple[Kind, ...], code_level: int) -> None:
-        self.space = pairs.space
-        self.sources = len(pairs.stacks)
-        self.code_level = code_level
+    def __init__(self, coded: Coded, kinds: tuple[Kind, ...], sources: int) -> None:
+        self.coded = coded
         self.kinds = kinds
-        self.code_bits = max(1, (len(kinds) - 1).bit_length())
+        self.sources = sources
         self._spans: dict[Set, tuple[tuple[int, int, Behaviour], ...]] = {}
         self._behaviours: dict[Set, Behaviour] = {}
         self._equal: dict[Behaviour, Behaviour] = {}
@@ -107,54 +173,21 @@ class _Reader:
     def spans(self, node: Set) -> tuple[tuple[int, int, Behaviour], ...]:
         """Below the destination: sources with their behaviours."""
         if node not in self._spans:
-            above, bits = self.space.destination_levels, self.space.pair_levels - self.space.destination_levels
-            found = intervals(node, above, bits, self.sources)
+            space = self.coded.space
+            above = space.destination_levels
+            found = intervals(node, above, space.pair_levels - above, self.sources)
             self._spans[node] = tuple((first, last, self._behaviour(below)) for first, last, below in found)
         return self._spans[node]
 
     def _behaviour(self, node: Set) -> Behaviour:
         if node not in self._behaviours:
-            made = self._read(node)
+            made = Behaviour(tuple((protocol, self._named(spans)) for protocol, spans in self.coded.spans(node)))
             self._behaviours[node] = self._equal.setdefault(made, made)
         return self._behaviours[node]
 
-    def _read(self, node: Set) -> Behaviour:
-        level = self.space.pair_levels
-        by_protocol: dict[int, Set] = {}
-        for first, last, below in intervals(node, level, 2, len(PROTOCOLS)):
-            by_protocol.update(dict.fromkeys(range(first, last + 1), below))
-        found = []
-        for code, protocol in enumerate(PROTOCOLS):
-            spans = intervals(by_protocol[code], level + 2, PORT_BITS, 1 << PORT_BITS)
-            read = [(first, last, self._kind(below)) for first, last, below in spans]
-            if protocol is Protocol.ICMP:
-                read = [(0, 0, read[0][2])]
-            found.append((protocol, _same_kind([(max(1, a), b, k) for a, b, k in read if b] or read)))
-        return Behaviour(tuple(found))
-
-    def _kind(self, node: Set) -> Kind:
-        """The code that a diagram of code bits alone holds."""
-        level, code = self.code_level, 0
-        for position in range(self.code_bits):
-            code <<= 1
-            if node.node_level() == level + position:
-                branches = node.cofactors()
-                assert branches is not None
-                if branches[0] != self.space.empty:
-                    code, node = code | 1, branches[0]
-                else:
-                    node = branches[1]
-        return self.kinds[code]
-
-
-def _same_kind(spans: list[tuple[int, int, Kind]]) -> tuple[tuple[int, int, Kind], ...]:
-    joined: list[tuple[int, int, Kind]] = []
-    for low, high, kind in spans:
-        if joined and joined[-1][2] == kind:
-            joined[-1] = (joined[-1][0], high, kind)
-        else:
-            joined.append((low, high, kind))
-    return tuple(joined)
+    def _named(self, spans: Spans) -> tuple[tuple[int, int, Kind], ...]:
+        """Every flow is of some kind."""
+        return tuple((low, high, self.kinds[number or 0]) for low, high, number in spans)
 
 
 def _joined(ranges: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

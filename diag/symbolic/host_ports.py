@@ -21,6 +21,8 @@ class HostPorts:
 
     own: Ranges
     """Of the host itself."""
+    bound: Ranges
+    """Those of them that are opened at this address and not at any."""
     proxied: Ranges
     """Of docker-proxy."""
 
@@ -48,24 +50,25 @@ class HostSockets:
                 if port.host_ip is None or port.host_ip.family is Family.IPV4:
                     where = port.host_ip.value if port.host_ip is not None else 0
                     self._published[port.protocol, where].add(port.host_port)
-        self._known: dict[tuple[frozenset[int], frozenset[int]], HostPorts] = {}
+        self._known: dict[tuple[frozenset[int], ...], HostPorts] = {}
 
     def at(self, protocol: Protocol, ip: Ip) -> HostPorts:
         """The ports at one of the host's IPv4 addresses; equal answers are one object."""
         opened = self._at(self._opened, protocol, ip)
         published = self._at(self._published, protocol, ip) if self._proxies else frozenset()
-        key = (opened, published)
+        bound = frozenset(self._opened.get((protocol.value, ip.value), ()))
+        key = (opened, published, bound)
         if key not in self._known:
-            self._known[key] = self._ports(opened, published & opened if self._captured else published)
+            self._known[key] = self._ports(opened, published & opened if self._captured else published, bound)
         return self._known[key]
 
     def _at(self, ports: dict[tuple[str, int], set[int]], protocol: Protocol, ip: Ip) -> frozenset[int]:
         return frozenset(ports.get((protocol.value, 0), set()) | ports.get((protocol.value, ip.value), set()))
 
-    def _ports(self, opened: frozenset[int], proxied: frozenset[int]) -> HostPorts:
-        taken = tuple(runs(proxied))
+    def _ports(self, opened: frozenset[int], proxied: frozenset[int], bound: frozenset[int]) -> HostPorts:
+        here, taken = tuple(runs(bound - proxied)), tuple(runs(proxied))
         if self._captured and self._alone:
-            return HostPorts(tuple(runs(opened - proxied)), taken)
+            return HostPorts(tuple(runs(opened - proxied)), here, taken)
         edges = [0, *sorted(proxied), _END]
         own = tuple((low + 1, high - 1) for low, high in itertools.pairwise(edges) if low + 1 < high)
-        return HostPorts(own, taken)
+        return HostPorts(own, here, taken)

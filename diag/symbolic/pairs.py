@@ -1,4 +1,7 @@
-"""Pairs of stacks and addresses as sets: from which address and by which bridge each source calls each destination."""
+"""Pairs of stacks and addresses as sets: from which address and by which bridge each source calls each destination.
+
+What is beyond the host's uplink counts as a stack like any other, and the uplink as its bridge.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ class Pairs:
     Destinations are numbered by address, sources by their stacks.
     """
 
-    def __init__(self, stacks: tuple[Stack, ...], ends: Ends) -> None:
+    def __init__(self, stacks: tuple[Stack, ...], ends: Ends, world: str = "") -> None:
         self.stacks = stacks
         self._ends = ends
         listed = [(port.ip, port, number) for number, stack in enumerate(stacks) for port in stack.ports]
@@ -28,7 +31,7 @@ class Pairs:
         listed.sort(key=lambda item: item[0])
         self.ports: tuple[Port, ...] = tuple(port for _, port, _ in listed)
         self.owner: tuple[int, ...] = tuple(number for _, _, number in listed)
-        """The stack of each destination; NO_STACK for the host's addresses and what is beyond its uplink."""
+        """The stack of each destination; NO_STACK for the host's addresses."""
         self._ips = [ip for ip, _, _ in listed]
         self.space = PacketSpace(len(self.ports), len(stacks))
         self._calls = [self._called_by(number) for number in range(len(self.ports))]
@@ -36,12 +39,15 @@ class Pairs:
         host = [number for number, port in enumerate(self.ports) if port.netns == "host"]
         self.to_host = self.space.destinations_among(host)
         self._host_on = {self.ports[number].bridge: self.space.destinations(number, number) for number in host}
-        self.beyond = self.space.destinations_among(
-            n for n, owner in enumerate(self.owner) if owner == NO_STACK and n not in host
-        )
+        self.beyond = self.space.destinations_among(n for n, port in enumerate(self.ports) if port.netns == world)
         self.from_bridge, self.to_bridge, self._answers_on = self._by_bridge()
         self.bridges = tuple(sorted(self.to_bridge))
         """And the uplink."""
+        masks = sorted((ip, bridge) for bridge, ip in ends.masks.items() if bridge in self.to_bridge)
+        self._mask_ips = [ip for ip, _ in masks]
+        self._masks = [self.to_bridge[bridge] for _, bridge in masks]
+        self.by_gateway = self.space.empty
+        """Pairs with an address of the host that is not its own on the caller's link."""
         self.request = self._ways_forth()
         self.reply = self._ways_back()
         self.answers_masks = self._answers_masks()
@@ -55,9 +61,6 @@ class Pairs:
             if port.netns == "host":
                 continue
             called[port.bridge].append(number)
-            if self.owner[number] == NO_STACK:
-                callers[port.bridge] += []
-                continue
             callers[port.bridge].append(number)
             for bridge in {p.bridge for p in self.stacks[self.owner[number]].ports}:
                 found[bridge].append(number)
@@ -88,10 +91,13 @@ class Pairs:
     def daddr_where(self, accepts: Callable[[int], bool]) -> Set:
         return self.space.destinations_among(n for n, ip in enumerate(self._ips) if accepts(ip))
 
+    def mask(self, ranges: Ranges) -> Set:
+        """Pairs of which the host's own address towards the destination is in the ranges."""
+        spans = ((bisect_left(self._mask_ips, low), bisect_right(self._mask_ips, high)) for low, high in ranges)
+        return self.space.union(self._masks[n] for first, end in spans for n in range(first, end))
+
     def mask_where(self, accepts: Callable[[int], bool]) -> Set:
-        """Pairs of which the host's own address towards the destination is accepted."""
-        bridges = (bridge for bridge, ip in self._ends.masks.items() if accepts(ip) and bridge in self.to_bridge)
-        return self.space.union(self.to_bridge[bridge] for bridge in bridges)
+        return self.space.union(to for ip, to in zip(self._mask_ips, self._masks, strict=True) if accepts(ip))
 
     def _span(self, low: int, high: int) -> tuple[int, int]:
         return bisect_left(self._ips, low), bisect_right(self._ips, high)
@@ -130,11 +136,15 @@ class Pairs:
                 if way is Way.DIRECT:
                     near = host & self._host_on.get(bridge, self.space.empty)
                     found[Way.UP] = found[Way.UP] | near
-                    host = host & ~near
+                    found[Way.OTHER] = found[Way.OTHER] | (host & ~near)
                     elsewhere = pairs & ~self.to_bridge[bridge]
                     found[Way.OTHER] = found[Way.OTHER] | (elsewhere & self._answers_on[bridge])
                     pairs = pairs & self.to_bridge[bridge]
-                found[Way.OTHER] = found[Way.OTHER] | host
+                elif way is Way.GATEWAY:
+                    self.by_gateway = self.by_gateway | host
+                    found[Way.UP] = found[Way.UP] | host
+                else:
+                    found[way] = found[way] | host
                 found[way] = found[way] | pairs
         return found
 
@@ -149,16 +159,13 @@ class Pairs:
                 if way is Way.DIRECT:
                     pairs = pairs & self.from_bridge[bridge]
                 found[way] = found[way] | pairs
-        known = self.saddr(self._ends.knows)
         found[Way.UP] = self.to_host
-        found[Way.GATEWAY] = found[Way.GATEWAY] | (self.beyond & known)
-        found[Way.NONE] = found[Way.NONE] | (self.beyond & ~known)
         found[Way.OTHER] = ~(found[Way.DIRECT] | found[Way.GATEWAY] | found[Way.NONE] | found[Way.UP])
         return found
 
     def _answers_masks(self) -> Set:
         """Destinations that send to the host's own address on their link straight back by it."""
-        found = self.beyond
+        found = self.space.empty
         for reaches, numbers in self._alike():
             mask = self._ends.masks.get(self.ports[numbers[0]].bridge)
             if mask is not None and any(w is Way.DIRECT and first <= mask <= last for first, last, w in reaches):

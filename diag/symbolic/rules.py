@@ -65,37 +65,69 @@ class Blocker:
     rejects: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Translation:
+    """A destination that DNAT gives flows instead of their own."""
+
+    ip: int
+    port: int | None
+    """None: each keeps its own."""
+
+
 @dataclass(slots=True)
 class Outcome:
     """What becomes of flows: disjoint sets."""
 
+    nothing: Set
     accepted: Set
     back: Set
     """To the caller, or the policy."""
     unclear: Set
     masked: Set
     """Their source becomes the host's address on the link by which they leave (MASQUERADE)."""
-    diverted: Set
-    """They go to an address that is not the host's own (DNAT)."""
     stopped: dict[Blocker, Set] = field(default_factory=dict)
+    diverted: dict[Translation, Set] = field(default_factory=dict)
+    """They go to an address that is not the host's own (DNAT)."""
 
     @classmethod
     def none(cls, nothing: Set) -> Outcome:
         return cls(nothing, nothing, nothing, nothing, nothing)
 
-    def add(self, other: Outcome, flows: Set) -> None:
-        """What becomes of some of the flows by other rules."""
-        self.accepted = self.accepted | (flows & other.accepted)
-        self.back = self.back | (flows & other.back)
-        self.unclear = self.unclear | (flows & other.unclear)
-        self.masked = self.masked | (flows & other.masked)
-        self.diverted = self.diverted | (flows & other.diverted)
+    def add(self, other: Outcome, flows: Set | None) -> None:
+        """What becomes of some of the flows by other rules; of all that these rules are about, where none is given."""
+
+        def join(known: Set, found: Set) -> Set:
+            if found == self.nothing:
+                return known
+            return known | (found if flows is None else flows & found)
+
+        self.accepted = join(self.accepted, other.accepted)
+        self.back = join(self.back, other.back)
+        self.unclear = join(self.unclear, other.unclear)
+        self.masked = join(self.masked, other.masked)
         for blocker, stopped in other.stopped.items():
-            self.stop(blocker, flows & stopped)
+            self.stop(blocker, stopped if flows is None else flows & stopped)
+        for translation, diverted in other.diverted.items():
+            self.divert(translation, diverted if flows is None else flows & diverted)
 
     def stop(self, blocker: Blocker, flows: Set) -> None:
         known = self.stopped.get(blocker)
         self.stopped[blocker] = flows if known is None else known | flows
+
+    def divert(self, translation: Translation, flows: Set) -> None:
+        known = self.diverted.get(translation)
+        self.diverted[translation] = flows if known is None else known | flows
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """What some rules in a row do."""
+
+    found: Outcome
+    left: Set
+    """The flows that none of them ends."""
+    ports: Set
+    """Protocols and ports, of any pair, outside of which no flow is ended."""
 
 
 def blocker_key(evidence: Evidence, destination: int | None) -> str:
@@ -113,7 +145,9 @@ class RuleWalker:
         self.ruleset = ruleset
         self._own = own
         """The host's addresses."""
-        self._marks_matter = any(part in _MARKS for part in _fields_read(ruleset))
+        self.reads = frozenset(_fields_read(ruleset))
+        """What any rule looks at."""
+        self._marks_matter = not self.reads.isdisjoint(_MARKS)
         self._summaries: dict[tuple[View, str, str, str], Outcome] = {}
 
     @property
@@ -142,12 +176,15 @@ class RuleWalker:
         found = self._chain(view, table, chain, 0)
         outcome.unclear = outcome.unclear | (flows & found.unclear)
         outcome.masked = outcome.masked | (flows & found.masked)
-        outcome.diverted = outcome.diverted | (flows & found.diverted)
         nothing = view.space.empty
         for blocker, stopped in found.stopped.items():
             here = flows & stopped
             if here != nothing:
                 outcome.stop(blocker, here)
+        for translation, diverted in found.diverted.items():
+            here = flows & diverted
+            if here != nothing:
+                outcome.divert(translation, here)
         passed = flows & (found.accepted | found.masked)
         if chain.base is None or not chain.base.policy_drop:
             return passed | (flows & found.back)
@@ -162,25 +199,30 @@ class RuleWalker:
         return self._summaries[key]
 
     def _sum_up(self, view: View, table: NfTable, chain: Chain, depth: int) -> Outcome:
-        found, left = self._part(view, table, chain.rules, depth)
-        found.back = found.back | left
-        return found
+        translates = any(isinstance(part, Nat) for rule in chain.rules for part in rule.parts)
+        part = self._part(view, table, chain.rules, depth, by_port=translates)
+        part.found.back = part.found.back | part.left
+        return part.found
 
-    def _part(self, view: View, table: NfTable, rules: tuple[NfRule, ...], depth: int) -> tuple[Outcome, Set]:
-        """Some rules in a row, and the flows that no rule of them ends.
+    def _part(self, view: View, table: NfTable, rules: tuple[NfRule, ...], depth: int, *, by_port: bool) -> _Part:
+        """Some rules in a row.
 
-        By halves: sets of many small parts are joined when both sides are about as large.
+        By halves: sets of many small parts are joined when both sides are about as large. Of published ports there are
+        thousands, each for ports that no other rule is about (`by_port`), which then need not be cut down to what the
+        rules before leave.
         """
+        space = view.space
         if len(rules) <= 1:
-            found, left = Outcome.none(view.space.empty), view.space.all
+            found, left = Outcome.none(space.empty), space.all
             for rule in rules:
                 left = self._rule(view, table, rule, left, found, depth)
-            return found, left
+            return _Part(found, left, space.ports_of(~left) if by_port else space.all)
         middle = len(rules) // 2
-        found, left = self._part(view, table, rules[:middle], depth)
-        then, rest = self._part(view, table, rules[middle:], depth)
-        found.add(then, left)
-        return found, left & rest
+        first = self._part(view, table, rules[:middle], depth, by_port=by_port)
+        then = self._part(view, table, rules[middle:], depth, by_port=by_port)
+        apart = by_port and first.ports & then.ports == space.empty
+        first.found.add(then.found, None if apart else first.left)
+        return _Part(first.found, first.left & then.left, first.ports | then.ports)
 
     def _rule(self, view: View, table: NfTable, rule: NfRule, left: Set, found: Outcome, depth: int) -> Set:
         """One rule for the flows that are left; returns those that go on to the next rule."""
@@ -244,14 +286,26 @@ class RuleWalker:
 
     def _nat(self, view: View, nat: Nat, here: Set, found: Outcome) -> None:
         plain = not (nat.unmodelled or nat.ports or nat.random or nat.address_map or nat.port_map)
-        fixed = bool(nat.addresses) and not (nat.unmodelled or nat.address_map or nat.port_map)
-        fixed = fixed and all(low == high and low.value not in self._own for low, high in nat.addresses)
         if nat.kind is NatKind.MASQUERADE and plain and view.hook is Hook.POSTROUTING:
             found.masked = found.masked | here
-        elif nat.kind is NatKind.DNAT and fixed and view.hook is Hook.PREROUTING:
-            found.diverted = found.diverted | here
+            return
+        translation = self._translation(nat) if view.hook is Hook.PREROUTING else None
+        if translation is not None:
+            found.divert(translation, here)
         else:
             found.unclear = found.unclear | here
+
+    def _translation(self, nat: Nat) -> Translation | None:
+        """Where DNAT to one place that is not the host's own sends everything."""
+        if nat.kind is not NatKind.DNAT or nat.unmodelled or nat.random or nat.address_map or nat.port_map:
+            return None
+        port, last_port = nat.ports or (None, None)
+        if len(nat.addresses) != 1 or port != last_port:
+            return None
+        low, high = nat.addresses[0]
+        if low != high or low.family is not Family.IPV4 or low.value in self._own:
+            return None
+        return Translation(low.value, port)
 
     def _jump(self, view: View, table: NfTable, name: str, here: Set, found: Outcome, depth: int, *, goto: bool) -> Set:
         target = table.chains.get(name)

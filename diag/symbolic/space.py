@@ -31,10 +31,10 @@ class PacketSpace:
         self._protocol = self._variables(2)
         self._port = self._variables(PORT_BITS)
         self._cubes: dict[tuple[str, int, int], Set] = {}
-        flow = self.all
-        for variable in (*self._protocol, *self._port):
-            flow = flow & variable
-        self._of_one_pair = flow
+        self._of_one_pair = self._every((*self._protocol, *self._port))
+        self._of_pair = self._every((*self._destination, *self._source))
+        self._of_destination = self._every(self._destination)
+        self._destination_and_port = self._every((*self._destination, *self._port))
         self.protocol = {
             name: self._cube("protocol", self._protocol, code, code) for code, name in enumerate(PROTOCOLS)
         }
@@ -48,6 +48,12 @@ class PacketSpace:
 
     def _variables(self, count: int) -> list[Set]:
         return [self.manager.var(number) for number in self.manager.add_vars(count)]
+
+    def _every(self, variables: Iterable[Set]) -> Set:
+        found = self.all
+        for variable in variables:
+            found = found & variable
+        return found
 
     def codes(self, count: int) -> tuple[int, list[Set]]:
         """One disjoint set per code, in variables of their own below all others; and the first of their levels."""
@@ -86,11 +92,21 @@ class PacketSpace:
         """All flows of the pairs of which some flow is in the set."""
         return flows.exists(self._of_one_pair)
 
+    def ports_of(self, flows: Set) -> Set:
+        """The protocols and ports of any of the flows, with every pair."""
+        return flows.exists(self._of_pair)
+
+    def anywhere(self, flows: Set, *, any_port: bool) -> Set:
+        """The same flows to every destination, and with `any_port` to every port."""
+        return flows.exists(self._destination_and_port if any_port else self._of_destination)
+
     def union(self, sets: Iterable[Set]) -> Set:
-        found = self.empty
-        for one in sets:
-            found = found | one
-        return found
+        """By halves: small sets are joined with small ones."""
+        left = list(sets)
+        while len(left) > 1:
+            odd = left[-1:] if len(left) % 2 else []
+            left = [one | other for one, other in zip(left[::2], left[1::2], strict=False)] + odd
+        return left[0] if left else self.empty
 
     def _cube(self, name: str, variables: list[Set], first: int, last: int) -> Set:
         key = (name, first, last)

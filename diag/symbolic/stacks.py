@@ -73,46 +73,44 @@ class Stack:
     """All addresses, in order."""
 
 
-def plain_stacks(snapshot: Snapshot, topology: Topology) -> tuple[Stack, ...]:
-    """Every stack that the engine takes, by its lowest address."""
+def plain_stacks(snapshot: Snapshot, topology: Topology, world: str = "") -> tuple[Stack, ...]:
+    """Every stack that the engine takes, by its lowest address; `world` is the namespace beyond the host's uplink.
+
+    None without a container's stack.
+    """
     host = snapshot.netns.get("host")
     if host is None or host.links is None or not _routes_by_destination(host):
         return ()
     finder = _Finder(snapshot, topology, host)
-    found = (finder.stack(snapshot.netns[netns]) for netns in dict.fromkeys(snapshot.netns_of.values()))
-    return tuple(sorted((s for s in found if s is not None), key=lambda s: min(p.ip for p in s.ports)))
+    found = [finder.stack(snapshot.netns[netns]) for netns in dict.fromkeys(snapshot.netns_of.values())]
+    stacks = [stack for stack in found if stack is not None]
+    beyond = _beyond(topology, host, snapshot.netns[world]) if stacks and world in snapshot.netns else None
+    stacks += [beyond] if beyond is not None else []
+    return tuple(sorted(stacks, key=lambda s: min(p.ip for p in s.ports)))
 
 
 @dataclass(frozen=True, slots=True)
 class Ends:
-    """Destinations that are no stacks of containers."""
+    """Destinations that are the host itself."""
 
     ports: tuple[Port, ...]
-    """Addresses of the host on its bridges, and one that stands for all beyond an uplink: their `bridge` is the uplink."""
+    """Addresses of the host on its bridges and its uplink."""
     masks: Mapping[str, int]
     """Per bridge and uplink the host's address there, which a masqueraded packet gets."""
-    knows: tuple[tuple[int, int], ...] = ()
-    """Addresses of callers to which what is beyond the uplink has a way back."""
 
 
-def ends(snapshot: Snapshot, topology: Topology, stacks: tuple[Stack, ...], world: str = "") -> Ends:
-    """The host on the bridges of plain stacks, and the namespace `world` beyond its uplink."""
+def ends(snapshot: Snapshot, topology: Topology, stacks: tuple[Stack, ...]) -> Ends:
+    """The host on the links behind which the stacks stand."""
     host = snapshot.netns["host"]
     fib = Fib(host, V4)
-    ports, masks = [], {}
+    ports = []
     for name in sorted({port.bridge for stack in stacks for port in stack.ports}):
         link = topology.link("host", name)
         addresses = [a for a in link.addresses if a.ip.family is V4 and a.scope == "global"] if link else []
         mine = [port for stack in stacks for port in stack.ports if port.bridge == name]
         if len(addresses) == 1 and all(_sends_from(host, fib, port, addresses[0].ip) for port in mine):
             ports.append(Port("host", name, addresses[0].ip.value, name))
-            masks[name] = addresses[0].ip.value
-    beyond = snapshot.netns.get(world)
-    far = _far(topology, host, fib, beyond) if beyond is not None else None
-    if far is None or beyond is None:
-        return Ends(tuple(ports), masks)
-    port, mask = far
-    return Ends((*ports, port), {**masks, port.bridge: mask}, tuple(_known_beyond(host, beyond, port.link)))
+    return Ends(tuple(ports), {port.bridge: port.ip for port in ports})
 
 
 def _sends_from(host: Netns, fib: Fib, port: Port, address: Ip) -> bool:
@@ -121,8 +119,9 @@ def _sends_from(host: Netns, fib: Fib, port: Port, address: Ip) -> bool:
     return route is not None and select_source(host, V4, route, route.nexthops[0], port.ip) == address.value
 
 
-def _far(topology: Topology, host: Netns, fib: Fib, beyond: Netns) -> tuple[Port, int] | None:
-    """The one way out: the address beyond it, and the host's own address there."""
+def _beyond(topology: Topology, host: Netns, beyond: Netns) -> Stack | None:
+    """What is behind the host's one way out, which it answers to by the address beyond it."""
+    fib = Fib(host, V4)
     links = [link for link in beyond.links or () if link.kind is not LinkKind.LOOPBACK]
     own = [a.ip for link in beyond.links or () if link.kind is LinkKind.LOOPBACK for a in link.addresses]
     ip = next((ip for ip in own if ip.family is V4), None)
@@ -143,15 +142,20 @@ def _far(topology: Topology, host: Netns, fib: Fib, beyond: Netns) -> tuple[Port
     back = Fib(beyond, V4).lookup(FibQuery(mask)) if mask is not None else None
     if mask is None or back is None or back.nexthops[0].gateway is not None:
         return None
-    return Port(beyond.id, links[0].name, ip.value, uplink.name), mask
+    port = Port(beyond.id, links[0].name, ip.value, uplink.name)
+    return Stack(beyond.id, (port,), tuple(_ways_from_beyond(host, beyond, port)))
 
 
-def _known_beyond(host: Netns, beyond: Netns, link: str) -> Iterator[tuple[int, int]]:
+def _ways_from_beyond(host: Netns, beyond: Netns, port: Port) -> Iterator[Reach]:
     own = {a.ip for k in host.links or () for a in k.addresses}
     main = [r for r in beyond.routes.get(V4) or () if r.table == "main" and r.destination.family is V4]
     for first, last, route in _longest(main):
-        if route is not None and route.nexthops[0].dev == link and route.nexthops[0].gateway in own:
-            yield first, last
+        if route is None:
+            yield Reach(first, last, Way.NONE, "")
+            continue
+        nexthop = route.nexthops[0]
+        way = Way.DIRECT if nexthop.gateway is None else Way.GATEWAY if nexthop.gateway in own else Way.OTHER
+        yield Reach(first, last, way if nexthop.dev == port.link else Way.OTHER, port.link)
 
 
 class _Finder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import Enum
 
@@ -72,9 +72,6 @@ _OF_CONNECTION = (
     | _CALLER_PORT
 )
 
-_OF_MASKED = frozenset({Field.CT_STATUS, Field.CT_REPL_DADDR, Field.CT_REPL_DPORT})
-"""What is different where the host's address stands for the caller's."""
-_OF_UNTRANSLATED = frozenset({Field.DADDR, Field.DADDR_TYPE, Field.DADDR_TYPE_IIF})
 _NAMELESS = {Field.OIFNAME: (Hook.PREROUTING, Hook.INPUT), Field.IIFNAME: (Hook.OUTPUT,)}
 """Hooks at which there is no such interface."""
 _CONSTANT = {Field.MARK: 0, Field.CT_MARK: 0, Field.PKTTYPE: 0, Field.FRAGMENT: 0, Field.NFPROTO: 2}
@@ -91,9 +88,10 @@ class View:
         hook: Hook,
         *,
         tracked: bool,
-        masked: bool = False,
+        unknown: frozenset[Field] = frozenset(),
         to_host: bool = False,
         from_host: bool = False,
+        routed: bool = False,
     ) -> None:
         self.pairs = pairs
         self.space = pairs.space
@@ -101,14 +99,14 @@ class View:
         self.hook = hook
         self.tracked = tracked
         """Whether the packet has met conntrack."""
-        self.masked = masked
-        """Whether the request got the host's address as its source."""
-        self._other = _OF_MASKED if masked else frozenset()
-        if to_host:
-            self._other |= _OF_UNTRANSLATED
-        """Fields that are not what they would be without NAT; `to_host`: the reply has not been translated back."""
+        self._unknown = unknown
+        """Fields that NAT makes other than what they would be without it."""
+        self._to_host = to_host
+        """Its destination is the host's own address on the link, and not the caller's."""
         self._from_host = from_host
         """The caller is the host, from its address on the destination's bridge."""
+        self._routed = routed
+        """All packets are routed, whatever the way to the destination without NAT."""
         self._fib = Fib(host, Family.IPV4)
         self._ephemeral = sysctl.local_port_range(host)
         self._known: dict[Match, Set | None] = {}
@@ -205,7 +203,7 @@ class View:
         """A field that is the same for all flows, or for all of a protocol."""
         if where in _OF_CONNECTION and not self.tracked:
             return _Of({})
-        if where in self._other:
+        if where in self._unknown:
             return None
         if where in _CONSTANT:
             return _CONSTANT[where]
@@ -234,8 +232,8 @@ class View:
         """Flows that have a field, and those of them whose value is accepted."""
         everything = self.space.all
         back = self.packet is Packet.REPLY
-        if where in self._other:
-            return everything, self.pairs.mask_where(accepts) if where is Field.DADDR else None
+        if where in self._unknown:
+            return everything, self._mask(ranges, accepts) if where is Field.DADDR and self._to_host else None
         if where in (Field.SADDR, Field.DADDR):
             return everything, self._address(ranges, accepts, caller=(where is Field.SADDR) != back)
         if where in _CALLER or where in _CALLED:
@@ -256,10 +254,13 @@ class View:
 
     def _address(self, ranges: Ranges | None, accepts: Callable[[int], bool], *, caller: bool) -> Set:
         if caller and self._from_host:
-            return self.pairs.mask_where(accepts)
+            return self._mask(ranges, accepts)
         if ranges is not None:
             return self.pairs.saddr(ranges) if caller else self.pairs.daddr(ranges)
         return self.pairs.saddr_where(accepts) if caller else self.pairs.daddr_where(accepts)
+
+    def _mask(self, ranges: Ranges | None, accepts: Callable[[int], bool]) -> Set:
+        return self.pairs.mask_where(accepts) if ranges is None else self.pairs.mask(ranges)
 
     def _type(self, ip: int) -> int:
         try:
@@ -287,11 +288,18 @@ class View:
             return nameless
         back = self.packet is Packet.REPLY
         by = self.pairs.from_bridge if (where is Field.IIFNAME) != back else self.pairs.to_bridge
-        found = self.space.union(by[name] for name in self.pairs.bridges if any(_fits(name, p) for p in patterns))
+        names = {name for pattern in patterns for name in self._named_by(pattern)}
+        found = self.space.union(by[name] for name in sorted(names))
         if where is Field.IIFNAME and self.hook is Hook.POSTROUTING:  # a bridged packet shows none any more
-            routed = (self.pairs.reply if back else self.pairs.request)[Way.GATEWAY]
+            ways = self.pairs.reply if back else self.pairs.request
+            routed = self.space.all if self._routed else ways[Way.GATEWAY]
             return (found & routed) | (nameless & ~routed)
         return found
+
+    def _named_by(self, pattern: str) -> Iterable[str]:
+        if not pattern.endswith("*"):
+            return (pattern,) if pattern in self.pairs.to_bridge else ()
+        return (name for name in self.pairs.bridges if _fits(name, pattern))
 
 
 def _within(value: int, ranges: Ranges) -> bool:

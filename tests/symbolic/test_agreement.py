@@ -13,7 +13,8 @@ from diag.model.snapshot import Snapshot
 from diag.reach.beyond import WORLD, with_world
 from diag.reach.windows import restricted, sweep
 from diag.symbolic.behaviours import Decisions
-from diag.symbolic.engine import Solution, solve
+from diag.symbolic.engine import solve
+from diag.symbolic.kinds import Solution
 from tests.hosts import Host
 from tests.kernel import rules
 from tests.loading import CAPTURES, snapshot_of

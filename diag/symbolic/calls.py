@@ -1,0 +1,246 @@
+"""The host's hooks for all flows of one kind of caller, and what becomes of them.
+
+The kernel's behaviour is that of the interpreter's modules, told over sets: net/ipv4/ip_forward.c,
+net/bridge/br_netfilter_hooks.c, net/netfilter/core.c, nf_conntrack_core.c, nf_nat_core.c.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+
+from diag.kernel import sysctl
+from diag.kernel.topology import Topology
+from diag.model.address import Family
+from diag.model.docker import DockerNetwork
+from diag.model.netfilter import ChainType, Field, Hook
+from diag.model.snapshot import Snapshot
+from diag.symbolic.kinds import Kind, Kinds
+from diag.symbolic.pairs import Pairs
+from diag.symbolic.rules import Blocker, Outcome, RuleWalker
+from diag.symbolic.space import Set
+from diag.symbolic.view import Packet, View
+
+_CONNTRACK = -200
+_NAT = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
+_OF_MASKED = frozenset({Field.CT_STATUS, Field.CT_REPL_DADDR, Field.CT_REPL_DPORT})
+"""What is different where the host's address stands for the caller's."""
+_OF_TRANSLATED = frozenset({Field.CT_STATUS, Field.CT_ORIG_DADDR, Field.CT_ORIG_DPORT})
+"""What is different where a flow got another destination."""
+_DESTINATION = frozenset({Field.DADDR, Field.DADDR_TYPE, Field.DADDR_TYPE_IIF})
+_CALLED = _DESTINATION | {Field.DPORT}
+_ANSWERING = frozenset({Field.SADDR, Field.SADDR_TYPE, Field.SADDR_TYPE_IIF, Field.SPORT})
+_Traits = tuple[str, str, bool]
+_ViewKey = tuple[Packet, Hook, bool, frozenset[Field], bool, bool, bool]
+
+
+class Ground:
+    """What the flows of all callers meet alike."""
+
+    def __init__(self, snapshot: Snapshot, topology: Topology, pairs: Pairs) -> None:
+        self.snapshot = snapshot
+        self.host = snapshot.netns["host"]
+        self.pairs = pairs
+        self.space = pairs.space
+        own = {a.ip.value for link in self.host.links or () for a in link.addresses if a.ip.family is Family.IPV4}
+        self.rules = RuleWalker(self.host.ruleset, own)
+        self.filtered = self.unsure = self.closed = self.closed_back = self.space.empty
+        """Pairs on one bridge whose packets meet iptables there; those of which a sysctl is not known; and those whose
+        packets, or replies, come in where the host does not forward."""
+        self._ask_sysctls(topology)
+        self._views: dict[_ViewKey, View] = {}
+
+    def _ask_sysctls(self, topology: Topology) -> None:
+        for name in self.pairs.bridges:
+            link = topology.link("host", name)
+            called = (
+                True if link is not None and link.nf_call_iptables else sysctl.bridge_nf_call(self.host, Family.IPV4)
+            )
+            forwards = sysctl.forwarding(self.host, Family.IPV4, name)
+            mine = self.pairs.from_bridge[name]
+            if called is None or forwards is None:
+                self.unsure = self.unsure | mine | self.pairs.to_bridge[name]
+            if called:
+                self.filtered = self.filtered | mine
+            if not forwards:
+                self.closed = self.closed | mine
+                self.closed_back = self.closed_back | self.pairs.to_bridge[name]
+
+    def view(
+        self,
+        packet: Packet,
+        hook: Hook,
+        unknown: frozenset[Field],
+        *,
+        early: bool,
+        to_host: bool,
+        from_host: bool,
+        routed: bool,
+    ) -> View:
+        """How rules see a packet; the same one where they look at nothing that would differ."""
+        unknown &= self.rules.reads
+        routed = routed and hook is Hook.POSTROUTING
+        key = (packet, hook, early, unknown, to_host, from_host, routed)
+        if key not in self._views:
+            self._views[key] = View(
+                self.pairs,
+                self.host,
+                packet,
+                hook,
+                tracked=not early,
+                unknown=unknown,
+                to_host=to_host,
+                from_host=from_host,
+                routed=routed,
+            )
+        return self._views[key]
+
+    @functools.cached_property
+    def one_link(self) -> Set:
+        """Pairs on one bridge."""
+        pairs = self.pairs
+        return self.space.union(pairs.from_bridge[b] & pairs.to_bridge[b] for b in pairs.bridges)
+
+    @functools.cached_property
+    def between(self) -> tuple[tuple[_Traits, Set], ...]:
+        """Pairs by what Docker says of the networks between."""
+        return tuple(self._between())
+
+    def _between(self) -> Iterator[tuple[_Traits, Set]]:
+        docker = {n.bridge_name: n for n in self.snapshot.networks if n.driver == "bridge"}
+        out_of: dict[str, list[Set]] = {}
+        into: dict[str, list[Set]] = {}
+        for bridge in self.pairs.bridges:
+            traits = _traits(docker.get(bridge))
+            out_of.setdefault(traits, []).append(self.pairs.from_bridge[bridge])
+            into.setdefault(traits, []).append(self.pairs.to_bridge[bridge])
+        rest = self.space.all
+        for near, sources in out_of.items():
+            for far, destinations in into.items():
+                both = self.space.union(sources) & self.space.union(destinations)
+                rest = rest & ~both
+                yield (near, far, False), both & ~self.one_link
+                yield (near, far, True), both & self.one_link
+        yield ("", "", False), rest
+
+
+def _traits(network: DockerNetwork | None) -> str:
+    if network is None:
+        return "no network"
+    return " ".join(word for word, on in (("internal", network.internal), ("icc", network.icc)) if on)
+
+
+class Calls:
+    """The flows of one kind of caller on their way, and the kinds that were found of them."""
+
+    from_host = False
+    """The caller is the host itself."""
+    translated = False
+    """The flows have got another destination before."""
+
+    def __init__(self, ground: Ground) -> None:
+        self.ground = ground
+        self.pairs = ground.pairs
+        self.space = ground.space
+        self.kinds: dict[Kind, Set] = {}
+        self.unclear = ground.unsure
+        """What is left to the interpreter: all flows of a pair, or none."""
+
+    def add(self, kind: Kind, flows: Set) -> None:
+        if flows != self.space.empty:
+            self.kinds[kind] = self.kinds.get(kind, self.space.empty) | flows
+
+    def give_up(self, flows: Set) -> None:
+        """Leave their pairs to the interpreter."""
+        if flows != self.space.empty:
+            self.unclear = self.unclear | self.space.pairs_with(flows)
+
+    def outcome(self) -> Outcome:
+        return Outcome.none(self.space.empty)
+
+    def note(self, outcome: Outcome, *, reply: bool) -> None:
+        """Keep what was stopped, told apart by what Docker says of the networks between, on which the reason hangs."""
+        self.give_up(outcome.unclear)
+        for blocker, flows in outcome.stopped.items():
+            for networks, between in self.ground.between:
+                self.add(Kind(delivered=False, blocker=blocker.key, reply=reply, networks=networks), flows & between)
+
+    def note_refusals(self, outcome: Outcome) -> None:
+        """Of the ACK that ends TCP's handshake: a rule that rejects it ends a connection that a process would have taken."""
+        self.give_up(self.space.union(flows for blocker, flows in outcome.stopped.items() if blocker.rejects))
+        self.give_up(outcome.unclear)
+
+    def found(self, everything: Set) -> Kinds:
+        """The kinds, which together are all flows: what is in none would be a mistake here, and is left to the interpreter."""
+        self.give_up(everything & ~self.space.union(self.kinds.values()))
+        clear = ~self.unclear
+        found = [(kind, flows & clear) for kind, flows in self.kinds.items()]
+        found = [(kind, flows) for kind, flows in found if flows != self.space.empty]
+        unclear = everything & self.unclear
+        if unclear != self.space.empty:
+            found.append((Kind(delivered=False, covered=False), unclear))
+        return tuple(found)
+
+    # Hooks
+
+    def hooks(
+        self, packet: Packet, bridged: Set, routed: Set, up: Set, outcome: Outcome, *, masked: bool = False
+    ) -> tuple[Set, Set]:
+        """What gets up to the host itself, and what goes through it; replies of the host are among the latter."""
+        back = packet is Packet.REPLY
+        start = bridged | routed if back else bridged | routed | up
+        passed = self.hook(packet, Hook.PREROUTING, start, outcome, masked=masked)
+        refused = passed & routed & (self.ground.closed_back if back else self.ground.closed)
+        if refused != self.space.empty:
+            outcome.stop(Blocker("forwarding is off"), refused)
+            passed = passed & ~refused
+        inside = self.space.empty
+        if back:
+            sent = self.hook(packet, Hook.OUTPUT, up, outcome, masked=masked)
+        else:
+            inside, sent = self.hook(packet, Hook.INPUT, passed & up, outcome, masked=masked), self.space.empty
+        passed = self.hook(packet, Hook.FORWARD, passed & ~up, outcome, masked=masked)
+        return inside, self.hook(packet, Hook.POSTROUTING, passed | sent, outcome, masked=masked)
+
+    def hook(self, packet: Packet, hook: Hook, flows: Set, outcome: Outcome, *, masked: bool = False) -> Set:
+        """Every base chain at a hook in the kernel's order. NAT chains see the first packet only, and the first binding wins."""
+        rules, first = self.ground.rules, packet is Packet.REQUEST
+        chains = [(priority, table, chain) for priority, table, chain in rules.base_chains(hook, ChainType.FILTER)]
+        if self.translated and first and hook is Hook.PREROUTING:  # the others came before the new destination
+            chains = [entry for entry in chains if entry[0] > _NAT[hook]]
+        elif first and hook in _NAT:
+            chains += [(_NAT[hook], table, chain) for _, table, chain in rules.base_chains(hook, ChainType.NAT)]
+        for priority, table, chain in sorted(chains, key=lambda entry: entry[0]):
+            if flows == self.space.empty:
+                break
+            bound = flows & outcome.masked
+            if priority > _NAT.get(hook, priority):
+                outcome.unclear = outcome.unclear | bound
+            view = self._view(packet, hook, priority, masked=masked)
+            flows = bound | rules.run(view, table, chain, flows & ~bound, outcome)
+        return flows
+
+    def _view(self, packet: Packet, hook: Hook, priority: int, *, masked: bool) -> View:
+        before_nat = priority < _NAT.get(hook, priority)
+        unknown: frozenset[Field] = frozenset()
+        to_host = masked and packet is Packet.REPLY and hook is Hook.PREROUTING and before_nat
+        if masked:
+            unknown |= _OF_MASKED
+        if to_host:
+            unknown |= _DESTINATION
+        if self.translated:
+            unknown |= _OF_TRANSLATED
+            if packet is Packet.THIRD and hook is Hook.PREROUTING and before_nat:
+                unknown |= _CALLED
+            if packet is Packet.REPLY and hook is Hook.POSTROUTING and not before_nat:
+                unknown |= _ANSWERING
+        early = hook in (Hook.PREROUTING, Hook.OUTPUT) and priority < _CONNTRACK
+        return self.ground.view(
+            packet,
+            hook,
+            unknown,
+            early=early,
+            to_host=to_host,
+            from_host=self.from_host,
+            routed=self.translated,
+        )

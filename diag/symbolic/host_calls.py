@@ -1,0 +1,37 @@
+"""What the host itself calls, from its address on the bridge of each destination."""
+
+from __future__ import annotations
+
+from diag.model.flow import Protocol
+from diag.model.netfilter import Hook
+from diag.symbolic.calls import Calls
+from diag.symbolic.kinds import Kind, Kinds
+from diag.symbolic.view import Packet
+
+
+class HostCalls(Calls):
+    """Every destination, whatever the source: sources are meaningless here."""
+
+    from_host = True
+
+    def solve(self) -> Kinds:
+        """All flows, by kind."""
+        near = self.pairs.mask_where(lambda _ip: True) & self.pairs.answers_masks & ~self.pairs.beyond
+        self.unclear = ~near
+        outcome = self.outcome()
+        sent = self.hook(Packet.REQUEST, Hook.OUTPUT, near, outcome)
+        sent = self.hook(Packet.REQUEST, Hook.POSTROUTING, sent, outcome)
+        self.give_up(outcome.masked | self.space.union(outcome.diverted.values()))
+        self.note(outcome, reply=False)
+        outcome = self.outcome()
+        back = self.hook(Packet.REPLY, Hook.PREROUTING, sent & ~self.unclear, outcome)
+        back = self.hook(Packet.REPLY, Hook.INPUT, back, outcome)
+        self.note(outcome, reply=True)
+        if self.ground.rules.rejects:
+            outcome = self.outcome()
+            third = back & self.space.protocol[Protocol.TCP]
+            third = self.hook(Packet.THIRD, Hook.OUTPUT, third, outcome)
+            self.hook(Packet.THIRD, Hook.POSTROUTING, third, outcome)
+            self.note_refusals(outcome)
+        self.add(Kind(delivered=True), back)
+        return self.found(self.space.flows)

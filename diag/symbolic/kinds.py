@@ -1,0 +1,46 @@
+"""What sets of flows have in common, and the solution that they make up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diag.symbolic.pairs import Pairs
+from diag.symbolic.rules import Translation
+from diag.symbolic.space import Set
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What a set of flows has in common."""
+
+    delivered: bool
+    """And answered."""
+    routed: bool = False
+    """By the host, from one bridge to another."""
+    blocker: str = ""
+    """What stops them, where something does."""
+    reply: bool = False
+    """The reply is stopped, not the request."""
+    elsewhere: bool = False
+    """They are for the host, and a container takes them: by DNAT or docker-proxy."""
+    networks: tuple[str, str, bool] = ("", "", False)
+    """What Docker says of the networks between: of the source's, the destination's, and whether they are one."""
+    covered: bool = True
+    """Whether the engine can tell; else the interpreter decides."""
+
+
+Kinds = tuple[tuple[Kind, Set], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Solution:
+    """The flows of all pairs of plain stacks, by kind: disjoint sets that together are all."""
+
+    pairs: Pairs
+    kinds: Kinds
+    from_host: Kinds
+    """The host's own flows to every destination, whatever the source."""
+    translations: tuple[tuple[Translation, Set], ...]
+    """Flows to the host that DNAT gives another destination: disjoint sets."""
+    translated: Kinds
+    """The same flows with the destination and port that they get; none of those that do not get one."""

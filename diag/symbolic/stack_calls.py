@@ -1,0 +1,100 @@
+"""What stacks, and what is beyond the uplink, call: each other and the host."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from diag.model.flow import Protocol
+from diag.symbolic.calls import Calls, Ground
+from diag.symbolic.host_ports import HostPorts, HostSockets
+from diag.symbolic.kinds import Kind, Kinds
+from diag.symbolic.rules import Translation
+from diag.symbolic.space import Set
+from diag.symbolic.stacks import Way
+from diag.symbolic.view import Packet
+
+
+class StackCalls(Calls):
+    """Every pair of a stack and a destination."""
+
+    def __init__(self, ground: Ground) -> None:
+        super().__init__(ground)
+        self.diverted: dict[Translation, Set] = {}
+        """Flows to the host that get another destination."""
+
+    def solve(self) -> Kinds:
+        """All flows, by kind."""
+        forth, back = self.pairs.request, self.pairs.reply
+        self.unclear = self.unclear | forth[Way.OTHER]
+        self.add(Kind(delivered=False, blocker="no way"), forth[Way.NONE] & ~self.unclear)
+        plain, masked = self._requests()
+        self.give_up(plain & self._uneven() | masked & ~self.pairs.answers_masks)
+        plain, masked = plain & ~self.unclear, masked & ~self.unclear
+        self.add(Kind(delivered=False, blocker="no way", reply=True), plain & back[Way.NONE])
+        answered = self._replies(plain & ~back[Way.NONE], masked=False) | self._replies(masked, masked=True)
+        if self.ground.rules.rejects:
+            self._third_packets(answered, masked)
+        self.add(Kind(delivered=True), answered & ~forth[Way.GATEWAY])
+        self.add(Kind(delivered=True, routed=True), answered & forth[Way.GATEWAY])
+        return self.found(self.space.flows)
+
+    def _requests(self) -> tuple[Set, Set]:
+        """The flows whose request arrives: with its own source address, and with the host's."""
+        forth, outcome, filtered = self.pairs.request, self.outcome(), self.ground.filtered
+        direct, gateway, up = (forth[way] & ~self.unclear for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
+        inside, passed = self.hooks(Packet.REQUEST, direct & filtered, gateway, up, outcome)
+        self.diverted = outcome.diverted
+        diverted = self.space.union(self.diverted.values())
+        self.add(Kind(delivered=False, elsewhere=True), diverted & up)
+        self.give_up(diverted & ~up | outcome.masked & direct)
+        self.note(outcome, reply=False)
+        taken = self._opened(inside)
+        masked = passed & outcome.masked
+        return (passed & ~masked | direct & ~filtered | taken) & ~self.unclear, masked & ~self.unclear
+
+    def _opened(self, inside: Set) -> Set:
+        """Of the flows that get to the host itself those that a process of its own would take, and answer."""
+        taken = self.space.protocol[Protocol.ICMP]
+        proxied = bound = self.space.empty
+        sockets = HostSockets(self.ground.snapshot)
+        alike: dict[tuple[Protocol, HostPorts], list[int]] = defaultdict(list)
+        for number, port in enumerate(self.pairs.ports):
+            for protocol in (Protocol.TCP, Protocol.UDP) if port.netns == "host" else ():
+                alike[protocol, sockets.at(protocol, port.address)].append(number)
+        for (protocol, ports), numbers in alike.items():
+            here = self.space.destinations_among(numbers) & self.space.protocol[protocol]
+            taken = taken | (here & self.space.ports(ports.own))
+            bound = bound | (here & self.space.ports(ports.bound))
+            proxied = proxied | (here & self.space.ports(ports.proxied))
+        self.add(Kind(delivered=False, elsewhere=True), inside & proxied)
+        self.add(Kind(delivered=False, blocker="nobody listens"), inside & ~taken & ~proxied)
+        taken = inside & taken
+        astray = taken & self.pairs.by_gateway & self.space.protocol[Protocol.UDP] & ~bound
+        self.add(Kind(delivered=False, blocker="the answer comes from another address", reply=True), astray)
+        return taken & ~astray
+
+    def _replies(self, flows: Set, *, masked: bool) -> Set:
+        """The flows whose reply gets back."""
+        if flows == self.space.empty:
+            return flows
+        forth, outcome, filtered = self.pairs.request, self.outcome(), self.ground.filtered
+        direct, gateway, up = (flows & forth[way] for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
+        _, passed = self.hooks(Packet.REPLY, direct & filtered, gateway, up, outcome, masked=masked)
+        self.note(outcome, reply=True)
+        return (passed | (direct & ~filtered)) & ~self.unclear
+
+    def _third_packets(self, answered: Set, masked: Set) -> None:
+        forth, tcp = self.pairs.request, answered & self.space.protocol[Protocol.TCP]
+        for flows, disguised in ((tcp & ~masked, False), (tcp & masked, True)):
+            outcome = self.outcome()
+            direct, gateway, up = (flows & forth[way] for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
+            self.hooks(Packet.THIRD, direct & self.ground.filtered, gateway, up, outcome, masked=disguised)
+            self.note_refusals(outcome)
+
+    def _uneven(self) -> Set:
+        """Pairs whose reply takes another way than the request."""
+        forth, back = self.pairs.request, self.pairs.reply
+        same = back[Way.NONE]
+        for way in (Way.DIRECT, Way.GATEWAY, Way.UP):
+            same = same | (forth[way] & back[way])
+        return ~same

@@ -1,0 +1,85 @@
+"""Flows to published ports, once DNAT has given them their new destination."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from diag.model.flow import Protocol
+from diag.model.netfilter import Hook
+from diag.symbolic.calls import Calls, Ground
+from diag.symbolic.kinds import Kind, Kinds
+from diag.symbolic.rules import Blocker, Outcome, Translation
+from diag.symbolic.space import Set
+from diag.symbolic.stacks import Way
+from diag.symbolic.view import Packet
+
+
+class TranslatedCalls(Calls):
+    """What a flow to the host turns into: its caller, the container's address and the container's port.
+
+    How it fares from there does not hang on what was called, as far as no rule asks conntrack for that.
+    """
+
+    translated = True
+
+    def __init__(self, ground: Ground, diverted: Mapping[Translation, Set]) -> None:
+        super().__init__(ground)
+        self._diverted = diverted
+
+    def solve(self) -> Kinds:
+        """The flows that there are, by kind."""
+        everything = self.space.union(self._turned()) & self.space.flows
+        if everything == self.space.empty:
+            return ()
+        self.unclear = self.unclear | ~self._plain()
+        back, outcome = self.pairs.reply, self.outcome()
+        passed = self._there(Packet.REQUEST, everything & ~self.unclear, outcome)
+        self.note(outcome, reply=False)
+        masked = passed & outcome.masked
+        plain = passed & ~masked
+        self.give_up(plain & ~(back[Way.GATEWAY] | back[Way.NONE]) | masked & ~self.pairs.answers_masks)
+        plain, masked = plain & ~self.unclear, masked & ~self.unclear
+        self.add(Kind(delivered=False, blocker="no way", reply=True), plain & back[Way.NONE])
+        for flows, disguised in ((plain & ~back[Way.NONE], False), (masked, True)):
+            self.add(Kind(delivered=True, routed=True), self._answered(flows, masked=disguised))
+        return self.found(everything)
+
+    def _turned(self) -> Iterator[Set]:
+        numbers: dict[int, list[int]] = defaultdict(list)
+        for number, port in enumerate(self.pairs.ports):
+            numbers[port.ip].append(number)
+        for translation, flows in self._diverted.items():
+            there = self.space.destinations_among(numbers[translation.ip])
+            turned = self.space.anywhere(flows, any_port=translation.port is not None)
+            if translation.port is not None:
+                turned = turned & self.space.ports(((translation.port, translation.port),))
+            yield turned & there
+
+    def _plain(self) -> Set:
+        """Pairs of a caller with one address and a container on another bridge."""
+        single = (n for n, stack in enumerate(self.pairs.stacks) if len(stack.ports) == 1)
+        return self.space.sources_among(single) & ~self.ground.one_link & ~self.pairs.to_host & ~self.pairs.beyond
+
+    def _there(self, packet: Packet, flows: Set, outcome: Outcome, *, masked: bool = False) -> Set:
+        """What the host sends on of packets from the caller."""
+        passed = self.hook(packet, Hook.PREROUTING, flows, outcome, masked=masked)
+        refused = passed & self.ground.closed
+        if refused != self.space.empty:
+            outcome.stop(Blocker("forwarding is off"), refused)
+            passed = passed & ~refused
+        passed = self.hook(packet, Hook.FORWARD, passed, outcome, masked=masked)
+        return self.hook(packet, Hook.POSTROUTING, passed, outcome, masked=masked)
+
+    def _answered(self, flows: Set, *, masked: bool) -> Set:
+        """The flows whose reply gets back."""
+        if flows == self.space.empty:
+            return flows
+        nothing, outcome = self.space.empty, self.outcome()
+        _, back = self.hooks(Packet.REPLY, nothing, flows, nothing, outcome, masked=masked)
+        self.note(outcome, reply=True)
+        if self.ground.rules.rejects:
+            outcome = self.outcome()
+            self._there(Packet.THIRD, back & self.space.protocol[Protocol.TCP], outcome, masked=masked)
+            self.note_refusals(outcome)
+        return back & ~self.unclear
