@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import os
 import sys
@@ -25,6 +26,8 @@ COMMANDS = {
 
 DONE, BAD_NEWS, FAILED, CANNOT_TELL = 0, 1, 2, 3
 """Exit statuses."""
+_OBJECTS = 500_000
+"""New objects before the collector looks for cycles: there are hardly any, and a large host has millions of objects."""
 
 
 class LazyGroup(click.Group):
@@ -56,6 +59,7 @@ def cli(ctx: click.Context, debug: bool) -> None:
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and exit with its status; errors are one line on standard error."""
+    gc.set_threshold(_OBJECTS)
     arguments = sys.argv[1:] if argv is None else argv
     debug = "--debug" in arguments
     try:

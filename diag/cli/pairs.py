@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import sys
 from collections.abc import Iterable
 from itertools import chain
+from typing import TYPE_CHECKING
 
 import click
 
 from diag.cli import DONE
 from diag.cli.source import load_bundle, source_option
 
-COLUMNS = ("source", "destination", "family", "address", "reachability", "allowed", "reason", "names")
+if TYPE_CHECKING:
+    from diag.reach.rows import PairRow
 
 
 @click.command("pairs")
@@ -29,30 +29,28 @@ COLUMNS = ("source", "destination", "family", "address", "reachability", "allowe
 def command(source: str, form: str, endpoints: str) -> int:
     """Every ordered pair of containers and destination address, one row each."""
     from diag.parse.snapshot import build_snapshot
-    from diag.reach.rows import PairRow, pair_rows, reserved_rows
+    from diag.reach.rows import pair_rows, reserved_rows
+    from diag.report.pair_lines import csv_lines, json_lines
 
     snapshot = build_snapshot(load_bundle(source))
     rows: Iterable[PairRow] = pair_rows(snapshot)
     if endpoints == "all":
         rows = chain(rows, reserved_rows(snapshot))
-    if form == "jsonl":
-        for row in rows:
-            sys.stdout.write(json.dumps(row.as_json(), ensure_ascii=False) + "\n")
-    elif form == "csv":
-        writer = csv.writer(sys.stdout, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        for row in rows:
-            writer.writerow(row.as_text())
-    else:
-        _table(rows)
+    match form:
+        case "jsonl":
+            sys.stdout.writelines(json_lines(rows))
+        case "csv":
+            sys.stdout.writelines(csv_lines(rows))
+        case _:
+            _table(rows)
     return DONE
 
 
-def _table(rows: Iterable[object]) -> None:
+def _table(rows: Iterable[PairRow]) -> None:
     """Columns as wide as their content; one pass over all rows, which a terminal can hold."""
-    from diag.reach.rows import PairRow
+    from diag.report.pair_lines import COLUMNS
 
-    texts = [row.as_text() for row in rows if isinstance(row, PairRow)]
+    texts = [row.as_text() for row in rows]
     widths = [max(len(column), *(len(t[i]) for t in texts), 0) for i, column in enumerate(COLUMNS)]
     for cells in (COLUMNS, *texts):
         print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())

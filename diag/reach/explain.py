@@ -30,6 +30,8 @@ class Explainer:
         match path.reachability:
             case Reachability.REACHABLE:
                 return f"{a} reaches {b} at {path.target.ip}: {self._how(a, b, path)}."
+            case Reachability.PARTIAL if a == WORLD and path.reason in (Reason.PUBLISHED_PORT, Reason.DOCKER_PROXY):
+                return f"{a} reaches {b} at {path.target.ip} on {path.allowed} only: {self._how(a, b, path)}."
             case Reachability.PARTIAL:
                 clauses = (
                     "; ".join(self.partial_clauses(path)) or "the other ports are published and lead to containers"

@@ -161,8 +161,10 @@ class PairMatrix:
             self._witnesses[behaviour] = self._sampled(behaviour, netns, target)
         return self._witnesses[behaviour]
 
-    def _sampled(self, behaviour: Behaviour, netns: str, target: Target) -> PathFacts | None:
-        sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour)
+    def _sampled(
+        self, behaviour: Behaviour, netns: str, target: Target, *, per_protocol: bool = True
+    ) -> PathFacts | None:
+        sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour, per_protocol=per_protocol)
         return self.pairs.path_of(target, sweep) if sweep is not None else None
 
     def _one_by_one(self, destination: Container, sources: int) -> list[Cell]:
@@ -175,12 +177,15 @@ class PairMatrix:
         return list(found.values())
 
     def example(self, column: Column, cell: Cell) -> PairFacts:
-        """The first pair of a cell, with traces of its own."""
+        """The first pair of a cell, with traces of its own, one for each kind of its flows."""
         source, destination = self.snapshot.containers[next(bits(cell.sources))], column.destination
         if not cell.behaviours:
             return self.pairs.pair(source, destination)
         netns, targets = self.snapshot.netns_of[source.name], self.pairs.own_addresses(destination)
-        paths = [self._sampled(b, netns, target) for b, target in zip(cell.behaviours, targets, strict=True)]
+        paths = [
+            self._sampled(behaviour, netns, target, per_protocol=False)
+            for behaviour, target in zip(cell.behaviours, targets, strict=True)
+        ]
         found = [path for path in paths if path is not None]
         if len(found) != len(paths):
             return self.pairs.pair(source, destination)

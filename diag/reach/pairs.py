@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,7 +10,7 @@ from diag.interpreter.trace import Tracer
 from diag.model.address import Family, Ip
 from diag.model.analysis import Allowed
 from diag.model.docker import Container
-from diag.model.netns import LinkKind
+from diag.model.netns import Link, LinkKind
 from diag.model.provenance import Evidence
 from diag.model.reasons import Reachability, Reason
 from diag.model.snapshot import Snapshot
@@ -161,20 +162,23 @@ class PairAnalyser:
             ]
         return list(dict.fromkeys(found))
 
+    @functools.cached_property
+    def _host_links(self) -> dict[str, Link]:
+        host = self.snapshot.netns.get("host")
+        return {link.name: link for link in (host.links if host and host.links else ())}
+
     def host_targets(self, netns: str) -> list[Target]:
         """The host's addresses that make sense from a namespace."""
         return [Target(LOOPBACK, "")] if netns == "host" else self._host_addresses(netns)
 
     def _host_addresses(self, netns: str) -> list[Target]:
         """The host's address on each bridge that the source is on; from elsewhere, that of its uplinks."""
-        host = self.snapshot.netns.get("host")
-        links = {link.name: link for link in (host.links if host and host.links else ())}
-        names = self.tracer.world.containers_in.get(netns, [])
+        links = self._host_links
         bridges = []
-        for container in self.snapshot.containers:
-            if container.name in names:
-                networks = (self.snapshot.network(e.network) for e in container.endpoints)
-                bridges += [(n.bridge_name, n.name) for n in networks if n is not None and n.driver == "bridge"]
+        for name in self.tracer.world.containers_in.get(netns, ()):
+            container = self.snapshot.container(name)
+            networks = (self.snapshot.network(e.network) for e in (container.endpoints if container else ()))
+            bridges += [(n.bridge_name, n.name) for n in networks if n is not None and n.driver == "bridge"]
         found = [
             Target(address.ip, network)
             for bridge, network in bridges

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from diag.interpreter.trace import Tracer
@@ -20,8 +20,6 @@ from diag.symbolic.behaviours import Behaviour, Decisions
 from diag.symbolic.engine import solve
 from diag.symbolic.kinds import Kind, Solution
 
-MAX_CLAUSES = 64
-"""Ranges of ports that get nowhere which are told one by one; of more only the widest."""
 _OUTSIDE_KINDS = frozenset({LinkKind.MACVLAN, LinkKind.IPVLAN})
 
 
@@ -124,7 +122,7 @@ class ReservedPairs:
             return None
         key = (netns == "host", target.ip in FAR.values(), behaviour)
         if key not in self._alike or self._fresh:
-            sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour)
+            sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour, per_protocol=not self._fresh)
             self._alike[key] = self.pairs.path_of(target, sweep) if sweep is not None else None
         known = self._alike[key]
         return replace(known, target=target) if known is not None else None
@@ -154,9 +152,7 @@ class ReservedPairs:
         """From what the symbolic engine says where it can tell, else from a trace of every port."""
         tracer = self.pairs.tracer
         taken = self._decisions.taken(WORLD, ip) if self._decisions is not None else None
-        behaviour = self._behaviour(WORLD, ip)
-        others = sampled(tracer, WORLD, ip, behaviour) if taken is not None and behaviour is not None else None
-        if taken is None or others is None:
+        if taken is None:
             return _Bindings.of_sweep(self.pairs.sweep(WORLD, ip), tracer.world)
         found: dict[str, list[Span]] = {}
         traces: dict[tuple[Protocol, str, Kind], Trace] = {}
@@ -169,8 +165,7 @@ class ReservedPairs:
             if delivered != part.kind.delivered or (delivered and trace.delivered_to != part.netns):
                 return _Bindings.of_sweep(self.pairs.sweep(WORLD, ip), tracer.world)
             found.setdefault(part.netns, []).append(Span(part.protocol, part.ports, trace))
-        rest = [span for span in others.spans if span.trace.disposition is not Disposition.DELIVERED]
-        return _Bindings(ip, found, {}, rest)
+        return _Bindings(ip, found, {}, ())
 
     def _own_outside(self, container: Container, there: str) -> list[Target]:
         """Addresses of a macvlan or a routed network, which the outside sees as they are."""
@@ -194,44 +189,36 @@ class _Bindings:
     """The flows from outside to one address of the host, by whom they get to."""
 
     def __init__(
-        self, address: Ip, by_netns: dict[str, list[Span]], by_publisher: dict[str, list[Span]], others: list[Span]
+        self,
+        address: Ip,
+        by_netns: Mapping[str, list[Span]],
+        by_publisher: Mapping[str, list[Span]],
+        unknown: Sequence[Span],
     ) -> None:
         self._address = address
         self._by_netns = by_netns
         self._by_publisher = by_publisher
-        self._unknown = any(span.trace.disposition is Disposition.UNKNOWN for span in others)
-        self._others = others if len(others) <= MAX_CLAUSES or self._unknown else _widest(others)
+        self._unknown = unknown
+        """Flows that cannot be told, any of which may be for any container."""
 
     @classmethod
     def of_sweep(cls, whole: Sweep, world: World) -> _Bindings:
         """From traces of all flows."""
         by_netns: dict[str, list[Span]] = {}
         by_publisher: dict[str, list[Span]] = {}
-        others = []
+        unknown = []
         for span in whole.spans:
             trace = span.trace
-            if trace.disposition is not Disposition.DELIVERED:
-                others.append(span)
-            elif trace.delivered_to == "docker-proxy":
+            if trace.disposition is Disposition.UNKNOWN:
+                unknown.append(span)
+            elif trace.disposition is Disposition.DELIVERED and trace.delivered_to == "docker-proxy":
                 for publisher, _ in world.publishers(span.protocol.value, trace.flow.port):
                     by_publisher.setdefault(publisher.name, []).append(span)
-            else:
+            elif trace.disposition is Disposition.DELIVERED:
                 by_netns.setdefault(trace.delivered_to, []).append(span)
-        return cls(whole.address, by_netns, by_publisher, others)
+        return cls(whole.address, by_netns, by_publisher, unknown)
 
     def of(self, container: Container, netns: str) -> Sweep | None:
-        """A container's part, with what gets nowhere; None for nothing."""
-        own = self._by_netns.get(netns, []) + self._by_publisher.get(container.name, [])
-        if not own and not self._unknown:
-            return None
-        return part_of(self._address, [*own, *self._others])
-
-
-def _widest(spans: list[Span]) -> list[Span]:
-    """Per protocol the one with most ports."""
-    found: dict[Protocol, Span] = {}
-    for span in spans:
-        known = found.get(span.protocol)
-        if known is None or span.ports[1] - span.ports[0] > known.ports[1] - known.ports[0]:
-            found[span.protocol] = span
-    return list(found.values())
+        """A container's part; None for nothing."""
+        own = [*self._by_netns.get(netns, ()), *self._by_publisher.get(container.name, ()), *self._unknown]
+        return part_of(self._address, own) if own else None

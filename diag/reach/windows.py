@@ -65,22 +65,25 @@ def sweep(tracer: Tracer, netns: str, address: Ip) -> Sweep:
     return Sweep(address, _allowed(spans), tuple(spans))
 
 
-def sampled(tracer: Tracer, netns: str, address: Ip, behaviour: Behaviour) -> Sweep | None:
+def sampled(
+    tracer: Tracer, netns: str, address: Ip, behaviour: Behaviour, *, per_protocol: bool = True
+) -> Sweep | None:
     """The same from what the symbolic engine says, with one trace for each kind of flows; None where a trace says otherwise.
 
-    Flows to the host that a container takes are left out.
+    `per_protocol`: one for each protocol, too. Flows to the host that a container takes are left out.
     """
-    traces: dict[tuple[Protocol, Kind], Trace] = {}
+    traces: dict[tuple[Protocol | None, Kind], Trace] = {}
     spans = []
     for protocol, ranges in behaviour.flows:
         for low, high, kind in ranges:
             if kind.elsewhere:
                 continue
-            if (protocol, kind) not in traces:
-                traces[protocol, kind] = tracer.trace(Flow(netns, address, protocol, low))
-            trace = traces[protocol, kind]
-            if (trace.disposition is Disposition.DELIVERED) != kind.delivered:
-                return None
+            key = (protocol if per_protocol else None, kind)
+            trace = traces.get(key)
+            if trace is None:
+                trace = traces[key] = tracer.trace(Flow(netns, address, protocol, low))
+                if (trace.disposition is Disposition.DELIVERED) != kind.delivered:
+                    return None
             spans.append(Span(protocol, (low, high), trace))
     return Sweep(address, behaviour.allowed, tuple(spans)) if spans else None
 

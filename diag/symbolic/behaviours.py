@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from diag.model.address import Family, Ip
 from diag.model.analysis import Allowed, PortSet
@@ -14,31 +14,37 @@ from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import Translation
 from diag.symbolic.space import Set, intervals
 
+Flows = tuple[tuple[Protocol, tuple[tuple[int, int, Kind], ...]], ...]
+"""Per protocol: ranges of ports, in order, each with its kind; one range for ICMP."""
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Behaviour:
-    """What all flows of a pair do."""
+    """What all flows of a pair do. Of one solution equal behaviours are one object."""
 
-    flows: tuple[tuple[Protocol, tuple[tuple[int, int, Kind], ...]], ...]
-    """Per protocol: ranges of ports, in order, each with its kind; one range for ICMP."""
+    flows: Flows
+    covered: bool = field(init=False)
+    """Whether the engine can tell."""
+    allowed: Allowed = field(init=False)
+    """What is delivered and answered."""
 
-    @property
-    def covered(self) -> bool:
-        return all(kind.covered for _, spans in self.flows for _, _, kind in spans)
-
-    @property
-    def allowed(self) -> Allowed:
-        """What is delivered and answered."""
+    def __post_init__(self) -> None:
         open_to = {
             protocol: PortSet(_joined([(low, high) for low, high, kind in spans if kind.delivered]))
             for protocol, spans in self.flows
         }
-        return Allowed(bool(open_to[Protocol.ICMP]), open_to[Protocol.TCP], open_to[Protocol.UDP])
+        allowed = Allowed(bool(open_to[Protocol.ICMP]), open_to[Protocol.TCP], open_to[Protocol.UDP])
+        object.__setattr__(self, "covered", all(kind.covered for _, spans in self.flows for _, _, kind in spans))
+        object.__setattr__(self, "allowed", allowed)
+
+    def kind(self, protocol: Protocol, port: int) -> Kind:
+        """What becomes of one flow; 0 is the port of ICMP."""
+        spans = dict(self.flows)[protocol]
+        return next(kind for low, high, kind in spans if low <= port <= high)
 
     def delivers(self, protocol: Protocol, port: int) -> bool:
-        """Whether one flow arrives and is answered; 0 is the port of ICMP."""
-        spans = dict(self.flows)[protocol]
-        return next((kind.delivered for low, high, kind in spans if low <= port <= high), False)
+        """Whether one flow arrives and is answered."""
+        return self.kind(protocol, port).delivered
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +57,13 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Flows to the host that a container gets by DNAT."""
+    """Flows to one address, and who gets them."""
 
     protocol: Protocol
     ports: tuple[int, int]
     """That are called, first to last; (0, 0) for ICMP."""
     netns: str
-    """The container's."""
+    """Whose stack they are for, after DNAT."""
     kind: Kind
     """How they fare on their way to it and back."""
 
@@ -106,6 +112,17 @@ class Decisions:
         behaviour = self._from_host.get(ip.value) if ip.family is Family.IPV4 else None
         return behaviour if behaviour is not None and behaviour.covered else None
 
+    def fate(self, netns: str, ip: Ip, protocol: Protocol, port: int) -> Taken | None:
+        """One flow of a namespace; None: the engine cannot tell, or docker-proxy takes it."""
+        behaviour, number = self.behaviour(netns, ip), self._stacks.get(netns)
+        if behaviour is None or number is None:
+            return None
+        kind, destination = behaviour.kind(protocol, port), self._rows[ip.value].destination
+        if not kind.elsewhere:
+            return Taken(protocol, (port, port), self._ports[destination].netns, kind)
+        found = self._published.fate(destination, number, protocol, port)
+        return found if found is not None and found.kind.covered else None
+
     def taken(self, netns: str, ip: Ip) -> tuple[Taken, ...] | None:
         """What containers get of a namespace's flows to an address of the host; None where the engine cannot tell.
 
@@ -140,6 +157,13 @@ class Published:
                 if number is not None:
                     yield from self._taken(protocol, (low, high), self._translations[number], source)
 
+    def fate(self, destination: int, source: int, protocol: Protocol, port: int) -> Taken | None:
+        """One such flow; None: no container gets it by DNAT."""
+        number = self._called.at(self._called.of_pair(destination, source), protocol, port)
+        if number is None:
+            return None
+        return next(self._taken(protocol, (port, port), self._translations[number], source))
+
     def _taken(
         self, protocol: Protocol, called: tuple[int, int], translation: Translation, source: int
     ) -> Iterator[Taken]:
@@ -168,7 +192,7 @@ class _Reader:
         self.sources = sources
         self._spans: dict[Set, tuple[tuple[int, int, Behaviour], ...]] = {}
         self._behaviours: dict[Set, Behaviour] = {}
-        self._equal: dict[Behaviour, Behaviour] = {}
+        self._equal: dict[Flows, Behaviour] = {}
 
     def spans(self, node: Set) -> tuple[tuple[int, int, Behaviour], ...]:
         """Below the destination: sources with their behaviours."""
@@ -181,8 +205,10 @@ class _Reader:
 
     def _behaviour(self, node: Set) -> Behaviour:
         if node not in self._behaviours:
-            made = Behaviour(tuple((protocol, self._named(spans)) for protocol, spans in self.coded.spans(node)))
-            self._behaviours[node] = self._equal.setdefault(made, made)
+            flows = tuple((protocol, self._named(spans)) for protocol, spans in self.coded.spans(node))
+            if flows not in self._equal:
+                self._equal[flows] = Behaviour(flows)
+            self._behaviours[node] = self._equal[flows]
         return self._behaviours[node]
 
     def _named(self, spans: Spans) -> tuple[tuple[int, int, Kind], ...]:

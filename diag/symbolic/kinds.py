@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import Translation
@@ -27,6 +27,15 @@ class Kind:
     """What Docker says of the networks between: of the source's, the destination's, and whether they are one."""
     covered: bool = True
     """Whether the engine can tell; else the interpreter decides."""
+    _hash: int = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        parts = (self.delivered, self.routed, self.blocker, self.reply, self.elsewhere, self.networks, self.covered)
+        object.__setattr__(self, "_hash", hash(parts))
+
+    def __hash__(self) -> int:
+        """Computed once: behaviours of many ranges are compared again and again."""
+        return self._hash
 
 
 Kinds = tuple[tuple[Kind, Set], ...]

@@ -148,10 +148,12 @@ def compare(kernel: Kernel, truth: dict[Flow, str]) -> list[Difference]:
             found.append(Difference(kind, flow, result, answer))
         netns = answerer.netns_of(flow.source)
         behaviour = _behaviour(decisions, netns or "", Ip.parse(flow.address)) if decisions is not None else None
-        if behaviour is not None and answer["disposition"] != "unknown":
+        if decisions is not None and behaviour is not None and answer["disposition"] != "unknown":
             delivers = behaviour.delivers(Protocol(flow.protocol), flow.port)
+            delivered = answer["disposition"] == "delivered"
             taken = answer["delivered_to"] == "host" or flow.address not in host
-            if delivers != (answer["disposition"] == "delivered" and taken):
+            fate = decisions.fate(netns or "", Ip.parse(flow.address), Protocol(flow.protocol), flow.port)
+            if delivers != (delivered and taken) or (fate is not None and fate.kind.delivered != delivered):
                 found.append(Difference("engines", flow, result, {**answer, "symbolic": delivers}))
     return found
 

@@ -7,6 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diag.interpreter.trace import Tracer
+from diag.model.address import Ip
 from diag.model.flow import Flow, Protocol
 from diag.model.reasons import Disposition
 from diag.model.snapshot import Snapshot
@@ -46,6 +47,26 @@ def test_exact_sets_of_real_hosts(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", CAPTURES)
+def test_published_ports(name: str) -> None:
+    """What containers get of flows to the host, from the world and from others."""
+    tracer, solution = solved(snapshot_of(name))
+    assert solution is not None
+    decisions = Decisions(solution)
+    for port in (p for p in solution.pairs.ports if p.netns == "host"):
+        for stack in solution.pairs.stacks:
+            taken = decisions.taken(stack.netns, port.address)
+            if taken is None:
+                continue
+            for span in sweep(tracer, stack.netns, port.address).spans:
+                found = [t for t in taken if (t.protocol, t.ports) == (span.protocol, span.ports)]
+                delivered = span.trace.disposition is Disposition.DELIVERED
+                assert bool(found) or not delivered or span.trace.delivered_to == "host", (stack.netns, port, span)
+                for part in found:
+                    assert part.kind.delivered == delivered, (stack.netns, port, span)
+                    assert not delivered or part.netns == span.trace.delivered_to, (stack.netns, port, span)
+
+
+@pytest.mark.parametrize("name", CAPTURES)
 def test_the_hosts_own_calls(name: str) -> None:
     tracer, solution = solved(snapshot_of(name))
     assert solution is not None
@@ -80,6 +101,47 @@ def five(text: str, switches: dict[str, str]) -> Host:
     return Host(host.networks, host.containers, host.spaces, text, switches)
 
 
+PUBLISHED = """:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A POSTROUTING -s 10.201.1.0/24 ! -o br-a -j MASQUERADE
+-A POSTROUTING -s 10.201.2.0/24 ! -o br-b -j MASQUERADE
+-A DOCKER ! -i br-a -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.201.1.10:80
+-A DOCKER ! -i br-a -p udp -m udp --dport 5353 -j DNAT --to-destination 10.201.1.11:53
+-A DOCKER ! -i br-b -p tcp -m tcp --dport 8081 -j DNAT --to-destination 10.201.2.12:80
+-A DOCKER ! -i br-b -p tcp -m tcp --dport 9000:9002 -j DNAT --to-destination 10.201.2.12"""
+USER_RULES = (
+    "",
+    "-A FORWARD -i eth0 -d 10.201.1.10/32 -j DROP",
+    "-A FORWARD -s 198.51.100.0/24 -p tcp -m tcp --dport 80 -j REJECT --reject-with tcp-reset",
+    "-A FORWARD -s 10.201.2.12/32 -p tcp -m tcp --sport 9001 -j DROP",
+    "-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\n-A FORWARD ! -i eth0 -j DROP",
+    "-A FORWARD -p tcp -m conntrack --ctorigdstport 8080 -j DROP",
+    "-A FORWARD -m conntrack --ctstate DNAT -j DROP",
+)
+
+
+@pytest.mark.parametrize("rule", USER_RULES)
+def test_what_dnat_sends_on(rule: str) -> None:
+    host = five("", {}).rules(PUBLISHED, "nat").rules(rule)
+    tracer, solution = solved(host.snapshot())
+    assert solution is not None
+    decisions = Decisions(solution)
+    addresses = [port.address for port in solution.pairs.ports if port.netns == "host"]
+    ports = (*((Protocol.TCP, n) for n in (80, 8080, 8081, 9000, 9001, 9002, 9003)), (Protocol.UDP, 5353))
+    for netns in (stack.netns for stack in solution.pairs.stacks):
+        for address in addresses:
+            for protocol, port in ports:
+                fate = decisions.fate(netns, address, protocol, port)
+                if fate is None:
+                    continue
+                trace = tracer.trace(Flow(netns, address, protocol, port))
+                delivered = trace.disposition is Disposition.DELIVERED
+                assert fate.kind.delivered == delivered, (netns, address, protocol, port, trace.detail)
+                assert not delivered or fate.netns == trace.delivered_to, (netns, address, protocol, port)
+    about_what_was_called = "ctorigdstport" in rule or "DNAT" in rule
+    assert bool(decisions.taken(WORLD, Ip.parse("192.0.2.10"))) != about_what_was_called
+
+
 SWITCHES = st.fixed_dictionaries(
     {
         "net.bridge.bridge-nf-call-iptables": st.sampled_from(["1", "1", "0"]),
@@ -106,5 +168,9 @@ def test_random_rules(text: str, switches: dict[str, str]) -> None:
                 trace = tracer.trace(Flow(stack.netns, port.address, protocol, number))
                 assert trace.disposition is not Disposition.UNKNOWN
                 delivered = trace.disposition is Disposition.DELIVERED
+                fate = decisions.fate(stack.netns, port.address, protocol, number)
+                if fate is not None:
+                    assert fate.kind.delivered == delivered, (stack.netns, port, protocol, number)
+                    assert not delivered or fate.netns == trace.delivered_to, (stack.netns, port, protocol, number)
                 delivered &= port.netns != "host" or trace.delivered_to == "host"
                 assert behaviour.delivers(protocol, number) == delivered, (stack.netns, port, protocol, number)
