@@ -4,19 +4,39 @@
   var input = document.getElementById("filter");
   var groups = Array.prototype.slice.call(document.querySelectorAll("article.group"));
   var count = document.getElementById("filter-count");
+  var texts = null;
+  function findable(group, names) {
+    var text = group.textContent.toLowerCase();
+    ["from", "to"].forEach(function (side) {
+      var parts = group.querySelectorAll(".but." + side);
+      if (!parts.length) { return; }
+      var left = {};
+      parts.forEach(function (part) {
+        var list = part.textContent.toLowerCase();
+        text = text.replace(list, "");
+        list.split(", ").forEach(function (name) { left[name] = true; });
+      });
+      text += " " + names.filter(function (name) { return !left[name]; }).join(" ");
+    });
+    return text;
+  }
+  function findAll() {
+    var heads = Array.prototype.slice.call(document.querySelectorAll("table.containers tbody th"));
+    var names = heads.map(function (head) { return head.textContent.toLowerCase(); });
+    return groups.map(function (group) { return findable(group, names); });
+  }
   function filter() {
+    texts = texts || findAll();
     var words = input.value.toLowerCase().split(/\s+/).filter(Boolean);
     var shown = 0;
-    groups.forEach(function (group) {
-      var text = group.getAttribute("data-find");
-      var fits = words.every(function (word) { return text.indexOf(word) >= 0; });
+    groups.forEach(function (group, position) {
+      var fits = words.every(function (word) { return texts[position].indexOf(word) >= 0; });
       group.hidden = !fits;
       if (fits) { shown += 1; }
     });
     count.textContent = shown + " of " + groups.length;
   }
   if (input) { input.addEventListener("input", filter); }
-  groups.forEach(function (group) { group.setAttribute("data-find", group.textContent.toLowerCase()); });
   document.addEventListener("click", function (event) {
     var button = event.target.closest("button[data-copy]");
     if (button) {

@@ -9,7 +9,8 @@ The default bridge has no names there, only those that `--link` wrote into `/etc
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from itertools import islice
 
 from diag.model.address import Ip
 from diag.model.analysis import MissingNames, NameAnswer, NameScope
@@ -18,6 +19,8 @@ from diag.model.netns import HostsEntry
 from diag.model.provenance import Evidence
 from diag.model.reasons import Reason, Via
 from diag.model.snapshot import NameFiles, Snapshot
+from diag.names.hosts_file import HostsFile, hosts_file
+from diag.names.network_names import NetworkNames, dns_answer, network_key
 
 EMBEDDED_DNS = Ip.parse("127.0.0.11")
 MAX_MISSING = 24
@@ -29,10 +32,15 @@ class _Caller:
     """Where a container's names come from."""
 
     stack: Container
+    hosts: HostsFile
     ips: frozenset[Ip]
     """In its hosts file."""
+    embedded: bool
+    """Its nameserver is Docker's."""
+    endpoints: tuple[Endpoint, ...]
+    """Whose names Docker's DNS gives it, in the order in which it asks; none without that DNS."""
     networks: frozenset[str]
-    """Whose names Docker's DNS gives it."""
+    """Theirs."""
 
 
 class Resolver:
@@ -43,28 +51,28 @@ class Resolver:
         self._networks = {n.id: n for n in snapshot.networks}
         self._named_on: dict[str, set[str]] = {}
         self._with_ip: dict[Ip, set[str]] = {}
-        self._by_network: dict[str, list[tuple[Container, Endpoint]]] = {}
-        self._by_label: dict[tuple[str, str], list[tuple[Container, Endpoint]]] = {}
-        """By network and lower-case name."""
+        self._on_network = NetworkNames()
         self._callers: dict[str, _Caller | None] = {}
-        self._containers = {c.name for c in snapshot.containers}
-        self._stopped = {c.name for c in snapshot.containers if not c.running}
+        self._stacks: dict[str, _Caller] = {}
         self._owner: dict[Ip, str] = {}
         self._known: dict[str, list[str]] = {}
+        self._spelt: dict[str, list[str]] = {}
+        """Containers by lower-case name."""
         for container in snapshot.containers:
+            self._spelt.setdefault(container.name.lower(), []).append(container.name)
             for endpoint in container.endpoints:
-                key = endpoint.network_id or endpoint.network
-                self._named_on.setdefault(key, set()).add(container.name)
+                self._named_on.setdefault(network_key(endpoint), set()).add(container.name)
                 if container.running:
-                    self._by_network.setdefault(key, []).append((container, endpoint))
-                    for label in dict.fromkeys(name.lower() for name in _names_on(container, endpoint)):
-                        self._by_label.setdefault((key, label), []).append((container, endpoint))
+                    self._on_network.add(container, endpoint)
                 for ip in (endpoint.ip, endpoint.ip6):
                     if ip is not None:
                         self._owner.setdefault(ip, container.name)
                         self._with_ip.setdefault(ip, set()).add(container.name)
             for name in _every_name(container):
                 self._known.setdefault(name.lower(), []).append(container.name)
+        self._containers = frozenset(c.name for c in snapshot.containers)
+        stopped = frozenset(c.name for c in snapshot.containers if not c.running)
+        self._by_state = tuple((names, sorted(names)) for names in (self._containers - stopped, stopped))
 
     def owner(self, address: str) -> str:
         """The container whose address Docker says it is; empty for none."""
@@ -75,66 +83,53 @@ class Resolver:
 
     def resolve(self, source: str, name: str) -> NameAnswer:
         """What a look-up of `name` gives inside the container `source`."""
-        container = self._stack_owner(source)
-        if container is None:
+        caller = self._caller(source)
+        if caller is None:
             return NameAnswer(name, (), None, Reason.NAME_UNKNOWN, explanation=f"there is no container {source}")
-        try:
-            literal = str(Ip.parse(name))
-            return NameAnswer(name, (literal,), Via.HOSTS, target=self.owner(literal))
-        except ValueError:
-            pass
-        return (
-            self._from_hosts(container, name)
-            or self._from_embedded_dns(container, name)
-            or self._not_found(container, name)
-        )
+        return self._look_up(caller, name) or self._not_found(caller, name)
 
     def scope(self, source: str) -> NameScope:
         """Everything that the container can call others, and the names of others that it cannot use."""
-        container = self.snapshot.container(source)
-        stack = self._stack_owner(source)
-        if container is None or stack is None:
+        caller = self._caller(source)
+        if caller is None or self.snapshot.container(source) is None:
             return NameScope(source, "hosts-only", ())
-        candidates = self._candidates(stack)
-        answers = (self.resolve(source, name) for name in sorted(candidates))
-        found = tuple(answer for answer in answers if answer.addresses)
-        missing = self._missing(source, stack, candidates, {answer.target for answer in found})
-        return NameScope(source, self._resolver_label(stack), found, tuple(missing))
+        candidates = self._candidates(caller)
+        answers = (self._look_up(caller, name) for name in candidates)
+        found = tuple(answer for answer in answers if answer is not None and answer.addresses)
+        missing = self._missing(source, caller, candidates, found)
+        return NameScope(source, self._resolver_label(caller), found, tuple(missing))
 
     def _missing(
-        self, source: str, stack: Container, candidates: set[str], reached: set[str]
+        self, source: str, caller: _Caller, candidates: list[str], found: tuple[NameAnswer, ...]
     ) -> Iterator[MissingNames]:
         """Other containers by the reason why their names are not found. A name that is no candidate resolves to nothing."""
-        possible = {name.lower() for name in (*candidates, *(n for h in self._hosts(stack) for n in h.names))}
-        others = {name for name in self._containers if name.lower() not in possible} - reached - {source}
-        others |= {
-            name
-            for name in self._containers & candidates - reached - {source}
-            if not self.resolve(source, name).addresses
-        }
-        stopped = others & self._stopped
-        for names in (others - stopped, stopped):
-            listed = sorted(names)
-            if listed:
-                first = self._not_found(stack, listed[0])
-                yield MissingNames(tuple(listed[:MAX_MISSING]), len(listed), first.reason, first.explanation)
+        reached = {answer.target for answer in found} | {source}
+        possible = {name.lower() for name in candidates} | caller.hosts.by_name.keys()
+        named = {container for name in possible for container in self._spelt.get(name, ())}
+        in_vain = self._containers.intersection(candidates) - reached - {answer.name for answer in found}
+        fine = (named | reached) - in_vain
+        for containers, in_order in self._by_state:
+            count = len(containers) - len(containers & fine)
+            if count:
+                listed = tuple(islice((name for name in in_order if name not in fine), MAX_MISSING))
+                first = self._not_found(caller, listed[0])
+                yield MissingNames(listed, count, first.reason, first.explanation)
 
     def names_for(self, source: str, destination: str) -> tuple[NameAnswer, ...]:
         """What `source` may call `destination`."""
         caller, other = self._caller(source), self.snapshot.container(destination)
         if caller is None or other is None:
             return ()
-        stack = caller.stack
         ips = {ip for e in other.endpoints for ip in (e.ip, e.ip6) if ip is not None}
-        keys = {e.network_id or e.network for e in other.endpoints}
+        keys = {network_key(e) for e in other.endpoints}
         if caller.ips.isdisjoint(ips) and caller.networks.isdisjoint(keys):
             return ()
-        written = [name for line in self._hosts(stack) if line.ip in ips for name in line.names]
-        aliases = [alias for e in stack.endpoints for _, alias in e.links]
+        written = [name for line in caller.hosts.lines if line.ip in ips for name in line.names]
+        aliases = [alias for e in caller.stack.endpoints for _, alias in e.links]
         wanted = {*_every_name(other), *written, *aliases}
         addresses = {str(ip) for ip in ips}
-        answers = (self.resolve(source, name) for name in sorted(wanted))
-        return tuple(a for a in answers if addresses.intersection(a.addresses))
+        answers = (self._look_up(caller, name) for name in sorted(wanted))
+        return tuple(a for a in answers if a is not None and addresses.intersection(a.addresses))
 
     def nameable(self, source: str) -> frozenset[str]:
         """The containers that `source` may have a name for; for all others :meth:`names_for` gives none."""
@@ -145,7 +140,7 @@ class Resolver:
         written = (self._with_ip.get(ip, ()) for ip in caller.ips)
         return frozenset(name for names in (*near, *written) for name in names)
 
-    # Pieces
+    # Who asks
 
     def _caller(self, source: str) -> _Caller | None:
         if source not in self._callers:
@@ -154,9 +149,13 @@ class Resolver:
         return self._callers[source]
 
     def _as_caller(self, stack: Container) -> _Caller:
-        served = (e for e in stack.endpoints if self._serves_names(e)) if self.uses_embedded_dns(stack) else ()
-        ips = frozenset(line.ip for line in self._hosts(stack))
-        return _Caller(stack, ips, frozenset(e.network_id or e.network for e in served))
+        if stack.name not in self._stacks:
+            embedded = self._uses_embedded_dns(stack)
+            hosts = hosts_file(self.snapshot, stack)
+            endpoints = self._ordered_endpoints(stack) if embedded else ()
+            ips, networks = frozenset(line.ip for line in hosts.lines), frozenset(network_key(e) for e in endpoints)
+            self._stacks[stack.name] = _Caller(stack, hosts, ips, embedded, endpoints, networks)
+        return self._stacks[stack.name]
 
     def _stack_owner(self, source: str) -> Container | None:
         """A joined container uses the resolver files and the networks of the one it joined."""
@@ -170,30 +169,52 @@ class Resolver:
     def _files(self, container: Container) -> NameFiles:
         return self.snapshot.name_files.get(container.name, NameFiles())
 
-    def _hosts(self, container: Container) -> tuple[HostsEntry, ...]:
-        """The hosts file; where it was not captured, the lines that Docker would have written."""
-        captured = self._files(container).hosts
-        if captured is not None:
-            return captured
-        lines = []
-        for name, address in container.extra_hosts:
-            if _is_address(address):
-                lines.append(HostsEntry(Ip.parse(address), (name,), container.evidence))
-        first = next((e.ip for e in container.endpoints if e.ip is not None), None)
-        if first is not None:
-            lines.append(HostsEntry(first, tuple(n for n in (container.hostname, container.short_id) if n)))
-        for target, alias in container.links:
-            other = self.snapshot.container(target)
-            ip = next((e.ip for e in other.endpoints if e.network == "bridge"), None) if other else None
-            if ip is not None and other is not None:
-                lines.append(HostsEntry(ip, (alias, other.short_id, other.name), container.evidence))
-        return tuple(lines)
+    def _uses_embedded_dns(self, container: Container) -> bool:
+        """Whether its nameserver is 127.0.0.11; without resolv.conf, whether Docker would have set that."""
+        resolv = self._files(container).resolv
+        if resolv is not None:
+            return EMBEDDED_DNS in resolv.nameservers
+        return any(self._serves_names(e) for e in container.endpoints)
 
-    def _from_hosts(self, container: Container, name: str) -> NameAnswer | None:
+    def _network(self, endpoint: Endpoint) -> DockerNetwork | None:
+        return self._networks.get(endpoint.network_id) or self.snapshot.network(endpoint.network)
+
+    def _serves_names(self, endpoint: Endpoint) -> bool:
+        network = self._network(endpoint)
+        if network is None:
+            return endpoint.network not in ("bridge", "host", "none")
+        return not network.is_default_bridge and network.driver not in ("host", "null")
+
+    def _ordered_endpoints(self, container: Container) -> tuple[Endpoint, ...]:
+        """In the order in which the embedded DNS asks its networks (moby libnetwork, `Endpoint.Less`)."""
+
+        def rank(endpoint: Endpoint) -> tuple[bool, int, str]:
+            network = self._network(endpoint)
+            return bool(network and network.internal), -endpoint.gw_priority, endpoint.network
+
+        return tuple(sorted((e for e in container.endpoints if self._serves_names(e)), key=rank))
+
+    # What it gets
+
+    def _look_up(self, caller: _Caller, name: str) -> NameAnswer | None:
+        return self._literal(name) or self._from_hosts(caller, name) or self._from_embedded_dns(caller, name)
+
+    def _literal(self, name: str) -> NameAnswer | None:
+        """An address is its own name."""
+        if ":" not in name and name.count(".") < 3:
+            return None
+        try:
+            literal = str(Ip.parse(name))
+        except ValueError:
+            return None
+        return NameAnswer(name, (literal,), Via.HOSTS, target=self.owner(literal))
+
+    def _from_hosts(self, caller: _Caller, name: str) -> NameAnswer | None:
         wanted = name.lower().rstrip(".")
-        hits = [h for h in self._hosts(container) if wanted in (n.lower() for n in h.names)]
+        hits = caller.hosts.by_name.get(wanted)
         if not hits:
             return None
+        container = caller.stack
         via = self._hosts_via(container, wanted, hits[0])
         addresses = tuple(dict.fromkeys(str(h.ip) for h in hits))
         text = {
@@ -212,40 +233,16 @@ class Resolver:
             return Via.LINK
         return Via.HOSTS
 
-    def uses_embedded_dns(self, container: Container) -> bool:
-        """Whether its nameserver is 127.0.0.11; without resolv.conf, whether Docker would have set that."""
-        resolv = self._files(container).resolv
-        if resolv is not None:
-            return EMBEDDED_DNS in resolv.nameservers
-        return any(self._serves_names(e) for e in container.endpoints)
-
-    def _network(self, endpoint: Endpoint) -> DockerNetwork | None:
-        return self._networks.get(endpoint.network_id) or self.snapshot.network(endpoint.network)
-
-    def _serves_names(self, endpoint: Endpoint) -> bool:
-        network = self._network(endpoint)
-        if network is None:
-            return endpoint.network not in ("bridge", "host", "none")
-        return not network.is_default_bridge and network.driver not in ("host", "null")
-
-    def _ordered_endpoints(self, container: Container) -> list[Endpoint]:
-        """In the order in which the embedded DNS asks its networks (moby libnetwork, `Endpoint.Less`)."""
-
-        def rank(endpoint: Endpoint) -> tuple[bool, int, str]:
-            network = self._network(endpoint)
-            return bool(network and network.internal), -endpoint.gw_priority, endpoint.network
-
-        return sorted((e for e in container.endpoints if self._serves_names(e)), key=rank)
-
-    def _from_embedded_dns(self, container: Container, name: str) -> NameAnswer | None:
-        if not self.uses_embedded_dns(container) or not container.running:
+    def _from_embedded_dns(self, caller: _Caller, name: str) -> NameAnswer | None:
+        if not caller.stack.running:
             return None
-        wanted = name.lower().rstrip(".")
-        for endpoint in self._ordered_endpoints(container):
-            for label, network_name in _label_and_network(wanted):
+        labels = _label_and_network(name.lower().rstrip("."))
+        for endpoint in caller.endpoints:
+            for label, network_name in labels:
                 if network_name and network_name != endpoint.network.lower():
                     continue
-                answer = self._linked(container, endpoint, name, label) or self._on_network(endpoint, name, label)
+                answer = self._linked(caller.stack, endpoint, name, label) if endpoint.links else None
+                answer = answer or self._on_network.answer(endpoint, name, label)
                 if answer is not None:
                     return answer
         return None
@@ -255,27 +252,18 @@ class Resolver:
             if alias.lower() != label:
                 continue
             other = self.snapshot.container(target)
-            for candidate, there in self._members(endpoint):
+            for candidate, there in self._on_network.members(endpoint):
                 if other is not None and candidate.id == other.id:
                     text = f"a --link of {container.name} on {endpoint.network}"
-                    return _answer(name, [there], Via.LINK, candidate, text)
+                    return dns_answer(name, [there], Via.LINK, candidate, text)
         return None
 
-    def _on_network(self, endpoint: Endpoint, name: str, label: str) -> NameAnswer | None:
-        hits = self._by_label.get((endpoint.network_id or endpoint.network, label))
-        if not hits:
-            return None
-        text = f"Docker's DNS (127.0.0.11): both are on {endpoint.network}"
-        return _answer(name, [there for _, there in hits], Via.EMBEDDED_DNS, hits[0][0], text)
-
-    def _members(self, endpoint: Endpoint) -> list[tuple[Container, Endpoint]]:
-        return self._by_network.get(endpoint.network_id or endpoint.network, [])
-
-    def _not_found(self, container: Container, name: str) -> NameAnswer:
+    def _not_found(self, caller: _Caller, name: str) -> NameAnswer:
+        container = caller.stack
         resolv = self._files(container).resolv
         owners = self._known.get(name.lower().rstrip("."), [])
         if owners:
-            text, evidence = self._scope_reason(container, owners[0])
+            text, evidence = self._scope_reason(caller, owners[0])
             return NameAnswer(name, (), None, Reason.NAME_SCOPE, evidence, explanation=text)
         if "." in name.strip(".") and self._forwards(container):
             where = ", ".join(self._upstream(container)) or "an external server"
@@ -284,7 +272,8 @@ class Resolver:
         text = f"no container is called {name}, and it is in no hosts file that {container.name} reads"
         return NameAnswer(name, (), None, Reason.NAME_UNKNOWN, explanation=text)
 
-    def _scope_reason(self, container: Container, owner: str) -> tuple[str, Evidence | None]:
+    def _scope_reason(self, caller: _Caller, owner: str) -> tuple[str, Evidence | None]:
+        container = caller.stack
         resolv = self._files(container).resolv
         evidence = resolv.evidence if resolv else container.evidence
         if container.network_mode == "host":
@@ -294,7 +283,7 @@ class Resolver:
         other = self.snapshot.container(owner)
         if other is not None and not other.running:
             return f"{owner} is not running, and Docker's DNS knows running containers only", other.evidence
-        if not self.uses_embedded_dns(container):
+        if not caller.embedded:
             return (
                 f"{container.name} is on the default bridge only, where Docker offers no names but those of --link",
                 evidence,
@@ -311,32 +300,18 @@ class Resolver:
             return ()
         return resolv.upstream or tuple(str(ip) for ip in resolv.nameservers if ip != EMBEDDED_DNS)
 
-    def _resolver_label(self, container: Container) -> str:
-        if self.uses_embedded_dns(container):
+    def _resolver_label(self, caller: _Caller) -> str:
+        if caller.embedded:
             return "embedded-dns"
-        return ", ".join(self._upstream(container)) or "hosts-only"
+        return ", ".join(self._upstream(caller.stack)) or "hosts-only"
 
-    def _candidates(self, container: Container) -> set[str]:
-        """Every name that could resolve in this container to another container."""
-        names = {n for h in self._hosts(container) for n in h.names if not n.startswith(("ip6-", "localhost"))}
-        if self.uses_embedded_dns(container):
-            for endpoint in self._ordered_endpoints(container):
-                names.update(alias for _, alias in endpoint.links)
-                for other, there in self._members(endpoint):
-                    if other.name != container.name:
-                        names.update(_names_on(other, there))
-        return names
-
-
-def _answer(name: str, endpoints: list[Endpoint], via: Via, owner: Container, text: str) -> NameAnswer:
-    addresses = [str(ip) for e in endpoints for ip in (e.ip, e.ip6) if ip is not None]
-    answer = NameAnswer(name, tuple(dict.fromkeys(addresses)), via, target=owner.name, explanation=text)
-    return replace(answer, evidence=owner.evidence)
-
-
-def _names_on(container: Container, endpoint: Endpoint) -> Iterator[str]:
-    """Every name that the embedded DNS gives an endpoint."""
-    yield from dict.fromkeys((container.name, *endpoint.aliases, *endpoint.dns_names, container.short_id))
+    def _candidates(self, caller: _Caller) -> list[str]:
+        """Every name that could resolve in this container to another container, sorted."""
+        names = [n for h in caller.hosts.lines for n in h.names if not n.startswith(("ip6-", "localhost"))]
+        for endpoint in caller.endpoints:
+            names += (alias for _, alias in endpoint.links)
+            names += self._on_network.of_others(endpoint, caller.stack.name)
+        return sorted(dict.fromkeys(names))
 
 
 def _every_name(container: Container) -> list[str]:
@@ -344,20 +319,13 @@ def _every_name(container: Container) -> list[str]:
     return list(dict.fromkeys(n for n in names if n))
 
 
-def _label_and_network(wanted: str) -> Iterator[tuple[str, str]]:
+def _label_and_network(wanted: str) -> list[tuple[str, str]]:
     """`db` and `db.net1` both name db; the second on net1 only."""
-    yield wanted, ""
+    found = [(wanted, "")]
     label, dot, network = wanted.rpartition(".")
     if dot:
-        yield label, network
-    first, dot, rest = wanted.partition(".")
-    if dot and rest != network:
-        yield first, rest
-
-
-def _is_address(text: str) -> bool:
-    try:
-        Ip.parse(text)
-    except ValueError:
-        return False
-    return True
+        found.append((label, network))
+        first, _, rest = wanted.partition(".")
+        if rest != network:
+            found.append((first, rest))
+    return found

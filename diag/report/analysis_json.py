@@ -2,26 +2,29 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Iterator
 from typing import Any
 
 from diag import __version__
-from diag.model.analysis import Analysis, Group, NameScope
+from diag.model.analysis import Analysis, Group, MissingNames, NameAnswer, NameScope
 from diag.model.docker import Container, DockerNetwork
 from diag.model.provenance import Gap
 from diag.reach.flows import evidence_json
 from diag.report.explanation import name_json, path_json
+from diag.report.json_text import array_of, object_of, on_lines, on_one_line
 
 SCHEMA_VERSION = 1
 
 
 def render_json(analysis: Analysis) -> bytes:
-    """UTF-8, two spaces, keys in a fixed order: the same analysis gives the same bytes."""
-    return (json.dumps(analysis_document(analysis), ensure_ascii=False, indent=2) + "\n").encode()
+    """UTF-8, two spaces, keys in a fixed order, a line per name: the same analysis gives the same bytes."""
+    members = {key: on_lines(value, 1) for key, value in _before_names(analysis).items()}
+    members["names"] = array_of(list(_scopes(analysis.names)), 1)
+    members |= {key: on_lines(value, 1) for key, value in _after_names(analysis).items()}
+    return object_of(members, 0) + b"\n"
 
 
-def analysis_document(analysis: Analysis) -> dict[str, Any]:
-    """The document as plain data."""
+def _before_names(analysis: Analysis) -> dict[str, Any]:
     snapshot = analysis.snapshot
     engine = snapshot.engine
     return {
@@ -43,10 +46,11 @@ def analysis_document(analysis: Analysis) -> dict[str, Any]:
         "containers": [_container(c, analysis) for c in snapshot.containers],
         "groups": [_group(g) for g in analysis.groups],
         "endpoints": [_group(g) for g in analysis.endpoints],
-        "names": [_scope(s) for s in analysis.names],
-        "findings": [],
-        "gaps": [_gap(g) for g in analysis.gaps],
     }
+
+
+def _after_names(analysis: Analysis) -> dict[str, Any]:
+    return {"findings": [], "gaps": [_gap(g) for g in analysis.gaps]}
 
 
 def _network(network: DockerNetwork) -> dict[str, Any]:
@@ -107,22 +111,32 @@ def _group(group: Group) -> dict[str, Any]:
     }
 
 
-def _scope(scope: NameScope) -> dict[str, Any]:
+def _scopes(scopes: tuple[NameScope, ...]) -> Iterator[bytes]:
+    """Containers on one network share their answers, so that each answer is written once and copied."""
+    written: dict[int, bytes] = {}
+    for scope in scopes:
+        for answer in scope.names:
+            if id(answer) not in written:
+                written[id(answer)] = on_one_line(_name(answer))
+        members = {
+            "container": on_one_line(scope.container),
+            "resolver": on_one_line(scope.resolver),
+            "names": array_of([written[id(answer)] for answer in scope.names], 3),
+            "missing": array_of([on_one_line(_missing(m)) for m in scope.missing], 3),
+        }
+        yield object_of(members, 2)
+
+
+def _name(answer: NameAnswer) -> dict[str, Any]:
+    return {**name_json(answer), "target": answer.target or None, "decided_by": evidence_json(answer.evidence)}
+
+
+def _missing(missing: MissingNames) -> dict[str, Any]:
     return {
-        "container": scope.container,
-        "resolver": scope.resolver,
-        "names": [
-            {**name_json(n), "target": n.target or None, "decided_by": evidence_json(n.evidence)} for n in scope.names
-        ],
-        "missing": [
-            {
-                "names": list(m.names),
-                "count": m.count,
-                "reason": m.reason.value if m.reason else None,
-                "explanation": m.explanation,
-            }
-            for m in scope.missing
-        ],
+        "names": list(missing.names),
+        "count": missing.count,
+        "reason": missing.reason.value if missing.reason else None,
+        "explanation": missing.explanation,
     }
 
 

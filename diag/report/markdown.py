@@ -4,33 +4,62 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from diag.model.analysis import Analysis
-from diag.report.view import GroupView, PathView, ReportView, build_view
+from diag.report.members_view import MembersView
+from diag.report.names_view import CallerView, ScopeView
+from diag.report.pairs_view import EndpointView, GroupView, PathView
+from diag.report.view import ReportView, build_view
 
 LIMIT = 60_000
 """Characters; GitHub refuses comments above 65,536."""
+_SHARE = LIMIT // 8
+"""Of each section in a document that does not fit; what is left is first for the pairs."""
+_PAIRS = 1
+"""The section of the pairs."""
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&-])")
 
 
 def render_markdown(analysis: Analysis) -> bytes:
-    """The document; groups that do not fit are counted, never cut in the middle."""
+    """The document; what does not fit is counted, never cut in the middle."""
     view = build_view(analysis)
-    text = "\n".join(_head(view))
-    tail = "\n".join(_tail(view))
-    room = LIMIT - len(tail[: LIMIT // 4]) - 200
-    left = list(view.groups)
-    while left:
-        block = "\n".join(_group(left[0]))
-        if len(text) + len(block) > room:
-            pairs = sum(g.pairs for g in left)
-            text += f"\n\n{len(left)} more groups ({pairs} pairs) are in the HTML and JSON reports.\n"
-            break
-        text += "\n" + block
-        left.pop(0)
-    if len(text) + len(tail) > LIMIT:
-        tail = "\nNames and gaps are in the HTML and JSON reports.\n"
-    return (text + tail).encode()
+    head = "\n".join(_head(view))
+    sections = [_networks(view), _pairs(view), _endpoints(view), _names(view), _gaps(view)]
+    texts = [section.text() for section in sections]
+    if len(head) + sum(map(len, texts)) >= LIMIT:
+        sections[_PAIRS] = _pairs(view, hops=False)
+        texts = [section.text(_SHARE) for section in sections]
+        for position in (_PAIRS, *range(len(sections))):
+            left = LIMIT - len(head) - sum(map(len, texts))
+            texts[position] = sections[position].text(len(texts[position]) + left)
+    return "".join((head, *texts)).encode()
+
+
+@dataclass(frozen=True, slots=True)
+class _Section:
+    """A heading and what can be left out one by one."""
+
+    heading: str
+    blocks: tuple[str, ...]
+    what: str
+    """What the blocks are, for the line that counts those left out."""
+    pairs: tuple[int, ...] = ()
+    """The ordered pairs in each."""
+
+    def text(self, room: int | None = None) -> str:
+        """As many blocks as there is room for."""
+        if room is None or sum(map(len, self.blocks)) + len(self.heading) < room:
+            return self.heading + "".join(self.blocks)
+        kept, size = 0, len(self.heading) + len(self._left_out(0))
+        while size + len(self.blocks[kept]) < room:
+            size += len(self.blocks[kept])
+            kept += 1
+        return self.heading + "".join(self.blocks[:kept]) + self._left_out(kept)
+
+    def _left_out(self, kept: int) -> str:
+        pairs = f" ({sum(self.pairs[kept:])} ordered pairs)" if self.pairs else ""
+        return f"\n{len(self.blocks) - kept} more {self.what}{pairs} are in the HTML and JSON reports.\n"
 
 
 def escape(text: str) -> str:
@@ -61,28 +90,45 @@ def _head(view: ReportView) -> Iterator[str]:
     yield "|-|-|-|"
     for count in view.counts:
         yield f"| {count.mark} | {count.word} | {count.pairs} |"
-    yield ""
-    yield "## Networks"
-    yield ""
-    yield "| network | driver | bridge | subnet | members |"
-    yield "|-|-|-|-|-|"
+    if any(members.more for group in view.groups for members in (group.sources, group.destinations)):
+        yield ""
+        yield "Long lists of containers are shortened here; the HTML and JSON reports have them whole."
+
+
+def _table(title: str, columns: str) -> str:
+    return f"\n## {title}\n\n{columns}\n|{'-|' * (columns.count('|') - 1)}\n"
+
+
+def _networks(view: ReportView) -> _Section:
+    rows = []
     for network in view.networks:
         members = ", ".join(escape(f"{m.name} {m.address}") for m in network.members)
         row = (escape(network.name), escape(network.driver), escape(network.bridge), escape(network.subnets), members)
-        yield f"| {' | '.join(row)} |"
-    yield ""
-    yield "## Pairs"
+        rows.append(f"| {' | '.join(row)} |\n")
+    return _Section(
+        "\n" + _table("Networks", "| network | driver | bridge | subnet | members |"), tuple(rows), "networks"
+    )
 
 
-def _group(group: GroupView) -> Iterator[str]:
+def _pairs(view: ReportView, *, hops: bool = True) -> _Section:
+    heading = "\n## Pairs" if hops else "\n## Pairs\n\nThe way hop by hop is in the HTML report."
+    blocks = tuple("\n" + "\n".join(_group(group, hops=hops)) for group in view.groups)
+    return _Section(heading, blocks, "groups", tuple(group.pairs for group in view.groups))
+
+
+def _group(group: GroupView, *, hops: bool) -> Iterator[str]:
     yield ""
-    yield f"### {group.mark} {escape(', '.join(group.sources))} → {escape(', '.join(group.destinations))}"
+    yield f"### {group.mark} {_members(group.sources)} → {_members(group.destinations)}"
     yield ""
     for path in group.paths:
-        yield from _path(path)
+        yield from _path(path, hops=hops)
 
 
-def _path(path: PathView) -> Iterator[str]:
+def _members(members: MembersView) -> str:
+    return escape(members.short)
+
+
+def _path(path: PathView, *, hops: bool) -> Iterator[str]:
     yield escape(path.explanation)
     yield ""
     if path.cited is not None:
@@ -90,7 +136,7 @@ def _path(path: PathView) -> Iterator[str]:
         yield f"- decided by {code(path.cited.text)} ({code(where)})"
     for fix in path.fixes:
         yield f"- fix: {code(fix.command)}, then {fix.effect}. {escape(fix.note)}".rstrip()
-    if path.hops:
+    if hops and path.hops:
         yield ""
         yield "<details><summary>Hop by hop</summary>"
         yield ""
@@ -101,28 +147,34 @@ def _path(path: PathView) -> Iterator[str]:
     yield ""
 
 
-def _tail(view: ReportView) -> Iterator[str]:
-    yield ""
-    yield "## The host and the world"
-    yield ""
-    yield "| from | to | result | allowed |"
-    yield "|-|-|-|-|"
-    for endpoint in view.endpoints:
-        result = f"{endpoint.mark} {endpoint.word}"
-        yield f"| {escape(endpoint.sources)} | {escape(endpoint.destinations)} | {result} | {escape(endpoint.allowed)} |"
-    yield ""
-    yield "## Names"
-    yield ""
-    yield "| container | resolver | resolves | does not resolve |"
-    yield "|-|-|-|-|"
-    for scope in view.scopes:
-        found = ", ".join(escape(n.name) for n in scope.names)
-        missing = ", ".join(escape(n.name) for n in scope.missing)
-        yield f"| {escape(scope.container)} | {escape(scope.resolver)} | {found} | {missing} |"
-    if view.gaps:
-        yield ""
-        yield "## Gaps"
-        yield ""
-        for gap in view.gaps:
-            yield f"- {code(gap.where)}: {escape(gap.detail)}"
-    yield ""
+def _endpoints(view: ReportView) -> _Section:
+    heading = _table("The host and the world", "| from | to | result | allowed |")
+    return _Section(heading, tuple(_endpoint(e) for e in view.endpoints), "rows of the host and the world")
+
+
+def _endpoint(endpoint: EndpointView) -> str:
+    result = f"{endpoint.mark} {endpoint.word}"
+    return f"| {_members(endpoint.sources)} | {_members(endpoint.destinations)} | {result} | {escape(endpoint.allowed)} |\n"
+
+
+def _names(view: ReportView) -> _Section:
+    heading = _table("Names", "| container | resolver | resolves | does not resolve |")
+    return _Section(heading, tuple(_scope(scope) for scope in view.scopes), "rows of names")
+
+
+def _scope(scope: ScopeView) -> str:
+    found = ", ".join(escape(n.name) for n in scope.names)
+    if scope.note:
+        found += f". {escape(scope.note)}"
+    missing = ", ".join(escape(n.name) for n in scope.missing)
+    return f"| {', '.join(_caller(c) for c in scope.callers)} | {escape(scope.resolver)} | {found} | {missing} |\n"
+
+
+def _caller(caller: CallerView) -> str:
+    own = f" (also {', '.join(name.name for name in caller.own)})" if caller.own else ""
+    return escape(f"{caller.container}{own}")
+
+
+def _gaps(view: ReportView) -> _Section:
+    heading = "\n## Gaps\n\n" if view.gaps else ""
+    return _Section(heading, tuple(f"- {code(gap.where)}: {escape(gap.detail)}\n" for gap in view.gaps), "gaps")

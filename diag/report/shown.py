@@ -9,7 +9,7 @@ _HIDDEN = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 def shown(text: str, limit: int = 400) -> str:
     """The text with control, format and direction characters written out as ‹U+202E›, and its length bounded."""
-    if text.isascii() and text.isprintable():
+    if text.isprintable():
         visible = text
     else:
         visible = "".join(f"‹U+{ord(c):04X}›" if unicodedata.category(c) in _HIDDEN else c for c in text)

@@ -6,7 +6,10 @@ import textwrap
 from collections.abc import Iterator
 
 from diag.model.analysis import Analysis
-from diag.report.view import Cited, GroupView, PathView, ReportView, build_view
+from diag.report.evidence_view import Cited
+from diag.report.names_view import ScopeView
+from diag.report.pairs_view import GroupView, PathView
+from diag.report.view import ReportView, build_view
 
 COLUMNS = 80
 SUMMARY_GROUPS = 12
@@ -78,11 +81,7 @@ def _lines(view: ReportView) -> Iterator[str]:
     yield from _endpoint_lines(view)
     yield from _section("Names")
     for scope in view.scopes:
-        yield from _wrap(f"{scope.container} (resolver: {scope.resolver})", "  ")
-        for name in scope.names:
-            yield from _wrap(f"{name.name} = {name.addresses} ({name.via})", "      ", "    ")
-        for name in scope.missing:
-            yield from _wrap(f"{name.name}: not found, {name.explanation}", "      ", "    ")
+        yield from _scope_lines(scope)
     yield from _section("Interfaces of the host")
     for interface in view.interfaces:
         yield from _wrap(f"{interface.name} ({interface.state}) {interface.addresses}: {interface.role}", "    ", "  ")
@@ -93,18 +92,33 @@ def _lines(view: ReportView) -> Iterator[str]:
             yield from _wrap(f"{gap.where}: {gap.detail}.{affects}", "    ", "  ")
 
 
+def _scope_lines(scope: ScopeView) -> Iterator[str]:
+    yield from _wrap(f"{scope.containers} (resolver: {scope.resolver})", "  ")
+    if scope.note:
+        yield from _wrap(scope.note, "    ", "    ")
+    for name in scope.names:
+        yield from _wrap(f"{name.name} = {name.addresses} ({name.via})", "      ", "    ")
+    for caller in scope.callers:
+        for name in caller.own:
+            yield from _wrap(f"in {caller.container} {name.name} = {name.addresses} ({name.via})", "      ", "    ")
+    for name in scope.missing:
+        yield from _wrap(f"{name.name}: not found, {name.explanation}", "      ", "    ")
+
+
 def _endpoint_lines(view: ReportView) -> Iterator[str]:
     yield from _section("The host and the world")
     for endpoint in view.endpoints:
         yield from _wrap(
-            f"{endpoint.mark} {endpoint.sources} → {endpoint.destinations}: {endpoint.allowed}", "      ", "  "
+            f"{endpoint.mark} {endpoint.sources.full} → {endpoint.destinations.full}: {endpoint.allowed}",
+            "      ",
+            "  ",
         )
         for explanation in endpoint.explanations:
             yield from _wrap(explanation, "    ", "    ")
 
 
 def _group_lines(group: GroupView) -> Iterator[str]:
-    yield from _wrap(f"{group.mark} {', '.join(group.sources)} → {', '.join(group.destinations)}: {group.word}", "  ")
+    yield from _wrap(f"{group.mark} {group.sources.full} → {group.destinations.full}: {group.word}", "  ")
     for path in group.paths:
         yield from _path_lines(path)
     yield ""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from html import escape
 
 from diag.model.analysis import Analysis
-from diag.model.docker import Container, DockerNetwork
-from diag.model.netns import Link, LinkKind
+from diag.model.docker import Container, DockerNetwork, Endpoint
+from diag.model.netns import LinkKind
 from diag.report.shown import shown
 
 BOX, GAP, ROW, WIDTH = 176, 14, 96, 1120
@@ -88,9 +88,10 @@ def _lanes(analysis: Analysis) -> Iterator[_Lane]:
     on_host = tuple(_plain_box(c, "host") for c in snapshot.containers if snapshot.netns_of.get(c.name) == "host")
     ports = f"published: {', '.join(dict.fromkeys(published))}" if published else "no published ports"
     yield _Lane(f"host: {edge}", ports, on_host, "host")
+    wiring = _Wiring(analysis)
     for network in snapshot.networks:
         if network.driver not in ("host", "null"):
-            yield _network_lane(network, analysis)
+            yield _network_lane(network, wiring)
     apart = tuple(
         _plain_box(c, "none")
         for c in snapshot.containers
@@ -104,11 +105,46 @@ def _plain_box(container: Container, kind: str) -> _Box:
     return _Box(container.name, (container.network_mode, container.status), kind if container.running else "down")
 
 
-def _network_lane(network: DockerNetwork, analysis: Analysis) -> _Lane:
-    snapshot = analysis.snapshot
+class _Wiring:
+    """What is on which network, and by which links."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self.snapshot = analysis.snapshot
+        self.on: dict[str, list[tuple[Container, Endpoint]]] = {}
+        self._joined: dict[str, list[str]] = {}
+        for container in self.snapshot.containers:
+            for endpoint in container.endpoints:
+                self.on.setdefault(endpoint.network, []).append((container, endpoint))
+            if container.joined_to:
+                self._joined.setdefault(container.joined_to, []).append(container.name)
+        host = self.snapshot.netns.get("host")
+        links = host.links if host and host.links else ()
+        self.host_links = {link.name: link for link in reversed(links)}
+        self._veths = {(k.index, k.peer_index): k for k in reversed(links) if k.kind is LinkKind.VETH}
+
+    def joined(self, container: Container) -> list[str]:
+        """Those that share its namespace."""
+        return sorted(name for key in {container.id, container.name} for name in self._joined.get(key, ()))
+
+    def interface(self, container: Container, address: str) -> tuple[str, str]:
+        """The container's interface with that address, and what is broken about it."""
+        netns = self.snapshot.netns.get(self.snapshot.netns_of.get(container.name, ""))
+        if netns is None or netns.links is None:
+            return address, ""
+        for link in netns.links:
+            if any(str(a.ip) == address for a in link.addresses):
+                outside = self._veths.get((link.peer_index, link.index))
+                trouble = "" if link.up and link.carrier else "link is down"
+                if not trouble and outside is not None and not outside.master:
+                    trouble = "its veth is on no bridge"
+                return f"{link.name} {address}", trouble
+        return address, "no interface has this address"
+
+
+def _network_lane(network: DockerNetwork, wiring: _Wiring) -> _Lane:
     subnets = ", ".join(str(c.subnet) for c in network.ipam)
     gateways = ", ".join(str(c.gateway) for c in network.ipam if c.gateway)
-    bridge = _host_link(analysis, network.bridge_name) if network.driver == "bridge" else None
+    bridge = wiring.host_links.get(network.bridge_name) if network.driver == "bridge" else None
     down = bridge is not None and not bridge.up
     missing = network.driver == "bridge" and bridge is None
     state = " (bridge is down)" if down else " (bridge is not in the capture)" if missing else ""
@@ -118,44 +154,11 @@ def _network_lane(network: DockerNetwork, analysis: Analysis) -> _Lane:
         f"{where}{subnets or 'no subnet'}, gateway {gateways or 'none'}{''.join(f', {t}' for t in traits)}{state}"
     )
     boxes = []
-    for container in snapshot.containers:
-        for endpoint in container.endpoints:
-            if endpoint.network == network.name:
-                address = str(endpoint.ip or endpoint.ip6 or "no address")
-                joined = [c.name for c in snapshot.containers if c.joined_to in (container.id, container.name)]
-                interface, trouble = _interface(analysis, container, address)
-                if not container.running:
-                    trouble = container.status
-                lines = (interface, trouble, *(f"+ {name} (joined)" for name in joined))
-                kind = "down" if trouble else "ok"
-                boxes.append(_Box(container.name, tuple(line for line in lines if line), kind))
+    for container, endpoint in wiring.on.get(network.name, ()):
+        interface, trouble = wiring.interface(container, str(endpoint.ip or endpoint.ip6 or "no address"))
+        if not container.running:
+            trouble = container.status
+        lines = (interface, trouble, *(f"+ {name} (joined)" for name in wiring.joined(container)))
+        kind = "down" if trouble else "ok"
+        boxes.append(_Box(container.name, tuple(line for line in lines if line), kind))
     return _Lane(network.name, subtitle, tuple(boxes), "down" if down or missing else "net")
-
-
-def _host_link(analysis: Analysis, name: str) -> Link | None:
-    host = analysis.snapshot.netns.get("host")
-    return next((k for k in (host.links if host and host.links else ()) if k.name == name), None)
-
-
-def _interface(analysis: Analysis, container: Container, address: str) -> tuple[str, str]:
-    """The container's interface with that address, and what is broken about it."""
-    netns = analysis.snapshot.netns.get(analysis.snapshot.netns_of.get(container.name, ""))
-    if netns is None or netns.links is None:
-        return address, ""
-    for link in netns.links:
-        if any(str(a.ip) == address for a in link.addresses):
-            outside = _host_end(analysis, link)
-            trouble = "" if link.up and link.carrier else "link is down"
-            if not trouble and outside is not None and not outside.master:
-                trouble = "its veth is on no bridge"
-            return f"{link.name} {address}", trouble
-    return address, "no interface has this address"
-
-
-def _host_end(analysis: Analysis, inside: Link) -> Link | None:
-    """The host's end of a veth pair."""
-    host = analysis.snapshot.netns.get("host")
-    for link in host.links if host and host.links else ():
-        if link.kind is LinkKind.VETH and link.index == inside.peer_index and link.peer_index == inside.index:
-            return link
-    return None

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -14,6 +16,7 @@ from diag.errors import UsageError
 from diag.model.analysis import Analysis
 from diag.reach.analysis import analyse
 from diag.report.html import render_html
+from diag.report.json_text import array_of, object_of, on_lines, on_one_line
 from diag.report.markdown import LIMIT, code, render_markdown
 from diag.report.render import ReportFormat, format_of, render
 from diag.report.shown import shown
@@ -31,6 +34,7 @@ HOSTILE = (
     "n" * 255,
     "`code` |pipe| [x](http://example.org)",
     "{{ 7 * 7 }}",
+    "half\ud800a pair",
 )
 
 
@@ -94,6 +98,7 @@ def test_hostile_names_are_text_everywhere() -> None:
     page = page_of(analysis)
     assert "<script>alert(1)</script>" in page.text
     assert "{{ 7 * 7 }}" in page.text
+    assert "half‹U+D800›a pair" in page.text
     for report_format in (ReportFormat.HTML, ReportFormat.MARKDOWN, ReportFormat.TEXT):
         text = render(analysis, report_format).decode()
         assert "\u202e" not in text
@@ -113,6 +118,24 @@ def test_json_fits_its_schema(name: str) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
     jsonschema.validate(document, schema)
     jsonschema.validate(json.loads(render(hostile(), ReportFormat.JSON)), schema)
+
+
+def test_json_is_what_the_standard_library_writes() -> None:
+    values = {"a": [], "b": {}, "c": ['\x00\x1f\b\n\x7f"\\é\U0001f525\u2028', 1, None, True], "d": [{"e": [2]}]}
+    assert on_lines(values) == json.dumps(values, ensure_ascii=False, indent=2).encode()
+    assert on_one_line(values) == json.dumps(values, ensure_ascii=False).encode()
+    lines = on_lines(values, 1), on_one_line("x"), on_lines({"half": "\ud800é"}, 1)
+    assembled = object_of({"values": lines[0], "x": array_of([lines[1]], 1), "none": array_of([], 1), "y": lines[2]}, 0)
+    whole = {"values": values, "x": ["x"], "none": [], "y": {"half": "\ud800é"}}
+    assert assembled == json.dumps(whole, ensure_ascii=False, indent=2).encode("utf-8", "backslashreplace")
+    assert json.loads(on_one_line(["\ud800", "é"])) == ["\ud800", "é"]
+
+
+def test_only_html_and_pdf_load_their_libraries() -> None:
+    modules = "analysis_json", "explanation", "markdown", "render", "text"
+    code = f"import sys, {', '.join(f'diag.report.{m}' for m in modules)}; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"jinja2", "markupsafe", "weasyprint"}.intersection(loaded)
 
 
 @pytest.mark.parametrize("report_format", list(ReportFormat))

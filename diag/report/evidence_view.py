@@ -1,0 +1,97 @@
+"""The lines of captured files that a report cites, and the appendix that shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from diag.model.analysis import Analysis
+from diag.model.provenance import Evidence
+from diag.report.shown import shown
+
+CONTEXT = 3
+"""Lines shown around a cited line."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cited:
+    """A line of evidence and where the appendix shows it."""
+
+    file: str
+    line: int
+    text: str
+    anchor: str
+    """Empty when the file is not in the appendix."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceLine:
+    """A line of a captured file; `number` 0 stands for lines left out."""
+
+    number: int
+    text: str
+    anchor: str
+    cited: bool
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceFile:
+    """The cited parts of one captured file."""
+
+    path: str
+    lines: tuple[EvidenceLine, ...]
+
+
+class Appendix:
+    """Gives each cited line of a text file an id, once."""
+
+    def __init__(self, analysis: Analysis) -> None:
+        self._files = analysis.snapshot.files
+        self._anchors: dict[tuple[str, int], str] = {}
+        self._cited: dict[Evidence, Cited] = {}
+        for evidence in _cited_evidence(analysis):
+            key = (evidence.file, evidence.line)
+            shows = evidence.line and key not in self._anchors and not evidence.file.endswith(".json")
+            if shows and evidence.file in self._files:
+                self._anchors[key] = f"e{len(self._anchors) + 1}"
+
+    def cite(self, evidence: Evidence | None) -> Cited | None:
+        if evidence is None:
+            return None
+        found = self._cited.get(evidence)
+        if found is None:
+            anchor = self._anchors.get((evidence.file, evidence.line), "")
+            found = Cited(shown(evidence.file), evidence.line, shown(evidence.text), anchor)
+            self._cited[evidence] = found
+        return found
+
+    def files(self) -> Iterator[EvidenceFile]:
+        cited: dict[str, dict[int, str]] = {}
+        for (file, line), anchor in self._anchors.items():
+            cited.setdefault(file, {})[line] = anchor
+        for file in sorted(cited):
+            yield EvidenceFile(shown(file), tuple(_lines(self._files[file].splitlines(), cited[file])))
+
+
+def _cited_evidence(analysis: Analysis) -> Iterator[Evidence]:
+    for group in analysis.groups:
+        for path in group.paths:
+            if path.decided_by is not None:
+                yield path.decided_by
+            for hop in (*path.hops, *path.hops_back):
+                if hop.evidence is not None:
+                    yield hop.evidence
+
+
+def _lines(lines: list[str], anchors: dict[int, str]) -> Iterator[EvidenceLine]:
+    """The cited lines with those around them; each run of others is one line that says so."""
+    near = {n for c in anchors for n in range(c - CONTEXT, c + CONTEXT + 1)}
+    last = 0
+    for number in sorted(n for n in near if 1 <= n <= len(lines)):
+        if number != last + 1:
+            yield EvidenceLine(0, "…", "", False)
+        anchor = anchors.get(number, "")
+        yield EvidenceLine(number, shown(lines[number - 1]), anchor, bool(anchor))
+        last = number
+    if last != len(lines):
+        yield EvidenceLine(0, "…", "", False)

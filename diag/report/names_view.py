@@ -1,0 +1,143 @@
+"""What containers can call each other, as a report shows it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import compress
+
+from diag.model.analysis import Analysis, MissingNames, NameAnswer, NameScope
+from diag.model.reasons import Via
+from diag.model.snapshot import Snapshot
+from diag.report.shown import shown
+from diag.report.words import LARGE
+
+SHARED = "Each resolves these names, except those that are its alone."
+
+
+@dataclass(frozen=True, slots=True)
+class NameRow:
+    """A name and what it gives."""
+
+    name: str
+    addresses: str
+    via: str
+    explanation: str
+
+
+@dataclass(frozen=True, slots=True)
+class CallerView:
+    """A container, and the names that it resolves beside those of its row."""
+
+    container: str
+    own: tuple[NameRow, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScopeView:
+    """What one container can call others, or several on the same networks."""
+
+    callers: tuple[CallerView, ...]
+    resolver: str
+    note: str
+    """How several callers share the names; empty for one."""
+    names: tuple[NameRow, ...]
+    missing: tuple[NameRow, ...]
+
+    @property
+    def containers(self) -> str:
+        return ", ".join(caller.container for caller in self.callers)
+
+
+def scope_views(analysis: Analysis) -> Iterator[ScopeView]:
+    """One for each container; on a large host those on the same networks share one."""
+    if len(analysis.snapshot.containers) <= LARGE:
+        yield from (_single(scope) for scope in analysis.names)
+        return
+    alike: dict[tuple[object, ...], list[_Scope]] = {}
+    networks = {c.name: frozenset(e.network for e in c.endpoints) for c in analysis.snapshot.containers}
+    for scope in analysis.names:
+        missing = tuple((m.names, m.count, _explained(m, scope, "it")) for m in scope.missing)
+        key = (networks.get(scope.container), scope.resolver, missing)
+        alike.setdefault(key, []).append(_Scope(scope, {_key(answer): answer for answer in scope.names}))
+    for scopes in alike.values():
+        yield from _shared(scopes, analysis.snapshot)
+
+
+_Key = tuple[str, tuple[str, ...], Via | None, str]
+
+
+@dataclass(frozen=True, slots=True)
+class _Scope:
+    scope: NameScope
+    answers: dict[_Key, NameAnswer]
+
+
+def _key(answer: NameAnswer) -> _Key:
+    return answer.name, answer.addresses, answer.via, answer.target
+
+
+def _shared(scopes: list[_Scope], snapshot: Snapshot) -> Iterator[ScopeView]:
+    """One view of those that :data:`SHARED` is true of, and one of each other."""
+    if len(scopes) == 1:
+        yield _single(scopes[0].scope)
+        return
+    times = Counter(key for some in scopes for key in some.answers)
+    shared = {key: answer for some in scopes for key, answer in some.answers.items() if times[key] > 1}
+    fits = [_lacks_its_own_only(some, shared, snapshot) for some in scopes]
+    if all(fits):
+        yield _folded(scopes, shared)
+        return
+    yield from (_single(some.scope) for some in compress(scopes, (not fit for fit in fits)))
+    if any(fits):
+        yield from _shared(list(compress(scopes, fits)), snapshot)
+
+
+def _lacks_its_own_only(some: _Scope, shared: dict[_Key, NameAnswer], snapshot: Snapshot) -> bool:
+    name = some.scope.container
+    container = snapshot.container(name)
+    ips = {str(ip) for e in (container.endpoints if container else ()) for ip in (e.ip, e.ip6)}
+    alone = {key for key, answer in shared.items() if answer.target == name and ips.issuperset(answer.addresses)}
+    return shared.keys() - some.answers.keys() == alone
+
+
+def _folded(scopes: list[_Scope], shared: dict[_Key, NameAnswer]) -> ScopeView:
+    first = scopes[0].scope
+    callers = tuple(
+        CallerView(shown(some.scope.container), _rows(a for key, a in some.answers.items() if key not in shared))
+        for some in scopes
+    )
+    names = _rows(sorted(shared.values(), key=lambda answer: answer.name))
+    missing = tuple(_missing(m, _explained(m, first, "each of them")) for m in first.missing)
+    return ScopeView(callers, shown(first.resolver), SHARED if names else "", names, missing)
+
+
+def _single(scope: NameScope) -> ScopeView:
+    callers = (CallerView(shown(scope.container), ()),)
+    missing = tuple(_missing(m, m.explanation) for m in scope.missing)
+    return ScopeView(callers, shown(scope.resolver), "", _rows(scope.names), missing)
+
+
+def _explained(missing: MissingNames, scope: NameScope, subject: str) -> str:
+    """The explanation, with `subject` for the container's name where it starts with that."""
+    text = missing.explanation
+    start = f"{scope.container} "
+    return f"{subject} {text.removeprefix(start)}" if text.startswith(start) else text
+
+
+def _missing(missing: MissingNames, explanation: str) -> NameRow:
+    """Names that are not found for the same reason share a row."""
+    more = missing.count - len(missing.names)
+    names = ", ".join(missing.names) + (f" and {more} more" if more else "")
+    reason = missing.reason.value if missing.reason else ""
+    return NameRow(shown(names, 2000), "", reason, shown(explanation))
+
+
+def _rows(answers: Iterable[NameAnswer]) -> tuple[NameRow, ...]:
+    return tuple(_row(answer) for answer in answers)
+
+
+def _row(answer: NameAnswer) -> NameRow:
+    via = answer.via.value if answer.via else answer.reason.value if answer.reason else ""
+    return NameRow(shown(answer.name), ", ".join(answer.addresses), via, shown(answer.explanation))

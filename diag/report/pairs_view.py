@@ -1,0 +1,192 @@
+"""Pairs of containers, the matrix, and the pairs with the host and the world, as a report shows them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from diag.model.analysis import Analysis, Fix, Group, Path
+from diag.model.flow import Hop
+from diag.report.evidence_view import Appendix, Cited
+from diag.report.members_view import MembersView, MembersViews
+from diag.report.shown import shown
+from diag.report.words import MARKS, WORDS
+
+
+@dataclass(frozen=True, slots=True)
+class HopView:
+    """One step of a trace."""
+
+    text: str
+    kind: str
+    cited: Cited | None
+
+
+@dataclass(frozen=True, slots=True)
+class FixView:
+    """A command and what it does."""
+
+    command: str
+    effect: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class PathView:
+    """One destination address, or class of them."""
+
+    title: str
+    key: str
+    mark: str
+    allowed: str
+    reason: str
+    explanation: str
+    cited: Cited | None
+    partial: tuple[str, ...]
+    hops: tuple[HopView, ...]
+    hops_back: tuple[HopView, ...]
+    fixes: tuple[FixView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class GroupView:
+    """Pairs that behave alike."""
+
+    id: str
+    key: str
+    mark: str
+    word: str
+    sources: MembersView
+    destinations: MembersView
+    pairs: int
+    reason: str
+    headline: str
+    paths: tuple[PathView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CellView:
+    """One cell of the matrix; `group` is empty on the diagonal."""
+
+    id: str
+    key: str
+    mark: str
+    title: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class RowView:
+    """One source of the matrix."""
+
+    source: str
+    cells: tuple[CellView, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class EndpointView:
+    """What containers, the host and the world can do with each other: one group of pairs."""
+
+    key: str
+    """Reachability, for the style sheet."""
+    mark: str
+    word: str
+    sources: MembersView
+    destinations: MembersView
+    allowed: str
+    explanations: tuple[str, ...]
+
+
+def pair_count(group: Group) -> int:
+    """Its ordered pairs, a container with itself left out."""
+    both = set(group.destinations).intersection(group.sources)
+    return len(group.sources) * len(group.destinations) - len(both)
+
+
+def group_view(number: int, group: Group, appendix: Appendix, members: MembersViews) -> GroupView:
+    best = group.paths[0]
+    return GroupView(
+        f"group-{number}",
+        group.reachability.value,
+        MARKS[group.reachability],
+        WORDS[group.reachability],
+        members.of(group.sources),
+        members.of(group.destinations),
+        pair_count(group),
+        best.reason.value,
+        shown(best.explanation, 4000),
+        tuple(_path(p, appendix) for p in group.paths),
+    )
+
+
+def endpoint_view(group: Group, members: MembersViews) -> EndpointView:
+    return EndpointView(
+        group.reachability.value,
+        MARKS[group.reachability],
+        WORDS[group.reachability],
+        members.of(group.sources),
+        members.of(group.destinations),
+        shown(" / ".join(dict.fromkeys(str(path.allowed) for path in group.paths)), 400),
+        tuple(dict.fromkeys(shown(path.explanation, 2000) for path in group.paths)),
+    )
+
+
+def matrix_view(analysis: Analysis, ordered: list[Group]) -> tuple[RowView, ...]:
+    group_of = {
+        (source, destination): (number, group)
+        for number, group in enumerate(ordered, 1)
+        for source in group.sources
+        for destination in group.destinations
+        if source != destination
+    }
+    containers = analysis.snapshot.containers
+    rows = []
+    for i, source in enumerate(containers):
+        cells = []
+        for j, destination in enumerate(containers):
+            found = group_of.get((source.name, destination.name))
+            if found is None:
+                cells.append(CellView("", "self", "", "", ""))
+                continue
+            number, group = found
+            title = shown(f"{source.name} → {destination.name}: {WORDS[group.reachability]}", 600)
+            cells.append(
+                CellView(
+                    f"pair-{i + 1}-{j + 1}",
+                    group.reachability.value,
+                    MARKS[group.reachability],
+                    title,
+                    f"group-{number}",
+                )
+            )
+        rows.append(RowView(shown(source.name), tuple(cells)))
+    return tuple(rows)
+
+
+def _path(path: Path, appendix: Appendix) -> PathView:
+    where = path.network or path.address or "no address"
+    title = f"{where} ({path.address})" if path.network and path.address else where
+    return PathView(
+        shown(f"{title}, {path.family}" if path.family else title),
+        path.reachability.value,
+        MARKS[path.reachability],
+        shown(str(path.allowed), 2000),
+        path.reason.value,
+        shown(path.explanation, 4000),
+        appendix.cite(path.decided_by),
+        tuple(shown(p, 2000) for p in path.partial),
+        tuple(_hop(h, appendix) for h in path.hops),
+        tuple(_hop(h, appendix) for h in path.hops_back),
+        tuple(_fix(f) for f in path.fixes),
+    )
+
+
+def _hop(hop: Hop, appendix: Appendix) -> HopView:
+    return HopView(shown(hop.text), hop.kind.value, appendix.cite(hop.evidence))
+
+
+def _fix(fix: Fix) -> FixView:
+    opened = len(fix.opens)
+    note = fix.note
+    if opened > 1:
+        note = f"It opens {opened} ordered pairs in all. {note}".strip()
+    return FixView(shown(fix.command, 2000), WORDS[fix.effect], shown(note))
