@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
+import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,18 +30,31 @@ class Usage:
     """False when it was ended for taking longer than its limit."""
 
 
-def measure(command: Sequence[str], limit: float, stdout: Path | None = None, stderr: Path | None = None) -> Usage:
-    """Run a command, and kill it when it takes longer than `limit` seconds. Output goes into files, or nowhere."""
+def measure(
+    command: Sequence[str],
+    limit: float,
+    stdout: Path | None = None,
+    stderr: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Usage:
+    """Run a command, and kill it and its children when it takes longer than `limit` seconds.
+
+    Output goes into files, or nowhere. The environment is this process's where none is given.
+    """
     nowhere = Path(os.devnull)
     with (stdout or nowhere).open("wb") as out, (stderr or nowhere).open("wb") as err:
         started = time.monotonic()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=out, stderr=err)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=out, stderr=err, env=environment, start_new_session=True
+        )
     in_time = False
     try:
         in_time = _ended(process.pid, limit)
     finally:
         if not in_time:
-            process.kill()
+            # Not reaped, so that the number is still its own.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
     _, status, usage = os.wait4(process.pid, 0)
     wall = time.monotonic() - started
     process.returncode = os.waitstatus_to_exitcode(status)

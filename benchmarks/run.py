@@ -2,25 +2,23 @@
 
 For each size a host is made up, and each command is run on it as a process of its own, several times. A round runs the
 floor first, which only reads every file of the bundle and decodes the JSON, and then every command once: each figure is
-also given as a multiple of the floor of its own round, which says more across machines than seconds do.
+also given as a multiple of the floor of its own round, which says more across machines than seconds do. After the
+commands the phases of one analysis are measured as often, see :mod:`benchmarks.phases`.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import os
-import platform
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks.commands import DIAG, Command, circumstances, exit_when_terminated, failed, make_host, python, sizes
+from benchmarks.figures import Spread
 from benchmarks.measure import Usage, measure
 from benchmarks.plan import HostSpec, container_name
 
@@ -36,32 +34,7 @@ for path in pathlib.Path(sys.argv[1]).rglob("*"):
         if path.suffix == ".json":
             json.loads(content)
 """
-_TOO_LONG = ">"
-_DIAG = (sys.executable, "-m", "diag")
 _CONTAINERS_PER_NETWORK = 10
-
-
-@dataclass(frozen=True, slots=True)
-class Command:
-    """Something to measure."""
-
-    name: str
-    words: tuple[str, ...]
-    statuses: frozenset[int] = frozenset({0})
-    """Exit statuses that are answers and not failures."""
-
-
-@dataclass(frozen=True, slots=True)
-class Spread:
-    """Of several figures."""
-
-    median: float
-    min: float
-    max: float
-
-    @classmethod
-    def of(cls, figures: Sequence[float]) -> Spread:
-        return cls(*(round(f(figures), 4) for f in (statistics.median, min, max)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +53,16 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Phases:
+    """Where the time of `diag report` as JSON goes. Without figures when it did not end in time, or failed."""
+
+    runs: int
+    cpu_seconds: dict[str, Spread]
+    """By phase."""
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class HostResult:
     """All rows of one host."""
 
@@ -87,6 +70,7 @@ class HostResult:
     made: str
     """What the generator said: rules, files, size, time."""
     rows: tuple[Row, ...]
+    phases: Phases
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,24 +96,18 @@ def _run_host(size: int, options: Options, say: Callable[[str], None]) -> HostRe
     spec = HostSpec(size, max(2, size // _CONTAINERS_PER_NETWORK), distinct=options.distinct)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as temporary:
         work = Path(temporary)
-        say(f"{size:,} containers: making the host")
-        made = _make(spec, work / "host")
+
+        def tell(what: str) -> None:
+            say(f"{size:,} containers: {what}")
+
+        tell("making the host")
+        made = make_host(spec, work / "host")
         commands = _commands(spec, work)
         if size == options.flows_at:
             commands.append(_trace(work, options.flows))
-        rounds = _rounds(commands, options, work, lambda what: say(f"{size:,} containers: {what}"))
-    return HostResult(spec, made, tuple(_row(command, rounds) for command in commands))
-
-
-def _make(spec: HostSpec, folder: Path) -> str:
-    """Write the host in another process, for this one's memory is in every figure, see :class:`Usage`."""
-    options = ["--containers", str(spec.containers), "--networks", str(spec.networks)]
-    said = _python("benchmarks.hosts", str(folder), *options, *["--distinct"] * spec.distinct)
-    return said.partition(": ")[2].strip()
-
-
-def _python(module: str, *words: str) -> str:
-    return subprocess.run([sys.executable, "-m", module, *words], check=True, capture_output=True, text=True).stdout
+        rounds = _rounds(commands, options, work, tell)
+        phases = _phases(options, work, tell)
+    return HostResult(spec, made, tuple(_row(command, rounds) for command in commands), phases)
 
 
 def _commands(spec: HostSpec, work: Path) -> list[Command]:
@@ -138,18 +116,18 @@ def _commands(spec: HostSpec, work: Path) -> list[Command]:
     one, other = container_name(spec, 0), container_name(spec, 1)
     return [
         Command(FLOOR, (sys.executable, "-c", _FLOOR_CODE, host)),
-        Command("diag --help", (*_DIAG, "--help")),
-        Command("diag report .json", (*_DIAG, "report", "-f", host, "-o", str(work / "report.json"))),
-        Command("diag report .html", (*_DIAG, "report", "-f", host, "-o", str(work / "report.html"))),
-        Command("diag pairs csv", (*_DIAG, "pairs", "-f", host, "--format", "csv")),
-        Command("diag explain A B", (*_DIAG, "explain", one, other, "-f", host), frozenset({0, 1, 3})),
+        Command("diag --help", (*DIAG, "--help")),
+        Command("diag report .json", (*DIAG, "report", "-f", host, "-o", str(work / "report.json"))),
+        Command("diag report .html", (*DIAG, "report", "-f", host, "-o", str(work / "report.html"))),
+        Command("diag pairs csv", (*DIAG, "pairs", "-f", host, "--format", "csv")),
+        Command("diag explain A B", (*DIAG, "explain", one, other, "-f", host), frozenset({0, 1, 3})),
     ]
 
 
 def _trace(work: Path, flows: int) -> Command:
     host, file = str(work / "host"), str(work / "flows.jsonl")
-    _python("benchmarks.flows", host, file, "--count", str(flows))
-    return Command(f"diag trace, {flows:,} flows", (*_DIAG, "trace", "-f", host, "--flows", file))
+    python("benchmarks.flows", host, file, "--count", str(flows))
+    return Command(f"diag trace, {flows:,} flows", (*DIAG, "trace", "-f", host, "--flows", file))
 
 
 @dataclass
@@ -171,7 +149,7 @@ def _rounds(commands: Iterable[Command], options: Options, work: Path, say: Call
                 continue
             say(f"round {number + 1} of {options.runs}, {command.name}")
             usage = measure(command.words, options.limit, work / "stdout", work / "stderr")
-            problem = _problem(command, usage, options.limit, work / "stderr")
+            problem = command.problem(usage, options.limit, work / "stderr")
             if problem:
                 rounds.problems[command.name] = problem
                 continue
@@ -181,13 +159,18 @@ def _rounds(commands: Iterable[Command], options: Options, work: Path, say: Call
     return rounds
 
 
-def _problem(command: Command, usage: Usage, limit: float, stderr: Path) -> str:
-    if not usage.in_time:
-        return f"{_TOO_LONG} {limit:g} s"
-    if usage.status in command.statuses:
-        return ""
-    said = stderr.read_text("utf-8", "replace").strip().splitlines()
-    return f"failed with {usage.status}: {said[-1] if said else 'no message'}"
+def _phases(options: Options, work: Path, say: Callable[[str], None]) -> Phases:
+    command = Command("phases", (sys.executable, "-m", "benchmarks.phases", str(work / "host"), "--json"))
+    found: dict[str, list[float]] = {}
+    for number in range(options.runs):
+        say(f"round {number + 1} of {options.runs}, phases")
+        usage = measure(command.words, options.limit, work / "stdout", work / "stderr")
+        problem = command.problem(usage, options.limit, work / "stderr")
+        if problem:
+            return Phases(number, {}, problem)
+        for name, phase in json.loads((work / "stdout").read_bytes())["phases"].items():
+            found.setdefault(name, []).append(phase["cpu_seconds"])
+    return Phases(options.runs, {name: Spread.of(seconds) for name, seconds in found.items()})
 
 
 def _row(command: Command, rounds: _Rounds) -> Row:
@@ -209,7 +192,7 @@ def _row(command: Command, rounds: _Rounds) -> Row:
 
 
 def print_table(results: Iterable[HostResult]) -> None:
-    """A table for each host."""
+    """Two tables for each host: the commands, and the phases."""
     from rich.console import Console
     from rich.table import Table
 
@@ -224,17 +207,35 @@ def print_table(results: Iterable[HostResult]) -> None:
         for row in result.rows:
             table.add_row(row.name, *_cells(row))
         console.print(table)
-        for row in filter(_failed, result.rows):
-            console.print(f"{row.name} {row.problem}")
+        phases = Table(title="phases of diag report .json", title_justify="left")
+        phases.add_column("phase", no_wrap=True)
+        for heading in ("CPU s", "min … max", "share"):
+            phases.add_column(heading, justify="right")
+        for cells in _phase_cells(result.phases):
+            phases.add_row(*cells)
+        console.print(phases)
+        for name, problem in _failures(result):
+            console.print(f"{name} {problem}")
 
 
-def _failed(row: Row) -> bool:
-    return bool(row.problem) and not row.problem.startswith(_TOO_LONG)
+def _failures(result: HostResult) -> list[tuple[str, str]]:
+    problems = [*((row.name, row.problem) for row in result.rows), ("phases", result.phases.problem)]
+    return [(name, problem) for name, problem in problems if failed(problem)]
+
+
+def _phase_cells(phases: Phases) -> list[tuple[str, ...]]:
+    if phases.problem:
+        return [("all", "failed" if failed(phases.problem) else phases.problem)]
+    total = sum(seconds.median for seconds in phases.cpu_seconds.values())
+    return [
+        (name, f"{seconds.median:.3f}", f"{seconds.min:.3f} … {seconds.max:.3f}", f"{seconds.median / total:.0%}")
+        for name, seconds in phases.cpu_seconds.items()
+    ]
 
 
 def _cells(row: Row) -> tuple[str, ...]:
     if row.cpu_seconds is None or row.wall_seconds is None or row.peak_rss_mib is None:
-        return ("failed" if _failed(row) else row.problem,)
+        return ("failed" if failed(row.problem) else row.problem,)
     cpu, ratio = row.cpu_seconds, row.ratio_to_floor
     return (
         f"{cpu.median:.2f}",
@@ -247,18 +248,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def as_json(results: Iterable[HostResult], options: Options) -> Json:
     """Everything, for a file."""
-    machine = {
-        "python": platform.python_version(),
-        "cores": os.cpu_count(),
-        "system": f"{platform.system()} {platform.release()}",
-        "architecture": platform.machine(),
-    }
-    return {
-        "machine": machine,
-        "measured_at": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        "options": asdict(options),
-        "hosts": [asdict(result) for result in results],
-    }
+    return {**circumstances(), "options": asdict(options), "hosts": [asdict(result) for result in results]}
 
 
 # The command line
@@ -272,14 +262,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print_table(results)
     if words.json is not None:
         words.json.write_text(json.dumps(as_json(results, options), indent=1) + "\n")
-    return int(any(_failed(row) for result in results for row in result.rows))
+    return int(any(_failures(result) for result in results))
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks.run", description="Measure the commands on large hosts."
     )
-    parser.add_argument("--containers", type=_sizes, default=(100, 300, 1000), metavar="N,N", help="sizes of the hosts")
+    parser.add_argument("--containers", type=sizes, default=(100, 300, 1000), metavar="N,N", help="sizes of the hosts")
     parser.add_argument("--runs", type=int, default=3, metavar="N", help="rounds per host (default 3)")
     parser.add_argument("--limit", type=float, default=120.0, metavar="S", help="seconds per process (default 120)")
     parser.add_argument("--flows", type=int, default=20_000, metavar="N", help="flows to trace (default 20000)")
@@ -289,9 +279,6 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _sizes(text: str) -> tuple[int, ...]:
-    return tuple(int(part) for part in text.split(","))
-
-
 if __name__ == "__main__":
+    exit_when_terminated()
     sys.exit(main())

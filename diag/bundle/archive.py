@@ -8,10 +8,6 @@ not read. Format: POSIX.1-2017, pax, "ustar Interchange Format"; GNU tar manual,
 
 from __future__ import annotations
 
-import io
-import stat
-import struct
-import zipfile
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -21,7 +17,7 @@ from typing import IO, BinaryIO, Protocol, cast
 from diag.errors import BundleError
 
 _MIB = 1 << 20
-_CHUNK = 1 << 16
+CHUNK = 1 << 16
 _BLOCK = 512
 
 
@@ -141,7 +137,7 @@ class Unpacked:
     def skip(self, size: int) -> int:
         """Pass over `size` bytes; returns how many there were."""
         left = size
-        while left > 0 and (data := self.read(min(left, _CHUNK))):
+        while left > 0 and (data := self.read(min(left, CHUNK))):
             left -= len(data)
         return size - left
 
@@ -159,17 +155,17 @@ def gunzip(packed: Packed, head: bytes) -> Iterator[bytes]:
     while data:
         unzip = zlib.decompressobj(wbits=31)
         while not unzip.eof:
-            data = data or packed.read(_CHUNK)
+            data = data or packed.read(CHUNK)
             if not data:
                 raise DamagedArchiveError("the gzip stream ends early")
             try:
-                chunk = unzip.decompress(data, _CHUNK)
+                chunk = unzip.decompress(data, CHUNK)
             except zlib.error as error:
                 raise DamagedArchiveError(f"the gzip stream is damaged ({error})") from None
             data = unzip.unconsumed_tail
             if chunk:
                 yield chunk
-        data = (unzip.unused_data or packed.read(_CHUNK)).lstrip(b"\0")
+        data = (unzip.unused_data or packed.read(CHUNK)).lstrip(b"\0")
 
 
 def unzstd(packed: Packed, head: bytes) -> Iterator[bytes]:
@@ -178,10 +174,10 @@ def unzstd(packed: Packed, head: bytes) -> Iterator[bytes]:
 
     unpacker = zstandard.ZstdDecompressor(max_window_size=1 << 27)
     source = cast(IO[bytes], _Rejoined(head, packed))
-    stream = unpacker.stream_reader(source, read_size=_CHUNK, read_across_frames=True)
+    stream = unpacker.stream_reader(source, read_size=CHUNK, read_across_frames=True)
     while True:
         try:
-            chunk = stream.read(_CHUNK)
+            chunk = stream.read(CHUNK)
         except (zstandard.ZstdError, MemoryError) as error:
             raise DamagedArchiveError(f"the Zstandard stream is damaged ({error})") from None
         if not chunk:
@@ -193,7 +189,7 @@ def plain(packed: Packed, head: bytes) -> Iterator[bytes]:
     """The stream as it is."""
     while head:
         yield head
-        head = packed.read(_CHUNK)
+        head = packed.read(CHUNK)
 
 
 class _Rejoined:
@@ -233,7 +229,7 @@ def read_tar(stream: Unpacked, limits: Limits) -> Iterator[Member]:
         header = stream.read(_BLOCK)
         if header and not any(header):
             # What follows is padding; reading it lets the decompressor check its own checksum.
-            while stream.read(_CHUNK):
+            while stream.read(CHUNK):
                 pass
             return
         if not header:
@@ -334,110 +330,12 @@ def _checksum_ok(header: bytes) -> bool:
     return int(stored, 8) == sum(header[:148]) + sum(header[156:]) + 8 * 0x20
 
 
-# zip
-
-_ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zlib.error,
-    EOFError,
-    struct.error,
-    OSError,
-    OverflowError,
-    ValueError,
-    IndexError,
-    KeyError,
-    RuntimeError,  # encrypted, or a compression method that is not read
-    MemoryError,
-)
-"""What `zipfile` raises on bad input. UnicodeError is a ValueError, NotImplementedError a RuntimeError."""
-
-_STORED, _DEFLATED = 0, 8
-_LOCAL = struct.Struct("<4s5H3L2H")
-_LOCAL_MAGIC = b"PK\x03\x04"
-_ENCRYPTED, _DESCRIPTOR, _UTF8 = 0x1, 0x8, 0x800
-
-
-def read_zip(content: bytes, budget: Budget, limits: Limits) -> Iterator[Member]:
-    """The members of a zip archive in the order of its directory, or of its data when it has lost its directory."""
-    if content.count(b"PK\x01\x02") > limits.members:
-        raise BundleError(f"the archive has more than {limits.members} members", why="refused as unsafe")
-    try:
-        archive = zipfile.ZipFile(io.BytesIO(content))
-    except _ZIP_ERRORS:
-        yield from _read_zip_data(content, budget, limits)
-        return
-    for info in archive.infolist():
-        yield _zip_member(archive, info, budget, limits)
-
-
-def _zip_member(archive: zipfile.ZipFile, info: zipfile.ZipInfo, budget: Budget, limits: Limits) -> Member:
-    name = info.orig_filename
-    mode = info.external_attr >> 16 if info.create_system == 3 else 0
-    if stat.S_ISLNK(mode):
-        return Member(name, MemberKind.LINK)
-    if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return Member(name, MemberKind.SPECIAL)
-    if name.endswith("/") or stat.S_ISDIR(mode):
-        return Member(name, MemberKind.FOLDER)
-    if info.file_size > limits.file:
-        return Member(name, MemberKind.OVERSIZED)
-    if info.compress_type not in (_STORED, _DEFLATED):
-        return Member(name, MemberKind.DAMAGED)
-    parts = []
-    try:
-        with archive.open(info) as stream:
-            while chunk := stream.read(_CHUNK):
-                budget.spend(len(chunk))
-                parts.append(chunk)
-    except _ZIP_ERRORS:
-        return Member(name, MemberKind.DAMAGED)
-    return Member(name, MemberKind.FILE, b"".join(parts))
-
-
-def _read_zip_data(content: bytes, budget: Budget, limits: Limits) -> Iterator[Member]:
-    """The members by their local headers, for an archive whose directory (at its end) is missing."""
-    at = 0
-    while content.startswith(_LOCAL_MAGIC, at) and at + _LOCAL.size <= len(content):
-        _, _, flags, method, _, _, crc, packed, size, name_len, extra_len = _LOCAL.unpack_from(content, at)
-        start = at + _LOCAL.size + name_len + extra_len
-        raw_name = content[at + _LOCAL.size : at + _LOCAL.size + name_len]
-        name = raw_name.decode("utf-8" if flags & _UTF8 else "cp437", "replace")
-        if start > len(content) or flags & _ENCRYPTED or size > limits.file:
-            break
-        data, end = _zip_data(content, start, flags, method, packed, limits)
-        if data is None or (not flags & _DESCRIPTOR and zlib.crc32(data) != crc):
-            raise DamagedArchiveError(f"the zip archive ends in the middle of {name!r}, or is damaged there")
-        budget.spend(len(data))
-        yield Member(name, MemberKind.FOLDER if name.endswith("/") else MemberKind.FILE, data)
-        at = end
-    raise DamagedArchiveError("the zip archive has no directory: its end is missing")
-
-
-def _zip_data(
-    content: bytes, start: int, flags: int, method: int, packed: int, limits: Limits
-) -> tuple[bytes | None, int]:
-    """The data of a member and where the next one starts; None when it cannot be had."""
-    if method == _STORED and not flags & _DESCRIPTOR:
-        end = start + packed
-        return (content[start:end] if end <= len(content) else None), end
-    if method != _DEFLATED:
-        return None, start
-    inflate = zlib.decompressobj(wbits=-15)
-    try:
-        data = inflate.decompress(memoryview(content)[start:], limits.file)
-    except zlib.error:
-        return None, start
-    if not inflate.eof:
-        return None, start
-    end = len(content) - len(inflate.unused_data)
-    if flags & _DESCRIPTOR:
-        end += 16 if content.startswith(b"PK\x07\x08", end) else 12
-    return data, end
+# Streams
 
 
 def slurp(packed: Packed, head: bytes) -> bytes:
     """The whole packed stream, for zip, which is read from its end."""
-    return b"".join([head, *iter(lambda: packed.read(_CHUNK), b"")])
+    return b"".join([head, *iter(lambda: packed.read(CHUNK), b"")])
 
 
 def open_stream(path: str) -> BinaryIO:

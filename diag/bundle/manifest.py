@@ -11,12 +11,12 @@ A file that could not be captured is listed with the reason in `error` and witho
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import json
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from types import MappingProxyType
 from typing import Any
 
 from diag import __version__
@@ -28,13 +28,47 @@ MAX_TEXT = 4096
 """Characters kept of any text of a manifest."""
 
 
+class FileRecords(Mapping[str, FileRecord]):
+    """Records by path; made when asked for, because a large host has tens of thousands and few are looked at."""
+
+    __slots__ = ("_fields",)
+
+    def __init__(self, fields: Mapping[str, Mapping[str, object]]) -> None:
+        self._fields = fields
+
+    def __getitem__(self, path: str) -> FileRecord:
+        field = self._fields[path].get
+        return FileRecord(
+            _text(field("command")),
+            _exit_status(field("exit_status")),
+            _text(field("stderr")),
+            _seconds(field("duration")),
+            _text(field("sha256")),
+            _text(field("error")),
+        )
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fields)
+
+    def __len__(self) -> int:
+        return len(self._fields)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self._fields
+
+    def sha256(self, path: str) -> str:
+        """That of one record; empty when there is none."""
+        fields = self._fields.get(path)
+        return "" if fields is None else _text(fields.get("sha256"))
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest:
     """A decoded manifest; every field has a default, for a manifest may be of any quality."""
 
     host: str = ""
     captured_at: str = ""
-    records: Mapping[str, FileRecord] = field(default_factory=lambda: MappingProxyType({}))
+    records: FileRecords = field(default_factory=lambda: FileRecords({}))
     gaps: tuple[Gap, ...] = ()
 
 
@@ -65,10 +99,13 @@ def _encode_record(record: FileRecord) -> dict[str, Any]:
     }
 
 
-def decode_manifest(content: bytes) -> Manifest:
-    """Read a manifest as far as it makes sense; what does not becomes a gap. Never raises."""
+def decode_manifest(content: bytes, present: Collection[str] = ()) -> Manifest:
+    """Read a manifest as far as it makes sense; what does not becomes a gap. Never raises.
+
+    `present` are paths that are known to be of the layout.
+    """
     try:
-        document = json.loads(content)
+        document = _load(content)
     except (ValueError, RecursionError) as error:
         return Manifest(gaps=(_gap(f"is not JSON ({printable(str(error))}) and is ignored"),))
     if not isinstance(document, dict):
@@ -78,35 +115,39 @@ def decode_manifest(content: bytes) -> Manifest:
     if version != SCHEMA_VERSION:
         said = printable(repr(version), 40)
         gaps.append(_gap(f"has schema version {said}; this release knows {SCHEMA_VERSION} and reads it as that"))
-    records, unusable = _decode_records(document.get("files"))
+    records, unusable = _decode_records(document.get("files"), present)
     if unusable:
         gaps.append(_gap(f"has {unusable} entries in `files` that cannot be used"))
     return Manifest(
         host=_text(document.get("host")),
         captured_at=_text(document.get("captured_at", document.get("time"))),
-        records=MappingProxyType(records),
+        records=records,
         gaps=tuple(gaps),
     )
 
 
-def _decode_records(files: object) -> tuple[dict[str, FileRecord], int]:
+def _load(content: bytes) -> Any:
+    """JSON without the garbage collector, which would look through the growing document again and again for nothing."""
+    running = gc.isenabled()
+    gc.disable()
+    try:
+        return json.loads(content)
+    finally:
+        if running:
+            gc.enable()
+
+
+def _decode_records(files: object, present: Collection[str]) -> tuple[FileRecords, int]:
     if files is None:
-        return {}, 0
+        return FileRecords({}), 0
     if not isinstance(files, dict):
-        return {}, 1
-    records = {}
-    for path, fields in files.items():
-        if is_layout_path(path) and isinstance(fields, dict):
-            field = fields.get
-            records[path] = FileRecord(
-                _text(field("command")),
-                _exit_status(field("exit_status")),
-                _text(field("stderr")),
-                _seconds(field("duration")),
-                _text(field("sha256")),
-                _text(field("error")),
-            )
-    return records, len(files) - len(records)
+        return FileRecords({}), 1
+    usable = {
+        path: fields
+        for path, fields in files.items()
+        if isinstance(fields, dict) and (path in present or is_layout_path(path))
+    }
+    return FileRecords(usable), len(files) - len(usable)
 
 
 def _text(value: object) -> str:
@@ -129,13 +170,13 @@ def _seconds(value: object) -> float:
     return seconds if math.isfinite(seconds) and seconds >= 0 else 0.0
 
 
-def check_files(files: Mapping[str, bytes], records: Mapping[str, FileRecord]) -> tuple[Gap, ...]:
+def check_files(files: Mapping[str, bytes], records: FileRecords) -> tuple[Gap, ...]:
     """A gap for each file whose SHA-256 is not the manifest's."""
-    differ = [
-        path
-        for path, content in files.items()
-        if path in records and records[path].sha256 and not _same_digest(content, records[path].sha256)
-    ]
+    differ = []
+    for path, content in files.items():
+        wanted = records.sha256(path)
+        if wanted and hashlib.sha256(content).hexdigest() != wanted and not _same_digest(content, wanted):
+            differ.append(path)
     detail = "its SHA-256 is not the one in manifest.json: it was changed after the capture, or damaged"
     return tuple(Gap(GapKind.INCONSISTENT, path, 0, detail) for path in sorted(differ))
 

@@ -10,19 +10,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import assert_never
+from functools import partial
+from typing import NamedTuple, assert_never
 
 from diag.interpreter.conntrack import ConntrackTable, apply_nat
-from diag.interpreter.matching import Context, holds, lookup
+from diag.interpreter.matching import Context, Test, lookup
 from diag.interpreter.nat import Bound, NatBinder, look_up, map_data
-from diag.interpreter.selection import RuleSelection
+from diag.interpreter.selection import ReadyRule, RuleSelection
 from diag.kernel.icmp_errors import reject_kind
 from diag.model.address import Family
 from diag.model.flow import Hop, HopKind
 from diag.model.netfilter import (
     Accept,
-    AnyBit,
-    AnyOf,
     Base,
     Chain,
     ChainType,
@@ -30,22 +29,18 @@ from diag.model.netfilter import (
     CtState,
     CtStatus,
     Drop,
-    FibOif,
     Field,
     Goto,
     Hook,
     InSet,
     Jump,
     MapMark,
-    Masked,
-    Named,
     NamedSet,
     Nat,
     NfRule,
     NfTable,
     NoEffect,
     Notrack,
-    Opaque,
     OpaqueStatement,
     Origin,
     Queue,
@@ -56,25 +51,24 @@ from diag.model.netfilter import (
     Statement,
     TableFamily,
     VerdictMap,
-    Within,
 )
 from diag.model.provenance import Evidence
 
 CONNTRACK_PRIORITY = -200
 NAT_PRIORITY = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
-MATCHES = (Within, Masked, AnyBit, Named, AnyOf, InSet, FibOif, Opaque)
 _DEVICE_HOOKS = frozenset({Hook.INGRESS, Hook.EGRESS})
-_INERT = (*MATCHES, NoEffect)
+ENTRY_HOOKS = frozenset({Hook.PREROUTING, Hook.OUTPUT})
+"""Where a packet meets conntrack, and its destination may be rewritten."""
+_EXIT_HOOKS = frozenset({Hook.INPUT, Hook.POSTROUTING})
+"""Where its source may be rewritten, and a connection is confirmed."""
 MAX_DEPTH = 64
 """Jumps inside each other; the kernel refuses 16 in nft and more than the stack size in iptables."""
-
-LONG_CHAIN = 12
-"""Rules from which an index pays."""
 
 ALL_PRIORITIES = (-(1 << 31), (1 << 31) - 1)
 
 _CONTINUE = "continue"
 _ACCEPT = "accept"
+_RETURN = "return"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +91,15 @@ class Stopped:
         return self.rule.number if self.rule else 0
 
 
+class Step(NamedTuple):
+    """One thing that runs at a hook."""
+
+    priority: int
+    run: Callable[[HookRun], Stopped | None]
+
+
+_Attached = tuple[int, NfTable, Chain]
+"""A base chain with its priority and table."""
 _ORIGIN_ORDER = {Origin.IPTABLES_LEGACY: 0, Origin.IPTABLES_NFT: 1, Origin.NFT: 2}
 
 
@@ -108,10 +111,11 @@ class HookTable:
         self.missing = missing
         self.has_nat = False
         """A NAT chain exists, even an empty one: then the kernel binds every new connection."""
+        self._steps: dict[tuple[Hook, bool, tuple[int, int]], tuple[Step, ...]] = {}
         self._selections: dict[int, RuleSelection] = {}
         """By the chain's identity: the ruleset keeps every chain alive."""
-        self._filters: dict[Hook, list[tuple[int, NfTable, Chain]]] = {}
-        self._nat: dict[Hook, list[tuple[int, NfTable, Chain]]] = {}
+        self._filters: dict[Hook, list[_Attached]] = {}
+        self._nat: dict[Hook, list[_Attached]] = {}
         for table in sorted(ruleset.tables, key=lambda t: _ORIGIN_ORDER[t.origin]):
             for chain in table.chains.values():
                 if chain.base is None or not chosen(table.family, chain.base.hook):
@@ -148,20 +152,45 @@ class HookTable:
         """Some chain has rules or a policy that drops, or what there is was not captured."""
         return bool(self._filters or self._nat or self.missing)
 
-    def filters(self, hook: Hook) -> list[tuple[int, NfTable, Chain]]:
+    def filters(self, hook: Hook) -> list[_Attached]:
         return self._filters.get(hook, [])
 
-    def nat(self, hook: Hook) -> list[tuple[int, NfTable, Chain]]:
+    def nat(self, hook: Hook) -> list[_Attached]:
         return self._nat.get(hook, [])
 
-    def selection(self, chain: Chain) -> RuleSelection:
-        """The rules of a chain, indexed once."""
-        found = self._selections.get(id(chain))
+    def steps(self, hook: Hook, *, tracked: bool, priorities: tuple[int, int] = ALL_PRIORITIES) -> tuple[Step, ...]:
+        """What runs at a hook, in order.
+
+        `tracked`: the packet has met conntrack in this namespace already. `priorities` are the first and the last that
+        count.
+        """
+        key = (hook, tracked, priorities)
+        found = self._steps.get(key)
         if found is None:
-            found = self._selections[id(chain)] = RuleSelection(chain)
+            found = self._steps[key] = tuple(self._listed(hook, tracked, priorities))
         return found
 
-    def find_set(self, table: NfTable, match: InSet) -> NamedSet | None:
+    def _listed(self, hook: Hook, tracked: bool, priorities: tuple[int, int]) -> Iterator[Step]:
+        filters = enumerate(self.filters(hook))
+        steps = [Step(priority, partial(HookRun.filter, position=position)) for position, (priority, _, _) in filters]
+        if hook in ENTRY_HOOKS and not tracked:
+            steps.append(Step(CONNTRACK_PRIORITY, HookRun.track))
+        if hook in NAT_PRIORITY:
+            steps.append(Step(NAT_PRIORITY[hook], partial(HookRun.rewrite, chains=self.nat(hook))))
+        first, last = priorities
+        if self.missing:
+            yield Step(first, HookRun.guess)
+        yield from (step for step in sorted(steps, key=lambda s: s.priority) if first <= step.priority <= last)
+
+    def rules(self, table: NfTable, chain: Chain, context: Context) -> tuple[ReadyRule, ...]:
+        """The rules of a chain that the packet may meet."""
+        selection = self._selections.get(id(chain))
+        if selection is None:
+            selection = RuleSelection(chain, lambda match: self._find_set(table, match))
+            self._selections[id(chain)] = selection
+        return selection.rules(context) if selection.is_long else selection.all
+
+    def _find_set(self, table: NfTable, match: InSet) -> NamedSet | None:
         return self.ruleset.ipsets.get(match.set_name) if match.ipset else table.sets.get(match.set_name)
 
 
@@ -171,54 +200,42 @@ class HookRun:
     def __init__(
         self,
         table: HookTable,
-        hook: Hook,
         context: Context,
         conntrack: ConntrackTable,
         record: Callable[[Hop], None],
-        masquerade_address: Callable[[], int | None],
+        masquerade_address: Callable[[Context], int | None],
     ) -> None:
         self.hooks = table
-        self.hook = hook
+        self.hook = context.hook
         self.context = context
         self.conntrack = conntrack
         self.record = record
         self.masquerade_address = masquerade_address
-        self.untracked = False
         self._nat_bound = False
         self._probing = False
         """Whether a NAT statement is only asked for, not carried out."""
 
-    def run(self, *, tracked: bool, priorities: tuple[int, int] = ALL_PRIORITIES) -> Stopped | None:
-        """Through every chain; None when the packet passes. `tracked`: it has met conntrack in this namespace already.
-
-        `priorities` are the first and the last that count.
-        """
-        if self.hooks.missing:
-            where = f"{self.context.packet.family.label} rules of {self.context.netns}"
-            cause = f"the {where} were not captured: {self.hooks.missing}"
-            if self.context.ask(cause, key=("missing", self.hook)):
-                evidence = Evidence("", 0, f"the {where} were not captured")
-                may_rewrite = self.hook in (Hook.PREROUTING, Hook.OUTPUT)
-                return Stopped("", evidence, "", "", self.hook, None, cause if may_rewrite else "")
-        steps: list[tuple[int, Callable[[], Stopped | None]]] = []
-        for position, (priority, _, _) in enumerate(self.hooks.filters(self.hook)):
-            steps.append((priority, lambda p=position: self._filter(p)))  # type: ignore[misc]
-        if self.hook in (Hook.PREROUTING, Hook.OUTPUT) and not tracked:
-            steps.append((CONNTRACK_PRIORITY, self._track))
-        if self.hook in NAT_PRIORITY:
-            steps.append((NAT_PRIORITY[self.hook], self._nat))
-        steps.sort(key=lambda step: step[0])
-        for priority, step in steps:
-            if not priorities[0] <= priority <= priorities[1]:
-                continue
-            stopped = step()
+    def run(self, steps: tuple[Step, ...]) -> Stopped | None:
+        """Through every chain; None when the packet passes."""
+        for step in steps:
+            stopped = step.run(self)
             if stopped is not None:
                 return stopped
-        if self.hook in (Hook.INPUT, Hook.POSTROUTING) and self.context.connection is not None:
-            self.context.connection.status |= CtStatus.CONFIRMED
+        passage = self.context.passage
+        if passage.connection is not None and self.hook in _EXIT_HOOKS:
+            passage.connection.status |= CtStatus.CONFIRMED
         return None
 
-    def _filter(self, position: int) -> Stopped | None:
+    def guess(self) -> Stopped | None:
+        """What rules do that were not captured."""
+        where = f"{self.context.packet.family.label} rules of {self.context.surroundings.netns}"
+        cause = f"the {where} were not captured: {self.hooks.missing}"
+        if not self.context.ask(cause, key=("missing", self.hook)):
+            return None
+        evidence = Evidence("", 0, f"the {where} were not captured")
+        return Stopped("", evidence, "", "", self.hook, None, cause if self.hook in ENTRY_HOOKS else "")
+
+    def filter(self, position: int) -> Stopped | None:
         """One filter chain. Where another of the same priority would answer otherwise, the kernel's order decides: that
         in which they were registered, the last one first (nf_hook_entries_grow()), which no listing shows."""
         chains = self.hooks.filters(self.hook)
@@ -236,7 +253,7 @@ class HookRun:
         return stopped
 
     def _runs_first(self, other: NfTable, table: NfTable, priority: int) -> bool:
-        where = f"{self.hook.value} at priority {priority} in {self.context.netns}"
+        where = f"{self.hook.value} at priority {priority} in {self.context.surroundings.netns}"
         cause = f"which of the tables {_table_name(table)} and {_table_name(other)} runs first at {where} is not shown"
         self.context.rule = None
         return self.context.ask(cause)
@@ -244,32 +261,35 @@ class HookRun:
     @contextmanager
     def _rehearsal(self) -> Iterator[None]:
         """What a chain does in it leaves no trace: no hops, no marks, no untracking."""
-        context, connection = self.context, self.context.connection
-        kept = self.record, self.untracked, context.packet, context.state, connection.mark if connection else 0
+        context, passage, connection = self.context, self.context.passage, self.context.passage.connection
+        kept = self.record, passage.untracked, context.packet, passage.state, connection.mark if connection else 0
         self.record = lambda _hop: None
         try:
             yield
         finally:
-            self.record, self.untracked, context.packet, context.state, mark = kept
+            self.record, passage.untracked, context.packet, passage.state, mark = kept
             if connection is not None:
                 connection.mark = mark
 
-    def _track(self) -> None:
-        if self.untracked:
-            self.context.state = CtState.UNTRACKED
-            return
-        context = self.context
-        context.connection, context.direction, context.state = self.conntrack.track(context.packet)
+    def track(self) -> None:
+        """Connection tracking."""
+        passage = self.context.passage
+        if passage.untracked:
+            passage.state = CtState.UNTRACKED
+        else:
+            passage.connection, passage.direction, passage.state = self.conntrack.track(self.context.packet)
 
-    def _nat(self) -> Stopped | None:
-        connection = self.context.connection
+    def rewrite(self, chains: list[_Attached]) -> Stopped | None:
+        """NAT: what its chains bind a new connection to, and what every packet of a bound one becomes."""
+        passage = self.context.passage
+        connection = passage.connection
         if connection is None:
             return None
-        destination = self.hook in (Hook.PREROUTING, Hook.OUTPUT)
+        destination = self.hook in ENTRY_HOOKS
         done = connection.dst_done if destination else connection.src_done
-        if self.context.direction == 0 and not connection.seen_reply and not done:
+        if not done and passage.direction == 0 and not connection.seen_reply:
             self._nat_bound = False
-            for table, chain in self._nat_order():
+            for _, table, chain in chains if len(chains) < 2 else self._nat_order(chains):
                 stopped = self._base_chain(table, chain)
                 if stopped is not None:
                     return stopped
@@ -282,14 +302,14 @@ class HookRun:
                 if not self._nat_bound and self.hooks.has_nat:
                     self._binder().bind_null(connection)
         before = self.context.packet
-        self.context.packet = apply_nat(before, connection, self.context.direction, destination=destination)
+        self.context.packet = apply_nat(before, connection, passage.direction, destination=destination)
         if self.context.packet != before:
             self._say(HopKind.NAT, f"NAT: {before} becomes {self.context.packet}", None)
         return None
 
-    def _nat_order(self) -> Iterator[tuple[NfTable, Chain]]:
+    def _nat_order(self, chains: list[_Attached]) -> Iterator[_Attached]:
         """The NAT chains of the hook; of two that would bind at the same priority, either may be first."""
-        waiting = list(self.hooks.nat(self.hook))
+        waiting = chains.copy()
         while waiting:
             priority, table, chain = first = waiting[0]
             for peer in waiting[1:]:
@@ -298,7 +318,7 @@ class HookRun:
                 if both and self._runs_first(peer[1], table, priority):
                     first = peer
             waiting.remove(first)
-            yield first[1], first[2]
+            yield first
 
     def _would_bind(self, table: NfTable, chain: Chain) -> bool:
         self._probing, self._nat_bound = True, False
@@ -310,7 +330,6 @@ class HookRun:
     def _base_chain(self, table: NfTable, chain: Chain) -> Stopped | None:
         if chain.base and self.hook in _DEVICE_HOOKS and not self._is_attached(table, chain, chain.base):
             return None
-        self.context.sets = lambda match: self.hooks.find_set(table, match)
         verdict = self._chain(table, chain, 0)
         if isinstance(verdict, Stopped):
             return verdict
@@ -324,56 +343,58 @@ class HookRun:
 
         A chain of inet sees IP packets only (nft_do_chain_inet_ingress()).
         """
-        frame = self.context.frame
-        if table.family is TableFamily.INET and frame is not None and frame.arp:
+        if table.family is TableFamily.INET and self.context.arp:
             return False
         dev = self.context.iif or self.context.oif
         if base.devices:
             return dev in base.devices
         cause = f"whether chain {chain.name} of {_table_name(table)} is attached to {dev} was not captured"
         return self.context.choices.ask(
-            ("attached", self.context.netns, table.family, table.name, chain.name, dev), cause
+            ("attached", self.context.surroundings.netns, table.family, table.name, chain.name, dev), cause
         )
 
     def _chain(self, table: NfTable, chain: Chain, depth: int) -> str | Stopped:
         """Run a chain's rules; `continue` means that it returned to its caller."""
         if depth > MAX_DEPTH:
             return _CONTINUE
-        for rule in self._rules(chain):
-            verdict = self._rule(table, chain, rule, depth)
-            if verdict is None:
-                continue
-            if verdict == "return":
-                return _CONTINUE
-            return verdict
+        context = self.context
+        for rule, evidence, tests, acts in self.hooks.rules(table, chain, context):
+            context.rule = evidence
+            for holds in tests:
+                if not holds(context):
+                    break
+            else:
+                verdict = self._carry_out(table, chain, rule, acts, depth)
+                if verdict is not None:
+                    return _CONTINUE if verdict is _RETURN else verdict
         return _CONTINUE
 
-    def _rules(self, chain: Chain) -> tuple[NfRule, ...]:
-        if len(chain.rules) < LONG_CHAIN:
-            return chain.rules
+    def _carry_out(
+        self,
+        table: NfTable,
+        chain: Chain,
+        rule: NfRule,
+        acts: tuple[tuple[Statement, tuple[Test, ...]], ...],
+        depth: int,
+    ) -> str | Stopped | None:
+        """What a rule does once its first matches hold. None: go on with the next rule."""
         context = self.context
-        return self.hooks.selection(chain).rules(context.packet, context.iif, context.oif, context.window)
-
-    def _rule(self, table: NfTable, chain: Chain, rule: NfRule, depth: int) -> str | Stopped | None:
-        """None: go on with the next rule."""
-        if is_inert(rule):
-            return None
-        context = self.context
-        for part in rule.parts:
-            context.rule = rule.evidence
-            if isinstance(part, MATCHES):
-                if not holds(part, context):
-                    return None
-                continue
-            verdict = self._statement(table, chain, rule, part, depth)
+        for statement, tests in acts:
+            verdict = self._statement(table, chain, rule, statement, depth)
             if verdict is not None:
                 return verdict
+            context.rule = rule.evidence
+            for holds in tests:
+                if not holds(context):
+                    return None
         return None
 
     def _statement(
         self, table: NfTable, chain: Chain, rule: NfRule, statement: Statement, depth: int
     ) -> str | Stopped | None:
         match statement:
+            case Jump(name) | Goto(name):
+                return self._jump(table, rule, name, depth, goto=isinstance(statement, Goto))
             case Accept():
                 self._say_rule(table, chain, rule, "accepts")
                 return _ACCEPT
@@ -384,9 +405,7 @@ class HookRun:
             case Queue():
                 return self._unknown("the packet goes to a program in user space (NFQUEUE)", table, chain, rule)
             case Return():
-                return "return"
-            case Jump(name) | Goto(name):
-                return self._jump(table, rule, name, depth, goto=isinstance(statement, Goto))
+                return _RETURN
             case VerdictMap(fields, map_name):
                 return self._verdict_map(table, chain, rule, fields, map_name, depth)
             case Nat():
@@ -415,7 +434,7 @@ class HookRun:
             return Stopped("", rule.evidence, name, table.name, self.hook, rule, cause)
         verdict = self._chain(table, target, depth + 1)
         if verdict is _CONTINUE:
-            return "return" if goto else None
+            return _RETURN if goto else None
         return verdict
 
     def _verdict_map(
@@ -434,9 +453,10 @@ class HookRun:
 
     def _notrack(self, statement: Notrack | NoEffect) -> None:
         """A packet that conntrack has seen already stays with its connection (xt_CT.c, nft_notrack.c)."""
-        if isinstance(statement, Notrack) and self.context.connection is None:
-            self.untracked = True
-            self.context.state = CtState.UNTRACKED
+        passage = self.context.passage
+        if isinstance(statement, Notrack) and passage.connection is None:
+            passage.untracked = True
+            passage.state = CtState.UNTRACKED
 
     def _mark(self, statement: SetMark | CopyMark) -> None:
         context = self.context
@@ -447,17 +467,18 @@ class HookRun:
                 value = ((self._read_mark(source) & source_mask) ^ toggled) & mask
         changed = ((self._read_mark(target) & ~mask) ^ value) & 0xFFFFFFFF
         if target is Field.MARK:
-            context.packet = replace(context.packet, mark=changed)
-        elif context.connection is not None:
-            context.connection.mark = changed
+            context.packet = context.packet.marked(changed)
+        elif context.passage.connection is not None:
+            context.passage.connection.mark = changed
 
     def _read_mark(self, where: Field) -> int:
         if where is Field.MARK:
             return self.context.packet.mark
-        return self.context.connection.mark if self.context.connection else 0
+        connection = self.context.passage.connection
+        return connection.mark if connection else 0
 
     def _bind(self, table: NfTable, chain: Chain, rule: NfRule, nat: Nat) -> str | Stopped | None:
-        connection = self.context.connection
+        connection = self.context.passage.connection
         own = TableFamily.IP if self.context.packet.family is Family.IPV4 else TableFamily.IP6
         if nat.family not in (None, own):
             return None
@@ -490,13 +511,8 @@ class HookRun:
         self._say(HopKind.RULE, f"{where} rule {rule.number} {verb}", rule.evidence, chain.name)
 
     def _say(self, kind: HopKind, text: str, evidence: Evidence | None, chain: str = "") -> None:
-        self.record(Hop(kind, self.context.netns, text, evidence, self.hook.value, chain))
+        self.record(Hop(kind, self.context.surroundings.netns, text, evidence, self.hook.value, chain))
 
 
 def _table_name(table: NfTable) -> str:
     return f"{table.family.value} {table.name} ({table.origin.value})"
-
-
-def is_inert(rule: NfRule) -> bool:
-    """Nothing in the rule can change the packet or its way: LOG with `-m limit`, a bare counter."""
-    return isinstance(rule.parts[-1], NoEffect) and all(isinstance(p, _INERT) for p in rule.parts)

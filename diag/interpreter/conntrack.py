@@ -6,14 +6,13 @@ is free.
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from diag.interpreter.matching import Window
 from diag.interpreter.packet import ACK, FIN, RST, SYN, Connection, Packet, Port, PortKind, Tuple
 from diag.model.flow import ICMP, ICMPV6, TCP
 from diag.model.netfilter import CtState, CtStatus
 
 ECHO_REPLIES = (0, 129)
+_NAT = CtStatus.SNAT | CtStatus.DNAT
 _UNTRACKED_ICMPV6 = frozenset({130, 131, 132, 133, 134, 135, 136, 143})
 """Neighbour discovery and multicast listener messages (nf_conntrack_proto_icmpv6.c)."""
 
@@ -30,7 +29,8 @@ class ConntrackTable:
             return self.related(packet.about)
         if packet.protocol == ICMPV6 and packet.icmp_type in _UNTRACKED_ICMPV6:
             return None, 0, CtState.UNTRACKED
-        found = self._by_tuple.get(packet.tuple)
+        key = packet.tuple
+        found = self._by_tuple.get(key)
         if found is not None:
             connection, direction = found
             if (
@@ -48,7 +48,7 @@ class ConntrackTable:
             return connection, direction, state
         if _cannot_start(packet):
             return None, 0, CtState.INVALID
-        connection = Connection(packet.tuple, packet.tuple.inverse())
+        connection = Connection(key, key.inverse())
         self._by_tuple[connection.original] = (connection, 0)
         self._by_tuple.setdefault(connection.reply, (connection, 1))
         return connection, 0, CtState.NEW
@@ -63,9 +63,8 @@ class ConntrackTable:
 
     def is_taken(self, key: Tuple, connection: Connection, window: Window) -> bool:
         """Whether another connection has this key in either direction (nf_conntrack_tuple_taken())."""
-        return any(
-            owner is not connection and _same(key, other, window) for other, (owner, _) in self._by_tuple.items()
-        )
+        others = [other for other, (owner, _) in self._by_tuple.items() if owner is not connection]
+        return any(_same(key, other, window) for other in others) if others else False
 
     def rewrite_reply(self, connection: Connection, reply: Tuple, status: int) -> None:
         """Bind NAT: what replies will look like from now on."""
@@ -107,6 +106,8 @@ def _cannot_start(packet: Packet) -> bool:
 
 def apply_nat(packet: Packet, connection: Connection, direction: int, *, destination: bool) -> Packet:
     """Rewrite the packet's destination or source as its connection says (nf_nat_packet())."""
+    if not connection.status & _NAT:
+        return packet
     source_nat = bool(connection.status & CtStatus.SNAT)
     destination_nat = bool(connection.status & CtStatus.DNAT)
     applies = (
@@ -120,12 +121,12 @@ def apply_nat(packet: Packet, connection: Connection, direction: int, *, destina
     if packet.about is not None:
         about = connection.original if direction else connection.reply
         if destination:
-            return replace(packet, about=about, daddr=target.daddr)
-        return replace(packet, about=about, saddr=target.saddr)
+            return packet._replace(about=about, daddr=target.daddr)
+        return packet._replace(about=about, saddr=target.saddr)
     if packet.protocol in (ICMP, ICMPV6):
         if destination:
-            return replace(packet, daddr=target.daddr, sport=target.sport if source_nat else packet.sport)
-        return replace(packet, saddr=target.saddr, sport=target.sport if source_nat else packet.sport)
+            return packet._replace(daddr=target.daddr, sport=target.sport if source_nat else packet.sport)
+        return packet._replace(saddr=target.saddr, sport=target.sport if source_nat else packet.sport)
     if destination:
-        return replace(packet, daddr=target.daddr, dport=target.dport)
-    return replace(packet, saddr=target.saddr, sport=target.sport)
+        return packet._replace(daddr=target.daddr, dport=target.dport)
+    return packet._replace(saddr=target.saddr, sport=target.sport)

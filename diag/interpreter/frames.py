@@ -8,13 +8,12 @@ net/netfilter/nf_tables_core.c, net/core/dev.c (ingress and egress).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from diag.interpreter.chains import ALL_PRIORITIES
-from diag.interpreter.hooks import Devices, Hooks, Passage
+from diag.interpreter.hooks import Devices, Hooks
 from diag.interpreter.outcome import Cause, Failed
-from diag.interpreter.packet import ETHER_TYPES, Frame, Packet
-from diag.kernel import sysctl
+from diag.interpreter.packet import ETHER_TYPES, Frame, Packet, Passage
 from diag.kernel.topology import Attachment, Crossing
 from diag.model.address import Family
 from diag.model.flow import HopKind
@@ -37,7 +36,7 @@ class Frames(Hooks):
         """From the stack out of a device."""
         if not self.world.has_link_rules:
             return packet
-        own = replace(frame, outgoing=True)
+        own = frame._replace(outgoing=True)
         result = self._egress(netns, oif, packet, own)
         link = self.world.link(netns, oif)
         if isinstance(result, Failed) or link is None or link.kind is not LinkKind.BRIDGE:
@@ -50,12 +49,16 @@ class Frames(Hooks):
         return self._egress(netns, port, result, own)
 
     def _egress(self, netns: str, dev: str, packet: Packet, frame: Frame) -> Packet | Failed:
+        if not self.world.has_link_rules:
+            return packet
         unknown = self._parent_rules(netns, dev, packet)
         if unknown is not None:
             return unknown
         return self._link_hook(netns, TableFamily.NETDEV, Hook.EGRESS, packet, frame, Devices(oif=dev))
 
     def _ingress(self, netns: str, dev: str, packet: Packet, frame: Frame) -> Packet | Failed:
+        if not self.world.has_link_rules:
+            return packet
         unknown = self._parent_rules(netns, dev, packet)
         if unknown is not None:
             return unknown
@@ -76,6 +79,8 @@ class Frames(Hooks):
 
     def _enter(self, netns: str, port: str, packet: Packet, frame: Frame) -> Packet | Failed:
         """Into a bridge by a port, up to where br_netfilter takes over."""
+        if not self.world.has_link_rules:
+            return packet
         result = self._ingress(netns, port, packet, frame)
         if isinstance(result, Failed):
             return result
@@ -83,10 +88,14 @@ class Frames(Hooks):
 
     def _entered(self, netns: str, port: str, packet: Packet, frame: Frame) -> Packet | Failed:
         """What is left of the bridge's prerouting after br_netfilter."""
+        if not self.world.has_link_rules:
+            return packet
         return self._link_hook(netns, TableFamily.BRIDGE, Hook.PREROUTING, packet, frame, Devices(port), _AFTER)
 
     def _local_in(self, netns: str, port: str, bridge: str, packet: Packet, frame: Frame) -> Packet | Failed:
         """To the bridge's own device."""
+        if not self.world.has_link_rules:
+            return packet
         result = self._link_hook(netns, TableFamily.BRIDGE, Hook.INPUT, packet, frame, Devices(port))
         return result if isinstance(result, Failed) else self._ingress(netns, bridge, result, frame)
 
@@ -115,7 +124,7 @@ class Frames(Hooks):
         """Into a bridge that will carry it on; whoever calls looks whether its destination was rewritten."""
         netns = crossing.netns
         if not same_netns:
-            packet = replace(packet, mark=0)
+            packet = packet.marked(0)
         called = not frame.arp and self._bridge_nf(netns, crossing.bridge, packet.family)
         physin = crossing.in_port if called else ""
         passage = self._passage = Passage(physin=physin, sender=sender, frame=frame)
@@ -137,7 +146,7 @@ class Frames(Hooks):
         """Up to layer 3, through prerouting; a bridged packet that is rewritten there comes back at once."""
         netns, link, port = place.netns, place.link, place.port
         if netns != came_from:
-            packet = replace(packet, mark=0)
+            packet = packet.marked(0)
         called = bool(port) and not frame.arp and self._bridge_nf(netns, link, packet.family)
         passage = self._passage = Passage(physin=port if called else "", sender=sender, frame=frame)
         if not port:
@@ -173,7 +182,7 @@ class Frames(Hooks):
         bridge = self.world.link(netns, name)
         if bridge is not None and (bridge.nf_call_iptables if family is Family.IPV4 else bridge.nf_call_ip6tables):
             return True
-        value = sysctl.bridge_nf_call(self.world.netns(netns), family)
+        value = self.world.stack(netns, family).bridge_nf
         if value is not None:
             return value
         cause = "whether bridged packets meet iptables (net.bridge.bridge-nf-call-iptables) was not captured"

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from diag.interpreter.chains import ALL_PRIORITIES, HookRun, Stopped
+from diag.interpreter.chains import ALL_PRIORITIES, ENTRY_HOOKS, HookRun, Stopped
 from diag.interpreter.choices import Choices
 from diag.interpreter.conntrack import ConntrackTable
-from diag.interpreter.matching import Context, Window
+from diag.interpreter.matching import Context, LinkView, Window
 from diag.interpreter.outcome import Cause, Failed
-from diag.interpreter.packet import BROADCAST, Connection, Frame, Packet, Port, PortKind
+from diag.interpreter.packet import BROADCAST, Frame, Packet, Passage, Port, PortKind
 from diag.interpreter.world import World
-from diag.kernel.source_address import select_source
-from diag.model.address import Family, Prefix
+from diag.model.address import Ip
 from diag.model.flow import Hop, HopKind
-from diag.model.netfilter import CtState, Hook, Ranges, TableFamily
-from diag.model.netns import Nexthop, Route, RouteType
+from diag.model.netfilter import Hook, Ranges, TableFamily
+from diag.model.netns import Nexthop, Route
 from diag.model.provenance import Evidence
 
 
@@ -27,26 +26,6 @@ class Devices(NamedTuple):
     iif: str = ""
     oif: str = ""
     physout: str = ""
-
-
-@dataclass(slots=True)
-class Passage:
-    """What the kernel keeps with a packet while it is in one namespace."""
-
-    connection: Connection | None = None
-    direction: int = 0
-    state: int = CtState.INVALID
-    """A packet that has not met conntrack counts as INVALID (nft_ct.c, xt_conntrack.c)."""
-    untracked: bool = False
-    tracked: bool = False
-    physin: str = ""
-    """The bridge's port by which it came, where bridged packets meet iptables."""
-    sender: str = ""
-    """The namespace that put the frame on the link."""
-    frame: Frame | None = None
-    """The header in which it came; None for a packet that starts here."""
-    answers_by: str = ""
-    """The bridge's port out of which a refusal goes straight back (nft_reject_bridge.c)."""
 
 
 @dataclass(slots=True)
@@ -72,28 +51,14 @@ class Hooks:
         return any(low <= port.value <= high for low, high in near)
 
     def _nexthop(self, netns: str, route: Route) -> Nexthop:
-        alive = [self._connected(netns, n) for n in route.nexthops if not n.dead] or list(route.nexthops)
-        if not alive:
-            return Nexthop("lo" if route.type is RouteType.LOCAL else "")
-        for nexthop in alive[1:]:
+        ways = self.world.fib(netns, route.destination.family).nexthops(route)
+        for nexthop in ways[1:]:
             cause = (
                 f"which way a packet takes over the multipath route {route.destination} of {netns} depends on a hash"
             )
             if self.choices.ask(("nexthop", netns, str(route.destination), nexthop), cause):
                 return nexthop
-        return alive[0]
-
-    def _connected(self, netns: str, nexthop: Nexthop) -> Nexthop:
-        """An IPv4 gateway that is one of the namespace's own addresses means a directly connected network
-        (fib_check_nh_v4_gw(), rt_set_nexthop())."""
-        gateway = nexthop.gateway
-        if (
-            gateway is None
-            or gateway.family is Family.IPV6
-            or not self.world.fib(netns, gateway.family).is_local(gateway.value)
-        ):
-            return nexthop
-        return replace(nexthop, gateway=None)
+        return ways[0]
 
     def _hook(
         self,
@@ -102,50 +67,29 @@ class Hooks:
         packet: Packet,
         passage: Passage,
         devices: Devices,
-        route: Route | None = None,
+        gateway: Ip | None = None,
     ) -> Packet | Failed:
-        space = self.world.netns(netns)
+        stack = self.world.stack(netns, packet.family)
+        steps = stack.hooks.steps(hook, tracked=passage.tracked)
+        if not steps:
+            return packet
+        conntrack = self.conntrack.get(netns)
+        if conntrack is None:
+            conntrack = self.conntrack[netns] = ConntrackTable()
+        iif, oif, physout = devices
         context = Context(
-            packet,
-            netns,
-            self.world.fib(netns, packet.family),
-            self.choices,
-            self.window,
-            devices.iif,
-            devices.oif,
-            passage.physin,
-            devices.physout,
-            passage.connection,
-            passage.direction,
-            passage.state,
-            self.world.ephemeral(netns),
-            hook=hook,
-            kernel=self.world.kernel,
-            frame=passage.frame,
+            packet, hook, passage, stack.surroundings, self.choices, self.window, iif, oif, physout, gateway=gateway
         )
+        stopped = HookRun(stack.hooks, context, conntrack, self.hops.append, self._masquerade_address).run(steps)
+        if hook in ENTRY_HOOKS:
+            passage.tracked = True
+        return context.packet if stopped is None else self._stopped(netns, stopped, context)
 
-        def masquerade() -> int | None:
-            gateway = self._nexthop(netns, route).gateway if route is not None else None
-            nexthop = Nexthop(devices.oif, gateway)
-            plain = Route(Prefix(packet.family, 0, 0), RouteType.UNICAST, "main")
-            return select_source(space, packet.family, plain, nexthop, packet.daddr)
-
-        run = HookRun(
-            self.world.hooks(netns, packet.family),
-            hook,
-            context,
-            self.conntrack.setdefault(netns, ConntrackTable()),
-            self.hops.append,
-            masquerade,
-        )
-        run.untracked = passage.untracked
-        stopped = run.run(tracked=passage.tracked)
-        passage.connection, passage.direction, passage.state = context.connection, context.direction, context.state
-        passage.untracked = run.untracked
-        passage.tracked = passage.tracked or hook in (Hook.PREROUTING, Hook.OUTPUT)
-        if stopped is None:
-            return context.packet
-        return self._stopped(netns, stopped, context)
+    def _masquerade_address(self, context: Context) -> int | None:
+        """What the output interface would send from (nf_nat_masquerade_ipv4())."""
+        packet = context.packet
+        sources = self.world.stack(context.surroundings.netns, packet.family).sources
+        return sources.on_the_way(Nexthop(context.oif, context.gateway), packet.daddr)
 
     def _link_hook(
         self,
@@ -158,27 +102,23 @@ class Hooks:
         priorities: tuple[int, int] = ALL_PRIORITIES,
     ) -> Packet | Failed:
         """A frame at a hook of the bridge, netdev or arp family. These have no connections and no NAT."""
+        if not self.world.has_link_rules:
+            return packet
         table = self.world.link_hooks(netns, family)
         if not table.filters(hook):
             return packet
-        context = Context(
-            packet,
-            netns,
-            self.world.fib(netns, packet.family),
-            self.choices,
-            self.window,
-            devices.iif,
-            devices.oif,
-            hook=hook,
-            kernel=self.world.kernel,
-            frame=frame,
-            link_layer=True,
-            ibrname=self._master(netns, devices.iif),
-            obrname=self._master(netns, devices.oif),
-            pkttype=self._packet_type(netns, frame, devices.iif),
+        link = LinkView(
+            self._master(netns, devices.iif),
+            self._master(netns, devices.oif),
+            self._packet_type(netns, frame, devices.iif),
         )
-        run = HookRun(table, hook, context, ConntrackTable(), self.hops.append, lambda: None)
-        stopped = run.run(tracked=True, priorities=priorities)
+        surroundings = self.world.stack(netns, packet.family).surroundings
+        passage = Passage(frame=frame)
+        context = Context(
+            packet, hook, passage, surroundings, self.choices, self.window, *devices, link=link, arp=frame.arp
+        )
+        run = HookRun(table, context, ConntrackTable(), self.hops.append, self._masquerade_address)
+        stopped = run.run(table.steps(hook, tracked=True, priorities=priorities))
         return context.packet if stopped is None else self._stopped(netns, stopped, context)
 
     def _packet_type(self, netns: str, frame: Frame, iif: str) -> int | None:

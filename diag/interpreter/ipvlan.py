@@ -12,9 +12,9 @@ from abc import abstractmethod
 from dataclasses import dataclass, replace
 
 from diag.interpreter.bridging import Bridging
-from diag.interpreter.hooks import Devices, Passage
+from diag.interpreter.hooks import Devices
 from diag.interpreter.outcome import Arrived, Cause, Failed, Outcome
-from diag.interpreter.packet import Frame, Packet
+from diag.interpreter.packet import Frame, Packet, Passage
 from diag.kernel.topology import L3_MODES, Attachment
 from diag.model.address import Ip
 from diag.model.flow import HopKind
@@ -59,13 +59,15 @@ class Ipvlan(Bridging):
         self._routed = True
         text = f"{self.world.label(space)} sends it on for {self.world.label(netns)} by {name} (ipvlan)"
         self._note(HopKind.ROUTE, space, text)
-        own = replace(packet, mark=0) if space != netns else packet
+        own = packet.marked(0) if space != netns else packet
         outcome = self._output(space, own, Passage(), name)
         if isinstance(outcome, Failed) and outcome.at_source:
             return replace(outcome, at_source=False, error=None)
         return outcome
 
     def _receive(self, target: Attachment, packet: Packet, frame: Frame, came_from: str, sender: str) -> Outcome:
+        if not self.world.topology.is_parent(target.netns, target.link):
+            return Bridging._receive(self, target, packet, frame, came_from, sender)
         slave = None if target.port else self._slave(target.netns, target.link, packet)
         if slave is not None and self._mode(slave) == "l3":
             return Bridging._receive(self, slave, packet, frame, target.netns, sender)

@@ -1,22 +1,25 @@
-"""Does a match hold for a packet? Exact where the model knows, asked for where it does not."""
+"""Does a match hold for a packet? Exact where the model knows, asked for where it does not.
+
+A match becomes a function of the packet at its hook once (:func:`compiled`), since thousands of packets meet it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
-from typing import assert_never
+from operator import attrgetter
+from typing import NamedTuple, assert_never
 
 from diag.interpreter.choices import Choices
-from diag.interpreter.packet import ETHER_TYPES, Connection, Frame, Packet, Port, PortKind
+from diag.interpreter.packet import ETHER_TYPES, Packet, Passage, Port, PortKind
 from diag.kernel.fib import Fib, FibQuery, RouteNotCapturedError
-from diag.model.address import Family
+from diag.model.address import Family, Ip
 from diag.model.flow import ICMP, ICMPV6, TCP, UDP
 from diag.model.netfilter import (
     AddrType,
     AnyBit,
     AnyOf,
-    CtState,
     FibOif,
     Field,
     Hook,
@@ -91,41 +94,52 @@ class Window:
         self.low = self.high = value
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What rules can ask of the namespace that they are in."""
+
+    netns: str
+    fib: Fib
+    ephemeral: tuple[int, int]
+    """Ports that the namespace gives to its clients."""
+    kernel: tuple[int, int] | None
+    """Version; None: not captured."""
+
+
+class LinkView(NamedTuple):
+    """What the rules of the bridge, netdev and arp families can ask of a frame's way."""
+
+    ibrname: str = ""
+    obrname: str = ""
+    pkttype: int | None = None
+    """As :attr:`Field.PKTTYPE`; None: not captured."""
+
+
 @dataclass(slots=True)
 class Context:
     """The packet at one hook of one namespace."""
 
     packet: Packet
-    netns: str
-    fib: Fib
+    hook: Hook
+    passage: Passage
+    surroundings: Surroundings
     choices: Choices
     window: Window
     iif: str = ""
     oif: str = ""
-    physin: str = ""
     physout: str = ""
-    connection: Connection | None = None
-    direction: int = 0
-    state: int = CtState.INVALID
-    ephemeral: tuple[int, int] = (32768, 60999)
-    sets: Callable[[InSet], NamedSet | None] = lambda _match: None
-    hook: Hook = Hook.FORWARD
-    kernel: tuple[int, int] | None = None
-    """Version; None: not captured."""
+    link: LinkView | None = None
+    """None: the rules are of a family of layer 3."""
+    arp: int = 0
+    """As :attr:`Frame.arp`."""
+    gateway: Ip | None = None
+    """Of the route that the packet takes."""
     rule: Evidence | None = None
     """The rule under evaluation, which a question cites."""
-    frame: Frame | None = None
-    """The frame that it is in or came in."""
-    link_layer: bool = False
-    """The rules are of the bridge, netdev or arp family."""
-    ibrname: str = ""
-    obrname: str = ""
-    pkttype: int | None = None
-    """On the link layer: as :attr:`Field.PKTTYPE`; None: not captured."""
 
     def ask(self, cause: str, *, key: object = None) -> bool:
         text = f"{cause} ({self.rule})" if self.rule else cause
-        return self.choices.ask((key or text, self.netns, self.direction, self.packet.tuple), text)
+        return self.choices.ask((key or text, self.surroundings.netns, self.passage.direction, self.packet.tuple), text)
 
     def port_within(self, port: Port, ranges: Ranges) -> bool:
         """Whether a port is in the ranges; a port that the kernel chooses is asked for."""
@@ -133,7 +147,7 @@ class Context:
             return any(first <= port.value <= last for first, last in ranges)
         if port.kind == PortKind.ASKED:
             return self.window.within(port.value, ranges)
-        low, high = self.ephemeral if port.kind == PortKind.EPHEMERAL else (port.low, port.high)
+        low, high = self.surroundings.ephemeral if port.kind == PortKind.EPHEMERAL else (port.low, port.high)
         if any(first <= low and high <= last for first, last in ranges):
             return True
         if all(last < low or high < first for first, last in ranges):
@@ -146,10 +160,7 @@ class Context:
 
     def value(self, where: Field) -> Value | None:
         """The field's value; None where this packet has no such field."""
-        if self.frame is not None and self.frame.arp and where not in _OF_EVERY_FRAME:
-            return None
-        reader = _READERS.get(where)
-        return reader(self) if reader else None
+        return None if self.arp and where not in _OF_EVERY_FRAME else _READERS[where](self)
 
 
 def _icmp(protocol: int, attribute: str) -> Callable[[Context], int | None]:
@@ -163,7 +174,7 @@ def _address_type(attribute: str, *, limited: bool) -> Callable[[Context], int]:
     def read(context: Context) -> int:
         value = getattr(context.packet, attribute)
         try:
-            return _TYPE_NUMBERS[context.fib.address_type(value, context.iif if limited else "")]
+            return _TYPE_NUMBERS[context.surroundings.fib.address_type(value, context.iif if limited else "")]
         except RouteNotCapturedError as missing:
             local = context.ask(f"the type of an address: {missing}", key=("type", attribute))
             return AddrType.LOCAL if local else AddrType.UNICAST
@@ -173,27 +184,31 @@ def _address_type(attribute: str, *, limited: bool) -> Callable[[Context], int]:
 
 def _tuple_field(reply: bool, attribute: str) -> Callable[[Context], int | Port | None]:
     def read(context: Context) -> int | Port | None:
-        if context.connection is None:
+        connection = context.passage.connection
+        if connection is None:
             return None
-        found: int | Port = getattr(context.connection.reply if reply else context.connection.original, attribute)
+        found: int | Port = getattr(connection.reply if reply else connection.original, attribute)
         return found
 
     return read
 
 
 def _packet_type(context: Context) -> int | NotShown:
-    if context.link_layer:
-        return NotShown.MAC if context.pkttype is None else context.pkttype
+    if context.link is not None:
+        return NotShown.MAC if context.link.pkttype is None else context.link.pkttype
     if not context.iif:
         return 0
-    return {RouteType.BROADCAST: 1, RouteType.MULTICAST: 2}.get(context.fib.local_type(context.packet.daddr), 0)
+    return {RouteType.BROADCAST: 1, RouteType.MULTICAST: 2}.get(
+        context.surroundings.fib.local_type(context.packet.daddr), 0
+    )
 
 
 def _mac(attribute: str) -> Callable[[Context], int | NotShown | None]:
     def read(context: Context) -> int | NotShown | None:
-        if context.frame is None:
+        frame = context.passage.frame
+        if frame is None:
             return None
-        value: int | None = getattr(context.frame, attribute)
+        value: int | None = getattr(frame, attribute)
         return NotShown.MAC if value is None else value
 
     return read
@@ -201,22 +216,22 @@ def _mac(attribute: str) -> Callable[[Context], int | NotShown | None]:
 
 def _arp(attribute: str) -> Callable[[Context], int | None]:
     def read(context: Context) -> int | None:
-        return getattr(context.packet, attribute) if context.frame is not None and context.frame.arp else None
+        return getattr(context.packet, attribute) if context.arp else None
 
     return read
 
 
 def _arp_target(context: Context) -> int | NotShown | None:
     """The wanted MAC address: a question has none yet."""
-    if context.frame is None or not context.frame.arp:
+    if not context.arp:
         return None
-    return 0 if context.frame.arp == 1 else _mac("daddr")(context)
+    return 0 if context.arp == 1 else _mac("daddr")(context)
 
 
 _READERS: dict[Field, Callable[[Context], Value | None]] = {
-    Field.SADDR: lambda c: c.packet.saddr,
-    Field.DADDR: lambda c: c.packet.daddr,
-    Field.PROTOCOL: lambda c: c.packet.protocol,
+    Field.SADDR: attrgetter("packet.saddr"),
+    Field.DADDR: attrgetter("packet.daddr"),
+    Field.PROTOCOL: attrgetter("packet.protocol"),
     Field.SPORT: lambda c: c.packet.sport if c.packet.protocol in _PORT_PROTOCOLS else None,
     Field.DPORT: lambda c: c.packet.dport if c.packet.protocol in _PORT_PROTOCOLS else None,
     Field.ICMP_TYPE: _icmp(ICMP, "icmp_type"),
@@ -224,12 +239,12 @@ _READERS: dict[Field, Callable[[Context], Value | None]] = {
     Field.ICMPV6_TYPE: _icmp(ICMPV6, "icmp_type"),
     Field.ICMPV6_CODE: _icmp(ICMPV6, "icmp_code"),
     Field.TCP_FLAGS: lambda c: c.packet.tcp_flags if c.packet.protocol == TCP else None,
-    Field.MARK: lambda c: c.packet.mark,
-    Field.CT_MARK: lambda c: c.connection.mark if c.connection else None,
-    Field.CT_STATE: lambda c: c.state,
-    Field.CT_STATUS: lambda c: c.connection.status if c.connection else None,
-    Field.CT_PROTOCOL: lambda c: c.connection.original.protocol if c.connection else None,
-    Field.CT_DIRECTION: lambda c: c.direction if c.connection else None,
+    Field.MARK: attrgetter("packet.mark"),
+    Field.CT_MARK: lambda c: c.passage.connection.mark if c.passage.connection else None,
+    Field.CT_STATE: attrgetter("passage.state"),
+    Field.CT_STATUS: lambda c: c.passage.connection.status if c.passage.connection else None,
+    Field.CT_PROTOCOL: lambda c: c.passage.connection.original.protocol if c.passage.connection else None,
+    Field.CT_DIRECTION: lambda c: c.passage.direction if c.passage.connection else None,
     Field.CT_ORIG_SADDR: _tuple_field(False, "saddr"),
     Field.CT_ORIG_DADDR: _tuple_field(False, "daddr"),
     Field.CT_ORIG_SPORT: _tuple_field(False, "sport"),
@@ -238,10 +253,10 @@ _READERS: dict[Field, Callable[[Context], Value | None]] = {
     Field.CT_REPL_DADDR: _tuple_field(True, "daddr"),
     Field.CT_REPL_SPORT: _tuple_field(True, "sport"),
     Field.CT_REPL_DPORT: _tuple_field(True, "dport"),
-    Field.IIFNAME: lambda c: c.iif,
-    Field.OIFNAME: lambda c: c.oif,
-    Field.PHYSIN: lambda c: c.physin,
-    Field.PHYSOUT: lambda c: c.physout,
+    Field.IIFNAME: attrgetter("iif"),
+    Field.OIFNAME: attrgetter("oif"),
+    Field.PHYSIN: attrgetter("passage.physin"),
+    Field.PHYSOUT: attrgetter("physout"),
     Field.SADDR_TYPE: _address_type("saddr", limited=False),
     Field.DADDR_TYPE: _address_type("daddr", limited=False),
     Field.SADDR_TYPE_IIF: _address_type("saddr", limited=True),
@@ -249,65 +264,103 @@ _READERS: dict[Field, Callable[[Context], Value | None]] = {
     Field.PKTTYPE: _packet_type,
     Field.NFPROTO: lambda c: 2 if c.packet.family is Family.IPV4 else 10,
     Field.FRAGMENT: lambda _c: 0,
-    Field.IBRNAME: lambda c: c.ibrname or None,
-    Field.OBRNAME: lambda c: c.obrname or None,
+    Field.IBRNAME: lambda c: (c.link.ibrname or None) if c.link else None,
+    Field.OBRNAME: lambda c: (c.link.obrname or None) if c.link else None,
     Field.ETHER_SADDR: _mac("saddr"),
     Field.ETHER_DADDR: _mac("daddr"),
-    Field.ETHER_TYPE: lambda c: c.frame.ether_type if c.frame else ETHER_TYPES[c.packet.family],
-    Field.ARP_OPERATION: lambda c: (c.frame.arp or None) if c.frame else None,
+    Field.ETHER_TYPE: lambda c: c.passage.frame.ether_type if c.passage.frame else ETHER_TYPES[c.packet.family],
+    Field.ARP_OPERATION: lambda c: c.arp or None,
     Field.ARP_SADDR_IP: _arp("saddr"),
     Field.ARP_DADDR_IP: _arp("daddr"),
-    Field.ARP_SADDR_ETHER: lambda c: _mac("saddr")(c) if c.frame and c.frame.arp else None,
+    Field.ARP_SADDR_ETHER: lambda c: _mac("saddr")(c) if c.arp else None,
     Field.ARP_DADDR_ETHER: _arp_target,
 }
 
 
-def holds(match: Match, context: Context) -> bool:
-    """Evaluate one match. A field that the packet lacks fails the match, negated or not, as the kernel does."""
+Test = Callable[[Context], bool]
+"""A match, made ready."""
+
+
+def compiled(match: Match, find_set: Callable[[InSet], NamedSet | None]) -> Test:
+    """The match as a function. A field that the packet lacks fails it, negated or not, as the kernel does."""
     match match:
         case Within(where, ranges, negated):
-            value = context.value(where)
-            if value is None:
-                return False
-            if isinstance(value, NotShown):
-                return context.not_shown(value)
-            return _in_ranges(value, ranges, context) != negated
+            return _within(where, ranges, negated=negated)
         case Named(where, patterns, negated):
-            name = context.value(where)
-            if name is None:
-                return False
-            return any(_name_fits(str(name), pattern) for pattern in patterns) != negated
+            return _named(where, patterns, negated=negated)
         case Masked(where, mask, wanted, negated):
-            value = context.value(where)
-            if isinstance(value, NotShown):
-                return context.not_shown(value)
-            number = _number(value, context)
-            return number is not None and ((number & mask) == wanted) != negated
+            return _masked(where, mask, wanted, negated=negated)
         case AnyBit(where, mask, negated):
-            value = context.value(where)
-            if isinstance(value, NotShown):
-                return context.not_shown(value)
-            number = _number(value, context)
-            return number is not None and bool(number & mask) != negated
+            return _masked(where, mask, 0, negated=not negated)
         case AnyOf(alternatives, negated):
-            return any(all(holds(part, context) for part in parts) for parts in alternatives) != negated
+            tests = tuple(tuple(compiled(part, find_set) for part in parts) for parts in alternatives)
+            return lambda context: any(all(holds(context) for holds in parts) for parts in tests) != negated
         case InSet():
-            return _in_set(match, context)
+            found = find_set(match)
+            return lambda context: _in_set(match, found, context)
         case FibOif(names=names, negated=negated):
-            return (_fib_device(match, context) in names) != negated
+            return lambda context: (_fib_device(match, context) in names) != negated
         case Opaque(text):
-            return context.ask(f"the match {text!r} is not modelled")
+            return lambda context: context.ask(f"the match {text!r} is not modelled")
         case _:
             assert_never(match)
+
+
+def _within(where: Field, ranges: Ranges, *, negated: bool) -> Test:
+    read, hidden = _READERS[where], where not in _OF_EVERY_FRAME
+    low, high = ranges[0] if len(ranges) == 1 else (0, -1)
+
+    def holds(context: Context) -> bool:
+        value = None if hidden and context.arp else read(context)
+        if value is None:
+            return False
+        if isinstance(value, NotShown):
+            return context.not_shown(value)
+        return _in_ranges(value, ranges, context) != negated
+
+    def holds_of_one_range(context: Context) -> bool:
+        value = None if hidden and context.arp else read(context)
+        return (low <= value <= high) != negated if isinstance(value, int) else holds(context)
+
+    return holds_of_one_range if len(ranges) == 1 else holds
+
+
+def _named(where: Field, patterns: tuple[str, ...], *, negated: bool) -> Test:
+    read, hidden = _READERS[where], where not in _OF_EVERY_FRAME
+    whole = frozenset(pattern for pattern in patterns if not pattern.endswith("*"))
+    prefixes = tuple(pattern[:-1] for pattern in patterns if pattern.endswith("*"))
+
+    def holds(context: Context) -> bool:
+        value = None if hidden and context.arp else read(context)
+        if value is None:
+            return False
+        name = str(value)
+        return (name in whole or name.startswith(prefixes)) != negated
+
+    return holds
+
+
+def _masked(where: Field, mask: int, wanted: int, *, negated: bool) -> Test:
+    read, hidden = _READERS[where], where not in _OF_EVERY_FRAME
+
+    def holds(context: Context) -> bool:
+        value = None if hidden and context.arp else read(context)
+        if isinstance(value, NotShown):
+            return context.not_shown(value)
+        number = _number(value, context)
+        return number is not None and ((number & mask) == wanted) != negated
+
+    return holds
 
 
 def _skips_fib_on_input(context: Context) -> bool:
     """Since 6.15 a packet on the loopback is taken for valid at the input hook too (nft_fib_can_skip())."""
     if context.hook is not Hook.INPUT:
         return False
-    if context.kernel is None:
+    kernel = context.surroundings.kernel
+    if kernel is None:
         return context.ask("what `fib` says of the loopback depends on the kernel, whose version was not captured")
-    return context.kernel >= (6, 15)
+    return kernel >= (6, 15)
 
 
 def _fib_device(match: FibOif, context: Context) -> str:
@@ -317,7 +370,7 @@ def _fib_device(match: FibOif, context: Context) -> str:
         return "lo"
     daddr, saddr = (packet.saddr, packet.daddr) if match.source else (packet.daddr, packet.saddr)
     try:
-        route = context.fib.lookup(FibQuery(daddr, saddr, mark=packet.mark if match.marked else 0))
+        route = context.surroundings.fib.lookup(FibQuery(daddr, saddr, mark=packet.mark if match.marked else 0))
     except RouteNotCapturedError as missing:
         return context.iif if context.ask(str(missing)) else ""
     if route is None or route.type is not RouteType.UNICAST:
@@ -346,8 +399,7 @@ def _number(value: int | str | Port | None, context: Context) -> int | None:
     return value if isinstance(value, int) else None
 
 
-def _in_set(match: InSet, context: Context) -> bool:
-    found = context.sets(match)
+def _in_set(match: InSet, found: NamedSet | None, context: Context) -> bool:
     if found is None:
         return context.ask(f"the set {match.set_name} was not captured")
     if found.unmodelled:

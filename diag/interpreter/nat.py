@@ -72,7 +72,11 @@ class NatBinder:
     """Binds the connection of the packet at one hook."""
 
     def __init__(
-        self, context: Context, conntrack: ConntrackTable, hook: Hook, masquerade_address: Callable[[], int | None]
+        self,
+        context: Context,
+        conntrack: ConntrackTable,
+        hook: Hook,
+        masquerade_address: Callable[[Context], int | None],
     ) -> None:
         self.context = context
         self.conntrack = conntrack
@@ -99,11 +103,11 @@ class NatBinder:
         port = self._port(nat, current.dport if destination else current.sport, destination=destination)
         if destination:
             changed = current._replace(daddr=address, dport=port)
-            if self._taken(connection, changed):
+            if self._taken(connection, changed.inverse()):
                 return Bound.CLASH
         else:
             changed = current._replace(saddr=address, sport=port)
-            if self._taken(connection, changed):
+            if self._taken(connection, changed.inverse()):
                 if nat.ports is not None and nat.ports[0] == nat.ports[1]:
                     return Bound.CLASH
                 changed = changed._replace(sport=_random(current.sport, nat.ports))
@@ -112,16 +116,16 @@ class NatBinder:
 
     def bind_null(self, connection: Connection) -> None:
         """No statement bound the source: it keeps its port unless another connection has it."""
-        current = connection.reply.inverse()
-        if self._taken(connection, current):
+        if self._taken(connection, connection.reply):
+            current = connection.reply.inverse()
             changed = current._replace(sport=_random(current.sport))
             self.conntrack.rewrite_reply(connection, changed.inverse(), CtStatus.SNAT)
 
-    def _taken(self, connection: Connection, changed: Tuple) -> bool:
+    def _taken(self, connection: Connection, reply: Tuple) -> bool:
         """nf_nat_used_tuple(): whether replies would be taken for packets of another connection."""
-        if changed.protocol not in (TCP, UDP):
+        if reply.protocol not in (TCP, UDP):
             return False
-        return self.conntrack.is_taken(changed.inverse(), connection, self.context.window)
+        return self.conntrack.is_taken(reply, connection, self.context.window)
 
     def _one_of(self, addresses: list[int]) -> int:
         for address in addresses[1:]:
@@ -144,7 +148,7 @@ class NatBinder:
     def _addresses(self, nat: Nat, current: int) -> list[int]:
         match nat.kind:
             case NatKind.MASQUERADE:
-                return [a for a in (self.masquerade_address(),) if a is not None]
+                return [a for a in (self.masquerade_address(self.context),) if a is not None]
             case NatKind.REDIRECT:
                 return [a for a in (self._redirect_address(),) if a is not None]
             case NatKind.NETMAP:
@@ -162,7 +166,7 @@ class NatBinder:
         family = self.context.packet.family
         if self.hook is Hook.OUTPUT:
             return Ip.parse("127.0.0.1" if family is Family.IPV4 else "::1").value
-        for link in self.context.fib.netns.links or ():
+        for link in self.context.surroundings.fib.netns.links or ():
             if link.name == self.context.iif:
                 for address in link.addresses:
                     if address.ip.family is family and not address.secondary:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 from diag.interpreter.frames import Frames
-from diag.interpreter.hooks import Devices, Passage
+from diag.interpreter.hooks import Devices
 from diag.interpreter.outcome import Cause, Failed
-from diag.interpreter.packet import BROADCAST, ETHER_ARP, ETHER_TYPES, Frame, Packet
+from diag.interpreter.packet import BROADCAST, ETHER_ARP, ETHER_TYPES, Frame, Packet, Passage
 from diag.interpreter.source_validation import validate_source
-from diag.kernel import icmp_errors, sysctl
+from diag.kernel import icmp_errors
 from diag.kernel.fib import FibQuery, RouteNotCapturedError
 from diag.kernel.topology import Attachment, Crossing
 from diag.model.address import Family, Ip
@@ -32,23 +32,15 @@ class Neighbours(Frames):
 
     def _resolve(self, netns: str, oif: str, packet: Packet, nexthop: Ip, *, at_source: bool) -> Attachment | Failed:
         """Whose link answers for the next hop: ARP or neighbour discovery, or a permanent entry."""
-        segment = self.world.topology.segment(netns, oif)
         permanent = self.world.permanent_mac(netns, oif, nexthop)
         answering: list[Attachment] = []
         refused: list[Failed] = []
-        for attachment in segment.attachments:
-            if (attachment.netns, attachment.link) == (netns, oif):
-                continue
-            if permanent:
-                link = self.world.link(attachment.netns, attachment.link)
-                if link is not None and link.mac == permanent:
-                    answering.append(attachment)
-            elif self.world.may_answer(attachment.netns, nexthop) and self._owns(attachment, nexthop):
-                refusal = self._refuses_to_answer(attachment, nexthop, packet, asker=netns)
-                if refusal is None:
-                    answering.append(attachment)
-                else:
-                    refused.append(refusal)
+        for attachment in self._answers(netns, oif, nexthop, permanent):
+            refusal = None if permanent else self._refuses_to_answer(attachment, nexthop, packet, asker=netns)
+            if refusal is None:
+                answering.append(attachment)
+            else:
+                refused.append(refusal)
         for other in answering[1:]:
             where = f"{answering[0].netns} and {other.netns}"
             if self.choices.ask(("duplicate", netns, str(nexthop), other), f"{nexthop} is answered by {where} alike"):
@@ -61,6 +53,26 @@ class Neighbours(Frames):
             return refused[0]
         return self._nobody(netns, oif, packet, nexthop, at_source=at_source)
 
+    def _answers(self, netns: str, oif: str, nexthop: Ip, permanent: str) -> tuple[Attachment, ...]:
+        """Who has the next hop's address, or the MAC address of a permanent entry for it."""
+        key = (netns, oif, nexthop.family, nexthop.value)
+        found = self.world.answers.get(key)
+        if found is None:
+            others = [
+                a for a in self.world.topology.segment(netns, oif).attachments if (a.netns, a.link) != (netns, oif)
+            ]
+            if permanent:
+                found = tuple(a for a in others if self._has_mac(a, permanent))
+            else:
+                may, anyone = self.world.may_answer(nexthop), nexthop.is_loopback
+                found = tuple(a for a in others if (anyone or a.netns in may) and self._owns(a, nexthop))
+            self.world.answers[key] = found
+        return found
+
+    def _has_mac(self, attachment: Attachment, mac: str) -> bool:
+        link = self.world.link(attachment.netns, attachment.link)
+        return link is not None and link.mac == mac
+
     def _unless_discovery_fails(
         self, netns: str, oif: str, found: Attachment, packet: Packet, nexthop: Ip, *, at_source: bool
     ) -> Attachment | Failed:
@@ -70,6 +82,9 @@ class Neighbours(Frames):
         verified by a question of one's own within seconds (NUD_DELAY, neighbour.c): where only one side can ask, the
         other one's entry comes and goes.
         """
+        nothing_between = not self._rules_between(netns, found, nexthop.family)
+        if nothing_between and packet.family is Family.IPV4:  # ARP asks even without an address
+            return found
         asker = self._asking_address(netns, oif, packet)
         if asker is None:
             detail = f"{oif} of {self.world.label(netns)} has no address to ask for {nexthop} from"
@@ -77,7 +92,7 @@ class Neighbours(Frames):
                 Cause.NO_NEIGHBOUR, netns, packet, detail, error=icmp_errors.V6_ADDRESS, nexthop=nexthop, oif=oif
             )
         asked = (found.netns, found.link, packet.saddr) in self._neighbours
-        if asked or not self._rules_between(netns, found, nexthop.family):
+        if asked or nothing_between:
             return found
         learned = (netns, oif, nexthop.value) in self._neighbours
         kept = self.hops, self._passage, self._dnat
@@ -120,8 +135,10 @@ class Neighbours(Frames):
     def _rules_between(self, netns: str, found: Attachment, family: Family) -> bool:
         if self.world.has_link_rules:
             return True
+        if family is Family.IPV4:
+            return False
         places = {netns, found.netns, *(c.netns for c in found.crossings)}
-        return family is Family.IPV6 and any(self.world.filters(place, family) for place in places)
+        return any(self.world.filters(place, family) for place in places)
 
     def _back(self, netns: str, link: str, found: Attachment) -> Attachment:
         """The way from a place back to where the frame came from."""
@@ -252,14 +269,14 @@ class Neighbours(Frames):
 
     def _owns(self, attachment: Attachment, nexthop: Ip) -> bool:
         """Whether the namespace there answers for the address: arp_process() and ndisc_recv_ns()."""
-        space = self.world.netns(attachment.netns)
         link = self.world.link(attachment.netns, attachment.link)
         if link is None:
             return False
         own = [a.ip for a in link.addresses if not a.tentative]
         if nexthop.family is Family.IPV6:
             return nexthop in own
-        if nexthop.is_loopback and not sysctl.route_localnet(space, link.name):
+        switches = self.world.switches(attachment.netns, link.name)
+        if nexthop.is_loopback and not switches.route_localnet:
             return False
         try:
             fib = self.world.fib(attachment.netns, nexthop.family)
@@ -268,12 +285,12 @@ class Neighbours(Frames):
             return nexthop in own
         if route is None or route.type is not RouteType.LOCAL:
             return False
-        ignore = sysctl.arp_ignore(space, link.name)
+        ignore = switches.arp_ignore
         return ignore == 0 or (ignore in (1, 2, 3) and nexthop in own)
 
     def _refuses_to_answer(self, attachment: Attachment, nexthop: Ip, packet: Packet, *, asker: str) -> Failed | None:
         """ARP is answered only where a packet from the asker would be accepted (source validation, rp_filter)."""
         if not self.world.fib(asker, packet.family).is_local(packet.saddr):
             return None
-        asked = replace(packet, daddr=nexthop.value)
+        asked = packet.sent_to(nexthop.value)
         return validate_source(self.world, self.choices, attachment.netns, attachment.link, asked)

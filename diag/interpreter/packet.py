@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from diag.model.address import Family, Ip
 from diag.model.flow import ICMP, ICMPV6, TCP, UDP
-from diag.model.netfilter import CtStatus
+from diag.model.netfilter import CtState, CtStatus
 
 
 class PortKind:
@@ -35,6 +35,8 @@ class Port(NamedTuple):
 NO_PORT = Port(0)
 
 
+_SEEN_REPLY = CtStatus.SEEN_REPLY.value
+_NAMES = {ICMP: "icmp", ICMPV6: "icmpv6", TCP: "tcp", UDP: "udp"}
 _ECHO = {8: 0, 0: 8, 128: 129, 129: 128}
 """Echo request and reply of both families."""
 
@@ -71,7 +73,7 @@ class Connection:
 
     @property
     def seen_reply(self) -> bool:
-        return bool(self.status & CtStatus.SEEN_REPLY)
+        return self.status & _SEEN_REPLY != 0
 
 
 ETHER_TYPES = {Family.IPV4: 0x0800, Family.IPV6: 0x86DD}
@@ -79,8 +81,7 @@ ETHER_ARP = 0x0806
 BROADCAST = (1 << 48) - 1
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """The link layer's header. A packet in a frame of ARP has the addresses that the message is about."""
 
     saddr: int | None
@@ -93,8 +94,7 @@ class Frame:
     """It starts in this namespace."""
 
 
-@dataclass(frozen=True, slots=True)
-class Packet:
+class Packet(NamedTuple):
     """Headers that the model looks at. An ICMP echo has its identifier in `sport`."""
 
     family: Family
@@ -124,33 +124,57 @@ class Packet:
     def destination(self) -> Ip:
         return Ip(self.family, self.daddr)
 
+    def sent_from(self, saddr: int) -> Packet:
+        return Packet(self.family, saddr, *self[2:])
+
+    def sent_to(self, daddr: int) -> Packet:
+        return Packet(self.family, self.saddr, daddr, *self[3:])
+
+    def marked(self, mark: int) -> Packet:
+        return self if self.mark == mark else self._replace(mark=mark)
+
     def reply(self) -> Packet:
         """What the far stack answers: SYN/ACK, a datagram back, an echo reply."""
-        echo = self.protocol in (ICMP, ICMPV6)
-        return replace(
-            self,
-            saddr=self.daddr,
-            daddr=self.saddr,
-            sport=self.sport if echo else self.dport,
-            dport=self.dport if echo else self.sport,
-            icmp_type=_ECHO.get(self.icmp_type, self.icmp_type) if echo else 0,
-            tcp_flags=SYN | ACK if self.protocol == TCP else 0,
-            mark=0,
-            ttl=64,
-        )
+        family, saddr, daddr, protocol, sport, dport, icmp_type, icmp_code, *_, about = self
+        if protocol in (ICMP, ICMPV6):
+            kind = _ECHO.get(icmp_type, icmp_type)
+            return Packet(family, daddr, saddr, protocol, sport, dport, kind, icmp_code, about=about)
+        flags = SYN | ACK if protocol == TCP else 0
+        return Packet(family, daddr, saddr, protocol, dport, sport, 0, icmp_code, flags, about=about)
 
     def __str__(self) -> str:
-        name = {ICMP: "icmp", ICMPV6: "icmpv6", TCP: "tcp", UDP: "udp"}.get(self.protocol, str(self.protocol))
+        name = _NAMES.get(self.protocol) or str(self.protocol)
+        source, destination = str(self.source), str(self.destination)
         if self.protocol in (TCP, UDP):
-            source, destination = self._end(self.source, self.sport), self._end(self.destination, self.dport)
-            return f"{name} {source} → {destination}"
-        return f"{name} {self.source} → {self.destination}"
+            source, destination = self._end(source, self.sport), self._end(destination, self.dport)
+        return f"{name} {source} → {destination}"
 
-    @staticmethod
-    def _end(ip: Ip, port: Port) -> str:
+    def _end(self, ip: str, port: Port) -> str:
         if port.kind in (PortKind.EPHEMERAL, PortKind.RANDOM):
-            return str(ip)
-        return f"[{ip}]:{port.value}" if ip.family is Family.IPV6 else f"{ip}:{port.value}"
+            return ip
+        return f"[{ip}]:{port.value}" if self.family is Family.IPV6 else f"{ip}:{port.value}"
+
+
+@dataclass(slots=True)
+class Passage:
+    """What the kernel keeps with a packet while it is in one namespace."""
+
+    connection: Connection | None = None
+    direction: int = 0
+    state: int = CtState.INVALID
+    """A packet that has not met conntrack counts as INVALID (nft_ct.c, xt_conntrack.c)."""
+    untracked: bool = False
+    """A rule said that conntrack is to leave it alone."""
+    tracked: bool = False
+    """It has been where conntrack looks at packets."""
+    physin: str = ""
+    """The bridge's port by which it came, where bridged packets meet iptables."""
+    sender: str = ""
+    """The namespace that put the frame on the link."""
+    frame: Frame | None = None
+    """The header in which it came; None for a packet that starts here."""
+    answers_by: str = ""
+    """The bridge's port out of which a refusal goes straight back (nft_reject_bridge.c)."""
 
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16

@@ -1,4 +1,4 @@
-"""Which rules of a long chain a packet can meet at all, by its destination and interfaces.
+"""A chain's rules made ready, and which of a long one a packet can meet at all, by its destination and interfaces.
 
 A rule that asks for one destination address or port, or for one interface by its full name, fails for every other packet:
 it need not be looked at. What is left keeps its order, so that the walk is the same.
@@ -8,53 +8,118 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
+from collections.abc import Callable
+from typing import NamedTuple
 
-from diag.interpreter.matching import Window
-from diag.interpreter.packet import Packet, PortKind
-from diag.model.netfilter import Chain, Field, Named, NfRule, NoEffect, Opaque, Within
+from diag.interpreter.matching import Context, Test, compiled
+from diag.interpreter.packet import PortKind
+from diag.model.netfilter import (
+    AnyBit,
+    AnyOf,
+    Chain,
+    FibOif,
+    Field,
+    InSet,
+    Masked,
+    Named,
+    NamedSet,
+    NfRule,
+    NoEffect,
+    Opaque,
+    Statement,
+    Within,
+)
+from diag.model.provenance import Evidence
 
 _Selector = tuple[Field, int | str]
 _BY_NAME = (Field.IIFNAME, Field.OIFNAME)
+_SELECTING = (Field.DADDR, *_BY_NAME)
+_MATCHES = (Within, Masked, AnyBit, Named, AnyOf, InSet, FibOif, Opaque)
+_INERT = (*_MATCHES, NoEffect)
+
+LONG_CHAIN = 12
+"""Rules from which an index pays."""
+
+
+class ReadyRule(NamedTuple):
+    """A rule with its matches as functions, and without the parts that do nothing."""
+
+    rule: NfRule
+    evidence: Evidence
+    tests: tuple[Test, ...]
+    """The matches before the first statement."""
+    acts: tuple[tuple[Statement, tuple[Test, ...]], ...]
+    """Each statement, and the matches after it."""
+
+    @classmethod
+    def of(cls, rule: NfRule, find_set: Callable[[InSet], NamedSet | None]) -> ReadyRule:
+        first: list[Test] = []
+        acts: list[tuple[Statement, list[Test]]] = []
+        for part in rule.parts:
+            if isinstance(part, _MATCHES):
+                tests = acts[-1][1] if acts else first
+                tests.append(compiled(part, find_set))
+            elif not isinstance(part, NoEffect):
+                acts.append((part, []))
+        return cls(rule, rule.evidence, tuple(first), tuple((act, tuple(tests)) for act, tests in acts))
 
 
 class RuleSelection:
-    """One chain's rules by what they ask for."""
+    """One chain's rules, those of a long one by what they ask for."""
 
-    def __init__(self, chain: Chain) -> None:
+    def __init__(self, chain: Chain, find_set: Callable[[InSet], NamedSet | None]) -> None:
+        self._ready = {
+            position: ReadyRule.of(rule, find_set) for position, rule in enumerate(chain.rules) if not _is_inert(rule)
+        }
+        self.all = tuple(self._ready.values())
+        """In order; of a long chain, :meth:`rules` leaves out what a packet cannot meet."""
+        self.is_long = len(chain.rules) >= LONG_CHAIN
         self._always: list[int] = []
-        self._asked: dict[_Selector, list[int]] = defaultdict(list)
+        self._asked: dict[Field, dict[int | str, list[int]]] = {field: {} for field in _SELECTING}
         self._by_port: dict[tuple[int, int], list[int]] = defaultdict(list)
         """By protocol and port."""
-        self._rules = chain.rules
+        if self.is_long:
+            self._index(chain)
+        self._ports: dict[int, list[int]] = {}
+        for protocol, number in sorted(self._by_port):
+            self._ports.setdefault(protocol, []).append(number)
+        self._found: dict[tuple[int, str, str, int, int | None], tuple[ReadyRule, ...]] = {}
+
+    def _index(self, chain: Chain) -> None:
         for position, rule in enumerate(chain.rules):
             selector = _selector(rule)
             if selector is not None:
-                self._asked[selector].append(position)
+                where, wanted = selector
+                self._asked[where].setdefault(wanted, []).append(position)
             elif (port := _port(rule)) is not None:
                 self._by_port[port].append(position)
             else:
                 self._always.append(position)
-        self._ports: dict[int, list[int]] = {}
-        for protocol, number in sorted(self._by_port):
-            self._ports.setdefault(protocol, []).append(number)
-        self._found: dict[tuple[int, str, str, int, int | None], tuple[NfRule, ...]] = {}
 
-    def rules(self, packet: Packet, iif: str, oif: str, window: Window) -> tuple[NfRule, ...]:
-        """Those that a packet may meet, in order. The window shrinks to the ports for which that is so."""
+    def rules(self, context: Context) -> tuple[ReadyRule, ...]:
+        """Of a long chain: those that a packet may meet, in order. The window shrinks to the ports for which that is so."""
+        packet, iif, oif = context.packet, context.iif, context.oif
         protocol, dport = packet.protocol, packet.dport
         ports = self._ports.get(protocol, [])
         port = dport.value if dport.kind in (PortKind.FIXED, PortKind.ASKED) else None
         if dport.kind == PortKind.ASKED and ports:
             place = bisect_left(ports, dport.value)
-            window.within(dport.value, tuple((p, p) for p in ports[max(0, place - 1) : place + 2]))
+            context.window.within(dport.value, tuple((p, p) for p in ports[max(0, place - 1) : place + 2]))
         key = (packet.daddr, iif, oif, protocol, port)
         if key not in self._found:
-            wanted: tuple[_Selector, ...] = ((Field.DADDR, packet.daddr), (Field.IIFNAME, iif), (Field.OIFNAME, oif))
-            positions = [*self._always, *(p for selector in wanted for p in self._asked.get(selector, ()))]
+            positions = self._always.copy()
+            wanted: tuple[int | str, ...] = (packet.daddr, iif, oif)
+            for asked, value in zip(self._asked.values(), wanted, strict=True):
+                positions += asked.get(value, [])
             for possible in [port] if port is not None else ports:
                 positions += self._by_port.get((protocol, possible), ())
-            self._found[key] = tuple(self._rules[p] for p in sorted(positions))
+            self._found[key] = tuple([self._ready[p] for p in sorted(positions) if p in self._ready])
         return self._found[key]
+
+
+def _is_inert(rule: NfRule) -> bool:
+    """Nothing in the rule can change the packet or its way: LOG with `-m limit`, a bare counter."""
+    return isinstance(rule.parts[-1], NoEffect) and all(isinstance(p, _INERT) for p in rule.parts)
 
 
 def _selector(rule: NfRule) -> _Selector | None:

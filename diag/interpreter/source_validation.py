@@ -6,7 +6,6 @@ from diag.interpreter.choices import Choices
 from diag.interpreter.outcome import Cause, Failed
 from diag.interpreter.packet import Packet
 from diag.interpreter.world import World
-from diag.kernel import sysctl
 from diag.kernel.fib import FibQuery
 from diag.model.address import Family
 from diag.model.netns import RouteType
@@ -21,23 +20,23 @@ def validate_source(
     """
     if packet.family is Family.IPV6 or iif == "lo":
         return None
-    space = world.netns(netns)
-    fib = world.fib(netns, packet.family)
-    if fib.is_local(packet.saddr) and not sysctl.accept_local(space, iif):
+    fib, switches = world.fib(netns, packet.family), world.switches(netns, iif)
+    if not switches.accept_local and fib.is_local(packet.saddr):
         detail = f"{world.label(netns)} drops packets from outside that carry its own address {packet.source}"
         return Failed(Cause.MARTIAN, netns, packet, detail, iif=iif)
-    mark = packet.mark if sysctl.src_valid_mark(space, iif) else 0
+    mark = packet.mark if switches.src_valid_mark else 0
     back = fib.lookup(FibQuery(packet.saddr, packet.daddr, iif=oif or "lo", mark=mark))
-    if back is not None and back.type is RouteType.UNICAST and any(n.dev == iif for n in back.nexthops):
-        return None
-    mode = sysctl.rp_filter(space, iif)
     loose_fails = back is None or back.type is not RouteType.UNICAST
+    if back is not None and not loose_fails and iif in [n.dev for n in back.nexthops]:
+        return None
+    mode = switches.rp_filter
     if mode is None:
         cause = f"rp_filter of {iif} in {world.label(netns)} was not captured"
         mode = 1 if choices.ask(("rp_filter", netns, iif), cause) else 0
     if mode == 0 or (mode == 2 and not loose_fails):
         return None
     name = f"net.ipv4.conf.{iif}.rp_filter"
+    space = world.netns(netns)
     evidence = space.sysctl_evidence.get(name) or space.sysctl_evidence.get("net.ipv4.conf.all.rp_filter")
     detail = f"{world.label(netns)} has no route back to {packet.source} by {iif} (rp_filter = {mode})"
     return Failed(Cause.RP_FILTER, netns, packet, detail, evidence, iif=iif)

@@ -16,7 +16,6 @@ from diag.interpreter.outcome import Arrived, Cause, Failed, Outcome
 from diag.interpreter.packet import ACK, RST, SYN, Packet, Port, PortKind
 from diag.interpreter.walk import Walk
 from diag.interpreter.world import World
-from diag.kernel import sysctl
 from diag.kernel.icmp_errors import REJECT_KINDS, RESETS, port_unreachable
 from diag.model.address import Family, Ip
 from diag.model.docker import Container, PublishedPort
@@ -36,6 +35,7 @@ class _Run:
 
     choices: Choices
     trace: Trace
+    window: tuple[int, int]
 
 
 class Tracer:
@@ -57,13 +57,13 @@ class Tracer:
         walk = Walk(self.world, choices)
         trace = _OneRun(self.world, flow, walk).run()
         window = (max(walk.window.low, 0), min(walk.window.high, 65535))
-        return _Run(choices, replace(trace, window=window))
+        return _Run(choices, trace, window)
 
 
 def request_packet(world: World, flow: Flow) -> Packet:
     """The first packet that the application's call makes."""
     family = flow.destination.family
-    low, _ = sysctl.local_port_range(world.netns(flow.source))
+    low, _ = world.ephemeral(flow.source)
     number = flow.protocol.number(family)
     if flow.protocol is Protocol.ICMP:
         icmp_type = 8 if family is Family.IPV4 else 128
@@ -152,7 +152,7 @@ class _OneRun:
         """What the caller sees of a closed port: nothing where the reset or the port-unreachable is lost."""
         kept, self.walk.hops = self.walk.hops, []
         if self.flow.protocol is Protocol.TCP:
-            back = self.walk.send(arrived.netns, replace(arrived.packet.reply(), tcp_flags=RST | ACK))
+            back = self.walk.send(arrived.netns, arrived.packet.reply()._replace(tcp_flags=RST | ACK))
         else:
             error = port_unreachable(arrived.packet.family)
             back = self.walk.send_error(arrived.netns, arrived.packet, error.code)
@@ -169,7 +169,7 @@ class _OneRun:
         if not self.world.has_reject and not self.world.has_notrack:
             return None
         kept, self.walk.hops = self.walk.hops, []
-        outcome = self.walk.send(self.flow.source, replace(request, tcp_flags=ACK))
+        outcome = self.walk.send(self.flow.source, request._replace(tcp_flags=ACK))
         self.walk.hops, hops = kept, tuple(self.walk.hops)
         if isinstance(outcome, Arrived):
             return self._third_packet_astray(arrived, outcome, hops)
@@ -201,7 +201,7 @@ class _OneRun:
         if (third.netns, third.packet.tuple) == (arrived.netns, arrived.packet.tuple):
             return None
         kept, self.walk.hops = self.walk.hops, []
-        back = self.walk.send(third.netns, replace(third.packet.reply(), tcp_flags=RST))
+        back = self.walk.send(third.netns, third.packet.reply()._replace(tcp_flags=RST))
         self.walk.hops = kept
         if not self._reaches_caller(back):
             return None
@@ -234,7 +234,7 @@ class _OneRun:
         bound = sockets.bound(Protocol.UDP.value, called) if sockets is not None else ()
         if bound and self.walk.window_of(arrived.packet.dport, bound):
             return reply
-        return self.walk.choose_source(arrived.netns, replace(reply, saddr=0))
+        return self.walk.choose_source(arrived.netns, reply.sent_from(0))
 
     def _failed(self, failed: Failed) -> Trace:
         if failed.cause in _UNKNOWN_CAUSES:
@@ -404,8 +404,10 @@ def _unknown(flow: Flow, causes: tuple[str, ...], reason: Reason) -> Trace:
 
 def _agree(flow: Flow, runs: list[_Run]) -> Trace:
     """What all runs share."""
+    if len(runs) == 1:  # it asked nothing
+        return replace(runs[0].trace, window=runs[0].window)
     traces = [run.trace for run in runs]
-    window = (max(t.window[0] for t in traces), min(t.window[1] for t in traces))
+    window = (max(run.window[0] for run in runs), min(run.window[1] for run in runs))
     first = traces[0]
     delivered = {t.disposition is Disposition.DELIVERED for t in traces}
     causes = tuple(dict.fromkeys(cause for run in runs for cause, _ in run.choices.asked))

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from diag.interpreter.hooks import Devices, Passage
+from diag.interpreter.hooks import Devices
 from diag.interpreter.ipvlan import Ipvlan
 from diag.interpreter.outcome import Arrived, Cause, Failed, Outcome
-from diag.interpreter.packet import ACK, ETHER_TYPES, RST, Frame, Packet
+from diag.interpreter.packet import ACK, ETHER_TYPES, RST, Frame, Packet, Passage
 from diag.interpreter.source_validation import validate_source
-from diag.kernel import icmp_errors, sysctl
+from diag.kernel import icmp_errors
 from diag.kernel.fib import FibQuery, RouteNotCapturedError
-from diag.kernel.source_address import select_source
-from diag.model.address import Family, is_loopback
+from diag.model.address import Family, Ip, is_loopback
 from diag.model.flow import ICMP, ICMPV6, TCP, UDP, HopKind
 from diag.model.netfilter import CtState, Hook, TableFamily
-from diag.model.netns import Route, RouteType
+from diag.model.netns import Nexthop, Route, RouteType
+
+_LOOPBACK = Nexthop("lo")
+_WAYS = frozenset({RouteType.LOCAL, RouteType.UNICAST})
+"""Types of routes that a packet can take."""
 
 
 @dataclass(slots=True)
@@ -42,7 +45,7 @@ class Walk(Ipvlan):
         For a frame from a bridge's port it goes straight back out of that port, past every hook.
         """
         self._routed = self._dnat = False
-        reset = replace(cause.reply(), tcp_flags=RST | ACK)
+        reset = cause.reply()._replace(tcp_flags=RST | ACK)
         refused = self._passage
         try:
             if refused.answers_by:
@@ -89,10 +92,10 @@ class Walk(Ipvlan):
         self._routed = self._dnat = False
         try:
             if self._passage.answers_by:
-                own = replace(error, saddr=cause.daddr)
+                own = error.sent_from(cause.daddr)
                 return self._answer_on_bridge(netns, self._passage.answers_by, own)
             if self.world.fib(netns, cause.family).is_local(cause.daddr):
-                error = replace(error, saddr=cause.daddr)
+                error = error.sent_from(cause.daddr)
             else:
                 chosen = self.choose_source(netns, error)
                 if isinstance(chosen, Failed):
@@ -117,11 +120,11 @@ class Walk(Ipvlan):
             return refused
         assert route is not None
         nexthop = self._nexthop(netns, route)
-        saddr = select_source(self.world.netns(netns), packet.family, route, nexthop, packet.daddr)
+        saddr = self.world.stack(netns, packet.family).sources.select(route, nexthop, packet.daddr)
         if saddr is None:
             detail = f"{self.world.label(netns)} has no {packet.family.label} address to send from"
             return Failed(Cause.NO_ROUTE, netns, packet, detail, route.evidence, at_source=True)
-        return replace(packet, saddr=saddr)
+        return packet.sent_from(saddr)
 
     # Output
 
@@ -133,9 +136,9 @@ class Walk(Ipvlan):
         if refused is not None:
             return refused
         assert route is not None
-        oif = self._out_device(netns, route)
+        way = self._way(netns, route)
         before = packet
-        result = self._hook(netns, Hook.OUTPUT, packet, passage, Devices(oif=oif))
+        result = self._hook(netns, Hook.OUTPUT, packet, passage, Devices(oif=way.dev))
         if isinstance(result, Failed):
             return replace(result, at_source=True)
         packet = result
@@ -146,20 +149,23 @@ class Walk(Ipvlan):
             if refused is not None:
                 return refused
             assert route is not None
-            oif = self._out_device(netns, route)
-        localnet = packet.family is Family.IPV6 or sysctl.route_localnet(self.world.netns(netns), oif)
-        if oif != "lo" and is_loopback(packet.family, packet.saddr) and not localnet:
-            detail = f"a packet from {packet.source} may not leave by {oif} (route_localnet is off)"
-            return Failed(Cause.MARTIAN, netns, packet, detail, at_source=True, oif=oif)
-        self._note_route(netns, packet, route)
-        return self._postrouting(netns, packet, passage, route, Devices(oif=oif))
+            way = self._way(netns, route)
+        oif = way.dev
+        if oif != "lo" and is_loopback(packet.family, packet.saddr):
+            localnet = packet.family is Family.IPV6 or self.world.switches(netns, oif).route_localnet
+            if not localnet:
+                detail = f"a packet from {packet.source} may not leave by {oif} (route_localnet is off)"
+                return Failed(Cause.MARTIAN, netns, packet, detail, at_source=True, oif=oif)
+        self._note_route(netns, packet, route, way)
+        return self._postrouting(netns, packet, passage, way.gateway, Devices(oif=oif))
 
-    def _out_device(self, netns: str, route: Route) -> str:
-        if route.type is RouteType.LOCAL:
-            return "lo"
-        return self._nexthop(netns, route).dev
+    def _way(self, netns: str, route: Route) -> Nexthop:
+        """The way out for what starts here."""
+        return _LOOPBACK if route.type is RouteType.LOCAL else self._nexthop(netns, route)
 
     def _refused_by_route(self, netns: str, packet: Packet, route: Route | None, *, at_source: bool) -> Failed | None:
+        if route is not None and route.type in _WAYS:
+            return None
         who = self.world.label(netns)
         if route is None:
             detail = f"{who} has no route to {packet.destination}"
@@ -180,18 +186,17 @@ class Walk(Ipvlan):
             case RouteType.BROADCAST | RouteType.MULTICAST | RouteType.ANYCAST | RouteType.NAT | RouteType.THROW:
                 detail = f"{packet.destination} is a {route.type.value} address for {who}"
                 return Failed(Cause.BROADCAST, netns, packet, detail, route.evidence, at_source=at_source)
-            case RouteType.LOCAL | RouteType.UNICAST:
+            case _:
                 return None
 
     def _route_input(self, netns: str, iif: str, packet: Packet, passage: Passage) -> Outcome:
-        space = self.world.netns(netns)
-        fib = self.world.fib(netns, packet.family)
-        if iif != "lo" and (packet.family is Family.IPV6 or not sysctl.route_localnet(space, iif)):
-            for value in (packet.saddr, packet.daddr):
-                if is_loopback(packet.family, value):
-                    detail = f"{self.world.label(netns)} drops loopback addresses that come from outside"
-                    return Failed(Cause.MARTIAN, netns, packet, detail, iif=iif)
-        route = fib.lookup(FibQuery(packet.daddr, packet.saddr, iif=iif, mark=packet.mark))
+        family = packet.family
+        if iif != "lo" and (is_loopback(family, packet.saddr) or is_loopback(family, packet.daddr)):
+            localnet = family is Family.IPV4 and self.world.switches(netns, iif).route_localnet
+            if not localnet:
+                detail = f"{self.world.label(netns)} drops loopback addresses that come from outside"
+                return Failed(Cause.MARTIAN, netns, packet, detail, iif=iif)
+        route = self.world.fib(netns, family).lookup(FibQuery(packet.daddr, packet.saddr, iif=iif, mark=packet.mark))
         if route is not None and route.type is RouteType.LOCAL:
             invalid = validate_source(self.world, self.choices, netns, iif, packet)
             if invalid is not None:
@@ -209,53 +214,55 @@ class Walk(Ipvlan):
         if not self._may_forward(netns, iif, packet):
             name = "net.ipv4.ip_forward" if packet.family is Family.IPV4 else "net.ipv6.conf.all.forwarding"
             detail = f"{self.world.label(netns)} does not forward packets that come in by {iif} ({name} is off)"
+            space = self.world.netns(netns)
             evidence = space.sysctl_evidence.get(f"net.ipv4.conf.{iif}.forwarding") or space.sysctl_evidence.get(name)
             return Failed(Cause.FORWARDING_OFF, netns, packet, detail, evidence, iif=iif)
         refused = self._refused_by_route(netns, packet, route, at_source=False)
         if refused is not None:
             return refused
         assert route is not None
-        invalid = validate_source(self.world, self.choices, netns, iif, packet, self._nexthop(netns, route).dev)
-        return invalid if invalid is not None else self._forward(netns, iif, packet, passage, route)
+        way = self._nexthop(netns, route)
+        invalid = validate_source(self.world, self.choices, netns, iif, packet, way.dev)
+        return invalid if invalid is not None else self._forward(netns, iif, packet, passage, route, way)
 
     def _may_forward(self, netns: str, iif: str, packet: Packet) -> bool:
-        value = sysctl.forwarding(self.world.netns(netns), packet.family, iif)
+        value = self.world.switches(netns, iif).forwards(packet.family)
         if value is not None:
             return value
         cause = f"whether {self.world.label(netns)} forwards {packet.family.label} was not captured"
         return self.choices.ask(("forwarding", netns, packet.family), cause)
 
-    def _forward(self, netns: str, iif: str, packet: Packet, passage: Passage, route: Route) -> Outcome:
+    def _forward(self, netns: str, iif: str, packet: Packet, passage: Passage, route: Route, way: Nexthop) -> Outcome:
         if packet.ttl <= 1:
             return Failed(Cause.LOOP, netns, packet, "the packet goes in circles until its time to live is over")
-        packet = replace(packet, ttl=packet.ttl - 1)
-        oif = self._nexthop(netns, route).dev
+        packet = packet._replace(ttl=packet.ttl - 1)
+        devices = Devices(iif, way.dev)
         self._routed = True
-        self._note_route(netns, packet, route)
-        result = self._hook(netns, Hook.FORWARD, packet, passage, Devices(iif, oif))
+        self._note_route(netns, packet, route, way)
+        result = self._hook(netns, Hook.FORWARD, packet, passage, devices)
         if isinstance(result, Failed):
             return result
-        return self._postrouting(netns, result, passage, route, Devices(iif, oif))
+        return self._postrouting(netns, result, passage, way.gateway, devices)
 
-    def _postrouting(self, netns: str, packet: Packet, passage: Passage, route: Route, devices: Devices) -> Outcome:
+    def _postrouting(
+        self, netns: str, packet: Packet, passage: Passage, gateway: Ip | None, devices: Devices
+    ) -> Outcome:
         """A forwarded packet still shows its input interface here (ip_output()); one that starts here has none."""
         oif, at_source = devices.oif, not devices.iif
-        result = self._hook(netns, Hook.POSTROUTING, packet, passage, devices, route)
+        result = self._hook(netns, Hook.POSTROUTING, packet, passage, devices, gateway)
         if isinstance(result, Failed):
-            return replace(result, at_source=at_source)
+            return replace(result, at_source=True) if at_source else result
         if oif == "lo":
             after = self._hook(netns, Hook.PREROUTING, result, passage, Devices("lo"))
             return after if isinstance(after, Failed) else self._route_input(netns, "lo", after, passage)
-        gateway = self._nexthop(netns, route).gateway
         nexthop = gateway if gateway is not None else result.destination
         return self._transmit(netns, oif, result, nexthop, at_source=at_source)
 
-    def _note_route(self, netns: str, packet: Packet, route: Route) -> None:
+    def _note_route(self, netns: str, packet: Packet, route: Route, way: Nexthop) -> None:
         who = self.world.label(netns)
         if route.type is RouteType.LOCAL:
             text = f"{packet.destination} is {who}'s own address"
         else:
-            nexthop = self._nexthop(netns, route)
-            by = f" via {nexthop.gateway}" if nexthop.gateway else ""
-            text = f"{who} routes it out of {nexthop.dev}{by} ({route.destination})"
+            by = f" via {way.gateway}" if way.gateway else ""
+            text = f"{who} routes it out of {way.dev}{by} ({route.destination})"
         self._note(HopKind.ROUTE, netns, text, route.evidence)

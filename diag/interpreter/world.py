@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Set
+from dataclasses import dataclass
 
 from diag.interpreter.chains import HookTable
+from diag.interpreter.matching import Surroundings
 from diag.kernel.fib import Fib
-from diag.kernel.sysctl import local_port_range
-from diag.kernel.topology import Topology
+from diag.kernel.source_address import Sources
+from diag.kernel.sysctl import Switches, bridge_nf_call, local_port_range
+from diag.kernel.topology import Attachment, Topology
 from diag.model.address import Family, Ip, is_loopback
 from diag.model.docker import Container, DockerNetwork, Endpoint, PublishedPort
 from diag.model.netfilter import Hook, Notrack, Ranges, Reject, Ruleset, TableFamily
@@ -66,8 +69,22 @@ class Answering:
             for ip in own:
                 self._single.setdefault(ip, set()).add(netns.id)
 
-    def may(self, netns: str, ip: Ip) -> bool:
-        return netns in self._single.get(ip, ()) or netns in self._wide or ip.is_loopback
+    def may(self, ip: Ip) -> Set[str]:
+        """The namespaces that may take an address; any may take one of the loopback's."""
+        return self._single.get(ip, frozenset()) | self._wide
+
+
+@dataclass(slots=True)
+class Stack:
+    """One family's half of a namespace's network stack."""
+
+    netns: Netns
+    fib: Fib
+    hooks: HookTable
+    sources: Sources
+    surroundings: Surroundings
+    bridge_nf: bool | None
+    """As :func:`bridge_nf_call`."""
 
 
 class World:
@@ -77,7 +94,7 @@ class World:
         self.snapshot = snapshot
         self.topology = Topology(snapshot)
         self._fibs: dict[tuple[str, Family], Fib] = {}
-        self._hooks: dict[tuple[str, Family], HookTable] = {}
+        self._stacks: dict[tuple[str, Family], Stack] = {}
         self._link_hooks: dict[tuple[str, TableFamily], HookTable] = {}
         self.bridges: dict[str, DockerNetwork] = {n.bridge_name: n for n in snapshot.networks if n.driver == "bridge"}
         self.endpoints: dict[Ip, list[tuple[Container, Endpoint]]] = {}
@@ -91,7 +108,11 @@ class World:
             for port in container.ports:
                 self._publishers.setdefault((port.protocol, port.host_port), []).append((container, port))
         self._answering: Answering | None = None
-        self._ephemeral: dict[str, tuple[int, int]] = {}
+        self.answers: dict[tuple[str, str, Family, int], tuple[Attachment, ...]] = {}
+        """Who answers for an address, by the namespace and link that ask."""
+        self._switches: dict[tuple[str, str], Switches] = {}
+        self._macs: dict[tuple[str, str], int | None] = {}
+        self._labels: dict[str, str] = {}
         self._sockets: dict[str, Sockets | None] = {}
         self._permanent: dict[str, dict[tuple[str, Ip], str]] = {}
         self._published = {
@@ -118,24 +139,42 @@ class World:
     def netns(self, netns: str) -> Netns:
         return self.snapshot.netns[netns]
 
+    def stack(self, netns: str, family: Family) -> Stack:
+        key = (netns, family)
+        found = self._stacks.get(key)
+        if found is None:
+            space = self.netns(netns)
+            fib = self.fib(netns, family)
+            found = self._stacks[key] = Stack(
+                space,
+                fib,
+                HookTable.of_packets(space.ruleset, family),
+                Sources(space, family),
+                Surroundings(netns, fib, local_port_range(space), self.kernel),
+                bridge_nf_call(space, family),
+            )
+        return found
+
     def fib(self, netns: str, family: Family) -> Fib:
         key = (netns, family)
-        if key not in self._fibs:
-            self._fibs[key] = Fib(self.netns(netns), family)
-        return self._fibs[key]
+        found = self._fibs.get(key)
+        if found is None:
+            found = self._fibs[key] = Fib(self.netns(netns), family)
+        return found
 
-    def hooks(self, netns: str, family: Family) -> HookTable:
-        key = (netns, family)
-        if key not in self._hooks:
-            self._hooks[key] = HookTable.of_packets(self.netns(netns).ruleset, family)
-        return self._hooks[key]
+    def switches(self, netns: str, dev: str) -> Switches:
+        key = (netns, dev)
+        found = self._switches.get(key)
+        if found is None:
+            found = self._switches[key] = Switches.of(self.netns(netns), dev)
+        return found
 
     def filters(self, netns: str, family: Family) -> bool:
         """Whether any rule or policy of the namespace may stop a packet of the family."""
-        return self.hooks(netns, family).acts
+        return self.stack(netns, family).hooks.acts
 
     def link(self, netns: str, name: str) -> Link | None:
-        return self.topology.link(netns, name)
+        return self.topology.links.get((netns, name))
 
     def link_hooks(self, netns: str, family: TableFamily) -> HookTable:
         """The base chains of the bridge, netdev or arp family; those of inet at a device's hooks are netdev's."""
@@ -152,9 +191,12 @@ class World:
 
     def mac(self, netns: str, name: str) -> int | None:
         """A link's MAC address as a number; None: not captured."""
-        link = self.link(netns, name) if name else None
-        digits = link.mac.replace(":", "") if link is not None else ""
-        return int(digits, 16) if len(digits) == 12 else None
+        key = (netns, name)
+        if key not in self._macs:
+            link = self.link(netns, name) if name else None
+            digits = link.mac.replace(":", "") if link is not None else ""
+            self._macs[key] = int(digits, 16) if len(digits) == 12 else None
+        return self._macs[key]
 
     def sockets(self, netns: str) -> Sockets | None:
         """What listens in a namespace; None: not captured."""
@@ -168,19 +210,18 @@ class World:
         if netns not in self._permanent:
             listed = self.netns(netns).neighbours
             self._permanent[netns] = {(n.dev, n.ip): n.mac for n in reversed(listed) if n.state == "PERMANENT"}
-        return self._permanent[netns].get((dev, ip), "")
+        found = self._permanent[netns]
+        return found.get((dev, ip), "") if found else ""
 
-    def may_answer(self, netns: str, ip: Ip) -> bool:
-        """Whether a namespace may take an address for its own: it has it on a link, or some route says that it is local."""
+    def may_answer(self, ip: Ip) -> Set[str]:
+        """The namespaces that may take an address for their own: each has it on a link, or a route says that it is local."""
         if self._answering is None:
             self._answering = Answering(self.snapshot)
-        return self._answering.may(netns, ip)
+        return self._answering.may(ip)
 
     def ephemeral(self, netns: str) -> tuple[int, int]:
         """Ports that the namespace gives to its clients."""
-        if netns not in self._ephemeral:
-            self._ephemeral[netns] = local_port_range(self.netns(netns))
-        return self._ephemeral[netns]
+        return self.stack(netns, Family.IPV4).surroundings.ephemeral
 
     def published(self, protocol: str) -> Ranges:
         """Host ports that docker-proxy may listen on."""
@@ -192,9 +233,11 @@ class World:
 
     def label(self, netns: str) -> str:
         """What a person calls the namespace: its containers' names, or `the host`."""
-        if netns == "host":
-            return "the host"
-        return "/".join(self.containers_in.get(netns, [])) or netns
+        found = self._labels.get(netns)
+        if found is None:
+            named = "the host" if netns == "host" else "/".join(self.containers_in.get(netns, []))
+            found = self._labels[netns] = named or netns
+        return found
 
 
 def _statements(ruleset: Ruleset) -> Iterator[type]:

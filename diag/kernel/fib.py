@@ -6,10 +6,11 @@ Follows net/ipv4/fib_rules.c, fib_trie.c and net/ipv6/ip6_fib.c as far as `ip ro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import replace
+from typing import NamedTuple
 
 from diag.model.address import Family, Ip, Prefix
-from diag.model.netns import Netns, PolicyRule, Route, RouteType
+from diag.model.netns import Netns, Nexthop, PolicyRule, Route, RouteType
 
 DEFAULT_RULES = (
     PolicyRule(0, "lookup", "local"),
@@ -19,8 +20,7 @@ DEFAULT_RULES = (
 """What a fresh namespace has."""
 
 
-@dataclass(frozen=True, slots=True)
-class FibQuery:
+class FibQuery(NamedTuple):
     """What a route is looked up by."""
 
     daddr: int
@@ -42,6 +42,7 @@ class Fib:
     def __init__(self, netns: Netns, family: Family) -> None:
         self.netns = netns
         self.family = family
+        self._bits = family.bits
         self.rules = _effective_rules(netns, family)
         routes = netns.routes.get(family)
         self.captured = routes is not None
@@ -58,7 +59,12 @@ class Fib:
                 for same in by_value.values():
                     same.sort(key=lambda r: r.metric)
         self._lengths = {table: sorted(by_length, reverse=True) for table, by_length in self._tables.items()}
-        self._cache: dict[FibQuery, Route | None] = {}
+        self._by_destination = all(r.source is None and not r.iif and r.fwmark is None for r in self.rules)
+        """No policy rule looks at more than the destination and the output interface."""
+        self._cache: dict[FibQuery | tuple[int, str], Route | None] = {}
+        self._local_types: dict[tuple[int, str], RouteType] = {}
+        self._nexthops: dict[int, tuple[Nexthop, ...]] = {}
+        """By the route's identity: the namespace keeps every route alive, the cache those that policy rules make."""
 
     def lookup(self, query: FibQuery) -> Route | None:
         """The route for a packet, of any type but `throw`; None: no route at all.
@@ -67,9 +73,10 @@ class Fib:
         """
         if not self.captured:
             raise RouteNotCapturedError(f"the {self.family.label} routes of {self.netns.id} were not captured")
-        if query not in self._cache:
-            self._cache[query] = self._walk_rules(query)
-        return self._cache[query]
+        key = (query.daddr, query.oif) if self._by_destination else query
+        if key not in self._cache:
+            self._cache[key] = self._walk_rules(query)
+        return self._cache[key]
 
     def _walk_rules(self, query: FibQuery) -> Route | None:
         skip_to = 0
@@ -108,19 +115,42 @@ class Fib:
             return route
         return None
 
+    def nexthops(self, route: Route) -> tuple[Nexthop, ...]:
+        """The ways that a packet may take over a route, at least one."""
+        found = self._nexthops.get(id(route))
+        if found is None:
+            found = tuple(self._connected(n) for n in route.nexthops if not n.dead) or route.nexthops
+            found = found or (Nexthop("lo" if route.type is RouteType.LOCAL else ""),)
+            self._nexthops[id(route)] = found
+        return found
+
+    def _connected(self, nexthop: Nexthop) -> Nexthop:
+        """An IPv4 gateway that is one of the namespace's own addresses means a directly connected network
+        (fib_check_nh_v4_gw(), rt_set_nexthop())."""
+        gateway = nexthop.gateway
+        if gateway is None or gateway.family is not Family.IPV4 or not self.is_local(gateway.value):
+            return nexthop
+        return replace(nexthop, gateway=None)
+
     def candidates(self, table: str, value: int) -> Iterator[Route]:
         """Routes of one table that cover an address, longest prefix first, then by metric."""
         by_length = self._tables.get(table)
         if by_length is None:
             return
         for length in self._lengths[table]:
-            yield from by_length[length].get(value >> (self.family.bits - length), ())
+            yield from by_length[length].get(value >> (self._bits - length), ())
 
     def local_type(self, value: int, dev: str = "") -> RouteType:
         """Type of an address in the local table, as xt_addrtype sees it (net/ipv4/fib_frontend.c, inet_dev_addr_type).
 
         With `dev`, only addresses of that interface count.
         """
+        found = self._local_types.get((value, dev))
+        if found is None:
+            found = self._local_types[value, dev] = self._local_type(value, dev)
+        return found
+
+    def _local_type(self, value: int, dev: str) -> RouteType:
         ip = Ip(self.family, value)
         if ip.is_multicast:
             return RouteType.MULTICAST

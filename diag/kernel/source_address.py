@@ -6,42 +6,85 @@ RFC 6724 section 5 with the default policy table.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import cached_property
 
 from diag.model.address import Family, Ip, Prefix
 from diag.model.netns import Address, Netns, Nexthop, Route, RouteType
 
 
 def select_source(netns: Netns, family: Family, route: Route, nexthop: Nexthop | None, daddr: int) -> int | None:
-    """The address that a socket gets which has none: the route's `src`, else the first that fits.
-
-    None: there is no address to send from.
-    """
-    if route.prefsrc is not None:
-        return route.prefsrc.value
-    if route.type is RouteType.LOCAL:
-        return daddr
-    dev = nexthop.dev if nexthop else ""
-    if family is Family.IPV6:
-        return _select_ipv6(netns, dev, Ip(family, daddr))
-    target = daddr
-    if nexthop and nexthop.gateway and nexthop.gateway.family is family:
-        target = nexthop.gateway.value
-    return _select_ipv4(netns, dev, target)
+    """One look-up, as :meth:`Sources.select`."""
+    return Sources(netns, family).select(route, nexthop, daddr)
 
 
-def _select_ipv4(netns: Netns, dev: str, target: int) -> int | None:
-    usable = [a for on, a in _addresses(netns, Family.IPV4) if on == dev and a.scope != "host"]
-    for address in usable:
-        if not address.secondary and address.prefix.contains_value(target):
-            return address.ip.value
-    for address in usable:
-        if not address.secondary:
-            return address.ip.value
-    for _, address in _addresses(netns, Family.IPV4):
-        if address.scope == "global":
-            return address.ip.value
-    return None
+class Sources:
+    """One family's addresses of one namespace, by interface."""
+
+    def __init__(self, netns: Netns, family: Family) -> None:
+        self._netns = netns
+        self._family = family
+
+    @cached_property
+    def _by_dev(self) -> dict[str, list[Address]]:
+        found: dict[str, list[Address]] = {}
+        for link in self._netns.links or ():
+            for address in link.addresses:
+                if address.ip.family is self._family and not address.tentative:
+                    found.setdefault(link.name, []).append(address)
+        return found
+
+    def select(self, route: Route, nexthop: Nexthop | None, daddr: int) -> int | None:
+        """The address that a socket gets which has none: the route's `src`, else the first that fits.
+
+        None: there is no address to send from.
+        """
+        if route.prefsrc is not None:
+            return route.prefsrc.value
+        if route.type is RouteType.LOCAL:
+            return daddr
+        return self.on_the_way(nexthop, daddr)
+
+    def on_the_way(self, nexthop: Nexthop | None, daddr: int) -> int | None:
+        """The first address that fits a next hop."""
+        dev = nexthop.dev if nexthop else ""
+        if self._family is Family.IPV6:
+            return self._select_ipv6(dev, Ip(self._family, daddr))
+        target = daddr
+        if nexthop and nexthop.gateway and nexthop.gateway.family is self._family:
+            target = nexthop.gateway.value
+        return self._select_ipv4(dev, target)
+
+    def _select_ipv4(self, dev: str, target: int) -> int | None:
+        usable = [a for a in self._by_dev.get(dev, ()) if a.scope != "host" and not a.secondary]
+        for address in usable:
+            if address.prefix.contains_value(target):
+                return address.ip.value
+        if usable:
+            return usable[0].ip.value
+        return next((a.ip.value for found in self._by_dev.values() for a in found if a.scope == "global"), None)
+
+    def _select_ipv6(self, dev: str, target: Ip) -> int | None:
+        wanted = _scope(target)
+        candidates = [
+            (on, address)
+            for on, found in self._by_dev.items()
+            if on == dev or not (target.is_multicast or wanted <= _LINK_SCOPE)
+            for address in found
+        ]
+
+        def rank(candidate: tuple[str, Address]) -> tuple[bool, int, bool, bool, int]:
+            on, address = candidate
+            scope = _scope(address.ip)
+            common = 128 - (address.ip.value ^ target.value).bit_length()
+            return (
+                address.ip == target,
+                -scope if scope >= wanted else scope - 128,
+                on == dev,
+                _label(address.ip) == _label(target),
+                min(common, address.prefix.length),
+            )
+
+        return max(candidates, key=rank)[1].ip.value if candidates else None
 
 
 _LINK_SCOPE, _GLOBAL_SCOPE = 2, 14
@@ -62,39 +105,9 @@ _LABELS = tuple(
 )
 
 
-def _select_ipv6(netns: Netns, dev: str, target: Ip) -> int | None:
-    wanted = _scope(target)
-    candidates = [
-        (on, address)
-        for on, address in _addresses(netns, Family.IPV6)
-        if on == dev or not (target.is_multicast or wanted <= _LINK_SCOPE)
-    ]
-
-    def rank(candidate: tuple[str, Address]) -> tuple[bool, int, bool, bool, int]:
-        on, address = candidate
-        scope = _scope(address.ip)
-        common = 128 - (address.ip.value ^ target.value).bit_length()
-        return (
-            address.ip == target,
-            -scope if scope >= wanted else scope - 128,
-            on == dev,
-            _label(address.ip) == _label(target),
-            min(common, address.prefix.length),
-        )
-
-    return max(candidates, key=rank)[1].ip.value if candidates else None
-
-
 def _scope(ip: Ip) -> int:
     return _LINK_SCOPE if ip.is_link_local or ip.is_loopback else _GLOBAL_SCOPE
 
 
 def _label(ip: Ip) -> int:
     return next(label for prefix, label in _LABELS if ip in prefix)
-
-
-def _addresses(netns: Netns, family: Family) -> Iterator[tuple[str, Address]]:
-    for link in netns.links or ():
-        for address in link.addresses:
-            if address.ip.family is family and not address.tentative:
-                yield link.name, address

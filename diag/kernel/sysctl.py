@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from diag.model.address import Family
 from diag.model.netns import Netns
 
@@ -59,6 +61,34 @@ def route_localnet(netns: Netns, iif: str) -> bool:
 def arp_ignore(netns: Netns, iif: str) -> int:
     """0: answer ARP for any local address; 1 and 2: only for those of the interface; 8: never."""
     return _strongest(netns, "arp_ignore", iif) or 0
+
+
+@dataclass(frozen=True, slots=True)
+class Switches:
+    """What the sysctls of a namespace say of one of its interfaces, each as its function above gives it."""
+
+    rp_filter: int | None
+    accept_local: bool
+    src_valid_mark: bool
+    route_localnet: bool
+    arp_ignore: int
+    forwards_ipv4: bool | None
+    forwards_ipv6: bool | None
+
+    @classmethod
+    def of(cls, netns: Netns, dev: str) -> Switches:
+        return cls(
+            rp_filter(netns, dev),
+            accept_local(netns, dev),
+            src_valid_mark(netns, dev),
+            route_localnet(netns, dev),
+            arp_ignore(netns, dev),
+            forwarding(netns, Family.IPV4, dev),
+            forwarding(netns, Family.IPV6, dev),
+        )
+
+    def forwards(self, family: Family) -> bool | None:
+        return self.forwards_ipv4 if family is Family.IPV4 else self.forwards_ipv6
 
 
 def bridge_nf_call(netns: Netns, family: Family) -> bool | None:

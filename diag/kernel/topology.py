@@ -119,6 +119,10 @@ class Topology:
         key = self._at_index.get((where, link.peer_index))
         return None if key is None else (self.netns[where], self.links[key])
 
+    def is_parent(self, netns: str, name: str) -> bool:
+        """Whether macvlan or ipvlan links are on a link."""
+        return (netns, name) in self._children
+
     def children(self, netns: str, parent: str) -> Iterator[tuple[str, Link]]:
         """The macvlan and ipvlan links on a parent, each with its namespace."""
         for key in self._children.get((netns, parent), ()):

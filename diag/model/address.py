@@ -42,7 +42,7 @@ class Ip:
     @classmethod
     def parse(cls, text: str) -> Ip:
         """Read `10.0.0.1` or `fe80::1` (a `%zone` is ignored); raises ValueError."""
-        return _address(text.partition("%")[0])
+        return _address(text)
 
     def __str__(self) -> str:
         return _text(self.family, self.value)
@@ -79,12 +79,7 @@ class Prefix:
 
         Host bits are cleared, as the kernel does. Raises ValueError.
         """
-        if text in ("default", "all", "any"):
-            if family is None:
-                raise ValueError(f"{text!r} needs a family")
-            return cls(family, 0, 0)
-        address, _, mask = text.partition("/")
-        return _network(address, mask, family)
+        return _network(text, family)
 
     @classmethod
     def of(cls, ip: Ip, length: int) -> Prefix:
@@ -121,22 +116,36 @@ class Prefix:
 
 _OCTETS = {str(number): number for number in range(256)}
 _LENGTHS = {"": 32} | {str(length): length for length in range(33)}
+_LENGTHS6 = {"": 128} | {str(length): length for length in range(129)}
+_HEX = frozenset("0123456789abcdefABCDEF:")
 
 
 @lru_cache(maxsize=1 << 14)
 def _address(text: str) -> Ip:
+    text = text.partition("%")[0]
     value = _dotted_value(text)
     if value is not None:
         return Ip(Family.IPV4, value)
+    value = _colon_value(text)
+    if value is not None:
+        return Ip(Family.IPV6, value)
     parsed = ipaddress.ip_address(text)
     return Ip(Family(parsed.version), int(parsed))
 
 
 @lru_cache(maxsize=1 << 14)
-def _network(address: str, mask: str, family: Family | None) -> Prefix:
+def _network(text: str, family: Family | None) -> Prefix:
+    if text in ("default", "all", "any"):
+        if family is None:
+            raise ValueError(f"{text!r} needs a family")
+        return Prefix(family, 0, 0)
+    address, _, mask = text.partition("/")
     value, length = _dotted_value(address), _LENGTHS.get(mask)
     if value is not None and length is not None:
         return Prefix(Family.IPV4, value >> 32 - length << 32 - length, length)
+    value, length = _colon_value(address), _LENGTHS6.get(mask)
+    if value is not None and length is not None:
+        return Prefix(Family.IPV6, value >> 128 - length << 128 - length, length)
     if family is Family.IPV4 and address.count(".") < 3 and ":" not in address:
         address += ".0" * (3 - address.count("."))  # `ip route` prints 127/8 on old versions
     network = ipaddress.ip_network(f"{address}/{mask}" if mask else address, strict=False)
@@ -155,8 +164,42 @@ def _dotted_value(text: str) -> int | None:
     return first << 24 | second << 16 | third << 8 | fourth
 
 
+def _colon_value(text: str) -> int | None:
+    """The number of an IPv6 address of hexadecimal groups only; None for any other text."""
+    if ":" not in text or not _HEX.issuperset(text):
+        return None
+    head, gap, tail = text.partition("::")
+    before, after = head.split(":") if head else [], tail.split(":") if tail else []
+    zeros = 8 - len(before) - len(after)
+    groups = [*before, *["0"] * zeros, *after]
+    if zeros < 1 if gap else zeros:
+        return None
+    if not all(0 < len(group) < 5 for group in groups):
+        return None
+    return int("".join([group.zfill(4) for group in groups]), 16)
+
+
 @lru_cache(maxsize=1 << 14)
 def _text(family: Family, value: int) -> str:
     if family is Family.IPV4 and 0 <= value <= 0xFFFFFFFF:
         return f"{value >> 24}.{value >> 16 & 255}.{value >> 8 & 255}.{value & 255}"
+    if (
+        family is Family.IPV6 and 0 <= value < 1 << 128 and value >> 32 != 0xFFFF
+    ):  # how mapped IPv4 looks depends on Python
+        return _colon_text(value)
     return str(ipaddress.IPv4Address(value) if family is Family.IPV4 else ipaddress.IPv6Address(value))
+
+
+def _colon_text(value: int) -> str:
+    """The canonical form of RFC 5952: the first of the longest runs of zero groups is `::`."""
+    digits = f"{value:032x}"
+    groups = ":".join([digits[at : at + 4].lstrip("0") or "0" for at in range(0, 32, 4)])
+    framed = f":{groups}:"
+    for zeros in _ZERO_RUNS:
+        at = framed.find(zeros)
+        if at >= 0:
+            return f"{framed[1:at]}::{framed[at + len(zeros) : -1]}"
+    return groups
+
+
+_ZERO_RUNS = [":0" * count + ":" for count in range(8, 1, -1)]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from types import MappingProxyType
 from typing import Any
 
@@ -29,8 +30,15 @@ def _ip(text: str) -> Ip | None:
         return None
 
 
+@lru_cache(maxsize=1 << 10)
+def _port(key: str) -> tuple[int, str] | None:
+    """`80/tcp`, or `80` for TCP."""
+    match = _PORT.fullmatch(key)
+    return None if match is None else (int(match[1]), match[2] or "tcp")
+
+
 def _texts(values: Iterable[Any]) -> tuple[str, ...]:
-    return tuple(v for v in values if isinstance(v, str) and v)
+    return tuple([v for v in values if isinstance(v, str) and v])
 
 
 def parse_networks(data: bytes, file: str) -> Parsed[tuple[DockerNetwork, ...]]:
@@ -118,7 +126,7 @@ def _container(body: dict[str, Any], container_id: str, name: str, evidence: Evi
         _links(_texts(list_of(host_config, "Links"))),
         _extra_hosts(_texts(list_of(host_config, "ExtraHosts"))),
         _ports(dict_of(settings, "Ports")),
-        tuple((int(m[1]), m[2] or "tcp") for key in dict_of(config, "ExposedPorts") if (m := _PORT.fullmatch(key))),
+        tuple([port for key in dict_of(config, "ExposedPorts") if (port := _port(key)) is not None]),
         text_of(settings, "SandboxKey"),
         text_of(config, "Image"),
         text_of(labels, "com.docker.compose.project"),
@@ -167,12 +175,13 @@ def _extra_hosts(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 def _ports(ports: dict[str, Any]) -> tuple[PublishedPort, ...]:
     found = []
     for key, bindings in ports.items():
-        match = _PORT.fullmatch(key)
-        for binding in bindings if match and isinstance(bindings, list) else ():
+        port = _port(key)
+        if port is None or not isinstance(bindings, list):
+            continue
+        for binding in bindings:
             host_port = number_of(binding, "HostPort") if isinstance(binding, dict) else 0
-            if match and host_port:
-                address = _ip(text_of(binding, "HostIp"))
-                found.append(PublishedPort(int(match[1]), match[2] or "tcp", host_port, address))
+            if host_port:
+                found.append(PublishedPort(*port, host_port, _ip(text_of(binding, "HostIp"))))
     return tuple(found)
 
 

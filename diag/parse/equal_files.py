@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -74,16 +75,26 @@ def _maker(value: Any) -> _Maker | None:
     if not is_dataclass(value):
         return None
     kind: type = type(value)
-    return _maker_of_parts(
-        [getattr(value, field.name) for field in fields(value) if field.init], lambda made: kind(*made)
-    )
+    parts = [getattr(value, field.name) for field in fields(value) if field.init]
+    if parts and isinstance(parts[-1], Evidence) and not any(_maker(part) for part in parts[:-1]):
+        return _maker_of_fact(partial(kind, *parts[:-1]), parts[-1])
+    return _maker_of_parts(parts, lambda made: kind(*made))
+
+
+def _maker_of_fact(kind: Callable[[Evidence], Any], evidence: Evidence) -> _Maker:
+    """For what names its file at the end only, as most facts do."""
+    line, text = evidence.line, evidence.text
+    return lambda file: kind(Evidence(file, line, text))
 
 
 def _maker_of_parts(parts: Iterable[Any], whole: Callable[[list[Any]], Any]) -> _Maker | None:
     shared = list(parts)
-    makers = [(place, maker) for place, part in enumerate(shared) if (maker := _maker(part)) is not None]
+    every = [_maker(part) for part in shared]
+    makers = [(place, maker) for place, maker in enumerate(every) if maker is not None]
     if not makers:
         return None
+    if len(makers) == len(shared):
+        return lambda file: whole([maker(file) for _, maker in makers])
 
     def make(file: str) -> Any:
         made = shared.copy()

@@ -30,9 +30,10 @@ def _from_json(data: bytes, file: str) -> Parsed[tuple[FdbEntry, ...]]:
     items = json_items(data, file)
     found, gaps = [], list(items.gaps)
     for item in items.value:
-        mac, dev, dst = (text_of(item.body, key) for key in ("mac", "ifname", "dst"))
+        dst = text_of(item.body, "dst")
         if not dst:
             continue
+        mac, dev = text_of(item.body, "mac"), text_of(item.body, "ifname")
         try:
             evidence = Evidence(file, item.line, f"{mac} dev {dev} dst {dst}")
             found.append(FdbEntry(mac, dev, Ip.parse(dst), evidence))

@@ -167,7 +167,48 @@ def parse_rule_spec(
     `chains` are the user chains of the table, which a target may name. Raises RuleSyntaxError.
     """
     cursor = _Words(words, family, chains)
-    target: tuple[Statement, ...] = _NO_TARGET
+    target = _read(cursor)
+    return (*cursor.parts, *(target or _NO_TARGET)), cursor.comment
+
+
+def parse_rule_text(
+    text: str, family: TableFamily, chains: frozenset[str] = frozenset()
+) -> tuple[tuple[Match | Statement, ...], str]:
+    """The same for the text after `-A CHAIN`, without quotes in it: most rules repeat the matches or the target of others.
+
+    >>> parse_rule_text("-p tcp -j DOCKER", TableFamily.IP, frozenset({"DOCKER"}))[0][1]
+    Jump(chain='DOCKER')
+    """
+    head, jump, tail = text.partition("-j ")
+    if jump and (not head or head[-1].isspace()):
+        try:
+            matches = _matches(head, family)
+        except RuleSyntaxError:  # the full reading says what is wrong
+            matches = None
+        name = tail.split(None, 1)[:1]
+        if matches is not None and name:
+            target = (Jump(name[0]),) if name[0] in chains else _target_text(tail, family)
+            return (*matches[0], *target), matches[1]
+    return parse_rule_spec(text.split(), family, chains)
+
+
+@lru_cache(maxsize=1 << 12)
+def _matches(text: str, family: TableFamily) -> tuple[tuple[Match | Statement, ...], str] | None:
+    """What comes before a target; None when there is a target in it. Raises RuleSyntaxError."""
+    cursor = _Words(text.split(), family, frozenset())
+    return None if _read(cursor) is not None else (tuple(cursor.parts), cursor.comment)
+
+
+@lru_cache(maxsize=1 << 12)
+def _target_text(text: str, family: TableFamily) -> tuple[Statement, ...]:
+    """A target that is no chain, and its options."""
+    return _target(_Words(text.split(), family, frozenset()))
+
+
+def _read(cursor: _Words) -> tuple[Statement, ...] | None:
+    """Go through all words; returns the target. Raises RuleSyntaxError."""
+    words = cursor.words
+    target: tuple[Statement, ...] | None = None
     handlers = _HANDLERS[""]
     while cursor.at < len(words):
         word = words[cursor.at]
@@ -177,7 +218,11 @@ def parse_rule_spec(
             word = cursor.take("!")
         handler = handlers.get(word)
         if handler is not None:
-            cursor.add(word, handler(cursor, word, negated))
+            found = handler(cursor, word, negated)
+            if cursor.module == "conntrack":
+                cursor.add(word, found)
+            elif not isinstance(found, NoEffect):
+                cursor.parts.append(found)
         elif word in ("-m", "--match"):
             cursor.end_module()
             cursor.module = cursor.take(word)
@@ -194,7 +239,7 @@ def parse_rule_spec(
         else:
             _unknown_option(cursor, word, negated)
     cursor.end_module()
-    return (*cursor.parts, *target), cursor.comment
+    return target
 
 
 _NO_TARGET = (NoEffect("no target"),)
@@ -215,18 +260,23 @@ def _bare_module(cursor: _Words) -> None:
 _Handler = Callable[[_Words, str, bool], Match | NoEffect]
 
 
-def _of_one_value(read: Callable[[str, str, bool], Match | NoEffect]) -> _Handler:
+class _OfOneValue:
     """A handler for options of one value, from what makes a match of option, value and negation.
 
     The rules of a host name the same interfaces, ports and addresses again and again: equal options are one object.
     """
-    known = lru_cache(maxsize=1 << 12)(read)
 
-    def handler(cursor: _Words, option: str, negated: bool) -> Match | NoEffect:
-        value, negated = cursor.take_value(option, negated)
-        return known(option, value, negated)
+    __slots__ = ("known",)
 
-    return handler
+    def __init__(self, read: Callable[[str, str, bool], Match | NoEffect]) -> None:
+        self.known = lru_cache(maxsize=1 << 12)(read)
+
+    def __call__(self, cursor: _Words, option: str, negated: bool) -> Match | NoEffect:
+        if cursor.at < len(cursor.words) and (value := cursor.words[cursor.at]) != "!":
+            cursor.at += 1
+        else:
+            value, negated = cursor.take_value(option, negated)
+        return self.known(option, value, negated)
 
 
 def _unknown_option(cursor: _Words, option: str, negated: bool) -> None:
@@ -241,7 +291,7 @@ def _unknown_option(cursor: _Words, option: str, negated: bool) -> None:
         cursor.parts.append(Opaque(text))
 
 
-@_of_one_value
+@_OfOneValue
 def _address(option: str, value: str, negated: bool) -> Match:
     where = Field.SADDR if option in ("-s", "--source", "--src") else Field.DADDR
     address, _, mask = value.partition("/")
@@ -258,7 +308,7 @@ def _address(option: str, value: str, negated: bool) -> Match:
     return Within(where, ((prefix.first, prefix.last),), negated)
 
 
-@_of_one_value
+@_OfOneValue
 def _interface(option: str, value: str, negated: bool) -> Match:
     where = {
         "-i": Field.IIFNAME,
@@ -272,7 +322,7 @@ def _interface(option: str, value: str, negated: bool) -> Match:
     return Named(where, (pattern,), negated)
 
 
-@_of_one_value
+@_OfOneValue
 def _mac_source(_option: str, value: str, negated: bool) -> Match:
     number = mac_number(value)
     return Within(Field.ETHER_SADDR, ((number, number),), negated)
@@ -290,7 +340,7 @@ def _physdev_flag(_cursor: _Words, option: str, negated: bool) -> Match:
     return AnyOf((bridged,), negated)
 
 
-@_of_one_value
+@_OfOneValue
 def _protocol(_option: str, value: str, negated: bool) -> Match | NoEffect:
     if value.lower() in ("all", "0"):
         return NoEffect("-p all")
@@ -320,7 +370,7 @@ def _port(text: str) -> int:
     raise RuleSyntaxError(f"unknown service name {text!r}")
 
 
-@_of_one_value
+@_OfOneValue
 def _ports(option: str, value: str, negated: bool) -> Match:
     ranges = tuple(_port_range(part) for part in value.split(",") if part)
     if option in ("--ports", "--port"):
@@ -348,7 +398,7 @@ def _tcp_flags(cursor: _Words, option: str, negated: bool) -> Match:
     return Masked(Field.TCP_FLAGS, _flag_bits(mask), _flag_bits(cursor.take(option)), negated)
 
 
-@_of_one_value
+@_OfOneValue
 def _icmp_type(option: str, value: str, negated: bool) -> Match | NoEffect:
     v6 = option == "--icmpv6-type"
     if value in ("any", "255", "255/255"):
@@ -378,7 +428,7 @@ _CT_STATUS = {
 }
 
 
-@_of_one_value
+@_OfOneValue
 def _ct_state(_option: str, value: str, negated: bool) -> Match:
     states = status = 0
     for name in value.split(","):
@@ -393,7 +443,7 @@ def _ct_state(_option: str, value: str, negated: bool) -> Match:
     return AnyOf(((AnyBit(Field.CT_STATE, states),), (AnyBit(Field.CT_STATUS, status),)), negated)
 
 
-@_of_one_value
+@_OfOneValue
 def _ct_status(_option: str, value: str, negated: bool) -> Match:
     bits = 0
     for name in value.split(","):
@@ -403,7 +453,7 @@ def _ct_status(_option: str, value: str, negated: bool) -> Match:
     return AnyBit(Field.CT_STATUS, bits, negated)  # NONE has no bit: it never holds (conntrack_mt())
 
 
-@_of_one_value
+@_OfOneValue
 def _ct_protocol(option: str, value: str, negated: bool) -> Match:
     number = int(value) if value.isdigit() else PROTOCOLS.get(value.lower())
     if number is None:
@@ -411,7 +461,7 @@ def _ct_protocol(option: str, value: str, negated: bool) -> Match:
     return Within(Field.CT_PROTOCOL, ((number, number),), negated)
 
 
-@_of_one_value
+@_OfOneValue
 def _ct_direction(_option: str, value: str, negated: bool) -> Match:
     bit = 1 if value.upper() == "REPLY" else 0
     return Within(Field.CT_DIRECTION, ((bit, bit),), negated)
@@ -425,7 +475,7 @@ _CT_TUPLE = {
 }
 
 
-@_of_one_value
+@_OfOneValue
 def _ct_address(option: str, value: str, negated: bool) -> Match:
     prefix = Prefix.parse(value)
     return Within(_CT_TUPLE[option], ((prefix.first, prefix.last),), negated)
@@ -439,7 +489,7 @@ _CT_PORTS = {
 }
 
 
-@_of_one_value
+@_OfOneValue
 def _ct_port(option: str, value: str, negated: bool) -> Match:
     return Within(_CT_PORTS[option], (_port_range(value),), negated)
 
@@ -489,7 +539,7 @@ def _addr_type6(side: Field, where: Field, types: set[AddrType]) -> tuple[Match,
     return tuple(parts)
 
 
-@_of_one_value
+@_OfOneValue
 def _ip_range(option: str, value: str, negated: bool) -> Match:
     low, _, high = value.partition("-")
     first, last = Ip.parse(low), Ip.parse(high or low)
@@ -521,7 +571,7 @@ def _match_set(cursor: _Words, option: str, negated: bool) -> Match:
 _PKT_TYPES = {"unicast": 0, "broadcast": 1, "multicast": 2}
 
 
-@_of_one_value
+@_OfOneValue
 def _pkt_type(_option: str, value: str, negated: bool) -> Match:
     if value not in _PKT_TYPES:
         return Opaque(f"--pkt-type {value}")

@@ -47,7 +47,7 @@ from diag.model.netfilter import (
     TableFamily,
 )
 from diag.model.provenance import Evidence, Gap, GapKind
-from diag.parse.iptables_rule import parse_rule_spec, split_words
+from diag.parse.iptables_rule import parse_rule_spec, parse_rule_text, split_words
 from diag.parse.json_items import decode
 from diag.parse.result import Parsed
 
@@ -97,7 +97,7 @@ class _TableDraft:
     name: str
     rules: dict[str, list[NfRule]] = field(default_factory=dict)
     policies: dict[str, tuple[str, Evidence]] = field(default_factory=dict)
-    pending: list[tuple[str, list[str], Evidence]] = field(default_factory=list)
+    pending: list[tuple[str, list[str] | str, Evidence]] = field(default_factory=list)
     elided: Evidence | None = None
     committed: bool = False
 
@@ -109,13 +109,17 @@ def parse_iptables_save(data: bytes, file: str, family: TableFamily, origin: Ori
     current: _TableDraft | None = None
     last = 0
     text = decode(data)
+    has_nul = "\x00" in text
     for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.strip().replace("\x00", "")
-        counters = _COUNTERS.match(line)
+        line = raw.strip().replace("\x00", "") if has_nul else raw.strip()
+        counters = _COUNTERS.match(line) if line.startswith("[") else None
         if counters:
             line = line[counters.end() :]
         last = number
-        if not line or line.startswith("#") or (not line.startswith(_RULE) and _PROMPT.match(line)):
+        if current is not None and not current.committed and line.startswith(_RULE):
+            _read_line(line, Evidence(file, number, line), current, gaps)
+            continue
+        if not line or line.startswith("#") or (("$" in line or "#" in line or ">" in line) and _PROMPT.match(line)):
             continue
         if line.startswith("*"):
             current = drafts.setdefault(line[1:].strip(), _TableDraft(line[1:].strip()))
@@ -164,6 +168,12 @@ def _read_line(line: str, evidence: Evidence, table: _TableDraft, gaps: list[Gap
         table.policies[chain[1]] = (chain[2], evidence)
         table.rules.setdefault(chain[1], [])
         return
+    if '"' not in line and "'" not in line and "…" not in line and "..." not in line:  # neither quotes nor an elision
+        plain = line.split(None, 2)
+        if len(plain) == 3 and plain[0] == "-A":
+            table.rules.setdefault(plain[1], [])
+            table.pending.append((plain[1], plain[2], evidence))
+            return
     if _ELISION.match(line):
         table.elided = evidence
         gaps.append(
@@ -209,7 +219,10 @@ def _finish(draft: _TableDraft, file: str, last: int, family: TableFamily, origi
     for chain_name, words, evidence in draft.pending:
         number = len(draft.rules[chain_name]) + 1
         try:
-            parts, comment = parse_rule_spec(words, family, targets)
+            if isinstance(words, str):
+                parts, comment = parse_rule_text(words, family, targets)
+            else:
+                parts, comment = parse_rule_spec(words, family, targets)
         except ValueError as error:
             gaps.append(Gap(GapKind.UNREADABLE, file, evidence.line, str(error), "every flow that meets this rule"))
             parts, comment = (OpaqueStatement(evidence.text),), ""

@@ -69,18 +69,20 @@ def read_array(text: str, start: int) -> Elements:
     values: list[tuple[int, Any]] = []
     position = counted = start + 1
     while True:
-        position = _skip(text, position)
+        if not text.startswith("{", position):
+            position = _skip(text, position)
+            if position >= len(text) or text[position] == "]":
+                ending = Ending.CUT if position >= len(text) else Ending.CLOSED
+                return Elements(tuple(values), line + text.count("\n", counted, position), ending)
         line += text.count("\n", counted, position)
         counted = position
-        if position >= len(text):
-            return Elements(tuple(values), line, Ending.CUT)
-        if text[position] == "]":
-            return Elements(tuple(values), line, Ending.CLOSED)
         try:
             value, position = _DECODER.raw_decode(text, position)
         except (ValueError, RecursionError) as error:
             return Elements(tuple(values), line, Ending.BROKEN, type(error).__name__)
         values.append((line, value))
+        if text.startswith(",\n", position):
+            position += 2
 
 
 def _array_on_one_line(text: str, start: int) -> list[Any] | None:
@@ -92,6 +94,30 @@ def _array_on_one_line(text: str, start: int) -> list[Any] | None:
     except (ValueError, RecursionError):
         return None
     assert isinstance(value, list)
+    return value
+
+
+def one_on_each_line(data: bytes) -> list[str] | None:
+    """The objects of an array that has each on a line of its own, as text; None for every other layout.
+
+    Namespaces share many such lines, which need to be read once only. The first stands in line 1. Whether each is JSON
+    by itself is left to :func:`object_of`.
+
+    >>> one_on_each_line(b'[{"a": 1},\\n{"a": 2}]\\n')
+    ['{"a": 1}', '{"a": 2}']
+    """
+    text = decode(data).rstrip("\n")
+    if not text.startswith("[{") or not text.endswith("}]"):
+        return None
+    lines = text[1:-1].split(",\n")
+    return lines if text.count("\n") == len(lines) - 1 and (len(lines) > 1 or "},{" not in text) else None
+
+
+def object_of(line: str) -> dict[str, Any]:
+    """One of :func:`one_on_each_line`. Raises ValueError or RecursionError when it is not one object."""
+    value, end = _DECODER.raw_decode(line)
+    if end != len(line) or not isinstance(value, dict):
+        raise ValueError("more than one object")
     return value
 
 

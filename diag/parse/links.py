@@ -17,12 +17,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from diag.model.address import Ip, Prefix
 from diag.model.netns import Address, Link, LinkKind
 from diag.model.provenance import Evidence, Gap, GapKind
-from diag.parse.json_items import dict_of, json_items, list_of, number_of, text_of
+from diag.parse.json_items import dict_of, json_items, list_of, number_of, object_of, one_on_each_line, text_of
 from diag.parse.result import Parsed
 from diag.parse.ticket_lines import ticket_lines, unreadable
 
@@ -33,67 +34,116 @@ _AFFECTS = "every flow through this namespace's interfaces"
 
 def parse_links_json(data: bytes, file: str) -> Parsed[tuple[Link, ...]]:
     """`ip -j -d addr show`."""
+    lines = one_on_each_line(data)
+    if lines is not None:
+        try:
+            return Parsed(tuple([_link_on_line(line).at(file, number) for number, line in enumerate(lines, 1)]))
+        except (ValueError, RecursionError):  # whatever it is, below it becomes a gap
+            pass
     items = json_items(data, file, _AFFECTS)
     links, gaps = [], list(items.gaps)
     for item in items.value:
-        name = text_of(item.body, "ifname")
-        if not name:
-            gaps.append(Gap(GapKind.UNREADABLE, file, item.line, "a link without a name", _AFFECTS))
-            continue
-        links.append(_link(item.body, name, file, item.line, gaps))
+        problems: list[str] = []
+        if text_of(item.body, "ifname"):
+            links.append(_link(item.body, problems).at(file, item.line))
+        else:
+            problems.append("a link without a name")
+        gaps += [Gap(GapKind.UNREADABLE, file, item.line, problem, _AFFECTS) for problem in problems]
     return Parsed(tuple(links), tuple(gaps))
 
 
-def _link(body: dict[str, Any], name: str, file: str, line: int, gaps: list[Gap]) -> Link:
+_Details = tuple[str, str, int | None, str, bool, bool, bool, bool]
+_Common = tuple[str, int, LinkKind, bool, bool, str, int, str, int, str, int | None, tuple[Address, ...], None]
+
+
+class _Draft(NamedTuple):
+    """A link that stands nowhere yet."""
+
+    common: _Common
+    """The fields of a Link up to `port`."""
+    details: _Details
+    """The others but its evidence."""
+    text: str
+
+    def at(self, file: str, line: int) -> Link:
+        return Link(*self.common, *self.details, Evidence(file, line, self.text))
+
+
+@lru_cache(maxsize=1 << 8)  # every namespace has the same lo
+def _link_on_line(line: str) -> _Draft:
+    """Raises ValueError or RecursionError, also for what :func:`_link` can do without."""
+    body = object_of(line)
+    problems: list[str] = []
+    draft = _link(body, problems)
+    if problems or not draft.common[0]:
+        raise ValueError(problems)
+    return draft
+
+
+def _link(body: dict[str, Any], problems: list[str]) -> _Draft:
+    """Adds to `problems` what cannot be read."""
+    name = text_of(body, "ifname")
     info = dict_of(body, "linkinfo")
     data = dict_of(info, "info_data")
     flags = [f for f in list_of(body, "flags") if isinstance(f, str)]
     kind = LinkKind.LOOPBACK if "LOOPBACK" in flags else _kind(text_of(info, "info_kind"))
-    addresses = tuple(a for raw in list_of(body, "addr_info") if (a := _address(raw, file, line, gaps)) is not None)
+    found = [_address(raw, problems) for raw in list_of(body, "addr_info")]
+    addresses = tuple([address for address in found if address is not None])
     netnsid = body.get("link_netnsid")
     peer = text_of(body, "link")
     index = number_of(body, "ifindex")
-    state = ",".join(flags)
-    shown = " ".join(f"{a.ip}/{a.prefix.length}" for a in addresses)
-    return Link(
+    shown = " ".join([f"{a.ip}/{a.prefix.length}" for a in addresses])
+    common = (
         name,
         index,
         kind,
-        up="UP" in flags,
-        carrier="LOWER_UP" in flags,
-        mac=text_of(body, "address"),
-        mtu=number_of(body, "mtu"),
-        master=text_of(body, "master"),
-        peer_index=number_of(body, "link_index"),
-        peer_name="" if _UNNAMED.fullmatch(peer) else peer,
-        peer_netnsid=netnsid if isinstance(netnsid, int) and not isinstance(netnsid, bool) else None,
-        addresses=addresses,
-        mode=text_of(data, "mode"),
-        mode_flag=text_of(data, "mode_flag"),
-        vxlan_id=number_of(data, "id") if kind is LinkKind.VXLAN else None,
-        bridge_id=text_of(data, "bridge_id"),
-        stp=bool(number_of(data, "stp_state")),
-        nf_call_iptables=bool(number_of(data, "nf_call_iptables")),
-        nf_call_ip6tables=bool(number_of(data, "nf_call_ip6tables")),
-        vlan_filtering=bool(number_of(data, "vlan_filtering")),
-        evidence=Evidence(file, line, f"{index}: {name} <{state}> {shown}".rstrip()),
+        "UP" in flags,
+        "LOWER_UP" in flags,
+        text_of(body, "address"),
+        number_of(body, "mtu"),
+        text_of(body, "master"),
+        number_of(body, "link_index"),
+        "" if peer and _UNNAMED.fullmatch(peer) else peer,
+        netnsid if isinstance(netnsid, int) and not isinstance(netnsid, bool) else None,
+        addresses,
+        None,
     )
+    details = _details(data, kind) if data or kind is LinkKind.VXLAN else _NO_DETAILS
+    return _Draft(common, details, f"{index}: {name} <{','.join(flags)}> {shown}".rstrip())
+
+
+def _details(data: dict[str, Any], kind: LinkKind) -> _Details:
+    """What only some kinds of link have: the fields of a Link between `port` and `evidence`."""
+    return (
+        text_of(data, "mode"),
+        text_of(data, "mode_flag"),
+        number_of(data, "id") if kind is LinkKind.VXLAN else None,
+        text_of(data, "bridge_id"),
+        bool(number_of(data, "stp_state")),
+        bool(number_of(data, "nf_call_iptables")),
+        bool(number_of(data, "nf_call_ip6tables")),
+        bool(number_of(data, "vlan_filtering")),
+    )
+
+
+_NO_DETAILS = ("", "", None, "", False, False, False, False)
 
 
 def _kind(text: str) -> LinkKind:
     return _KINDS.get(text, LinkKind.OTHER) if text else LinkKind.DEVICE
 
 
-def _address(raw: Any, file: str, line: int, gaps: list[Gap]) -> Address | None:
+def _address(raw: Any, problems: list[str]) -> Address | None:
     if not isinstance(raw, dict) or "local" not in raw:
         return None
     try:
         ip = Ip.parse(text_of(raw, "local"))
-        length = number_of(raw, "prefixlen", ip.family.bits)
+        bits = ip.family.bits
+        length = number_of(raw, "prefixlen", bits)
         network = Ip.parse(text_of(raw, "address")) if "address" in raw else ip
-        prefix = Prefix.of(network, min(length, ip.family.bits))
+        prefix = Prefix.of(network, min(length, bits))
     except ValueError as error:
-        gaps.append(Gap(GapKind.UNREADABLE, file, line, f"an address is not understood: {error}", _AFFECTS))
+        problems.append(f"an address is not understood: {error}")
         return None
     scope = text_of(raw, "scope") or "global"
     return Address(ip, prefix, scope, bool(raw.get("secondary")), bool(raw.get("dadfailed")))

@@ -20,7 +20,6 @@ from diag.parse.iptables_save import parse_iptables_save
 from diag.parse.links import merge_links, parse_links_json, parse_links_text
 from diag.parse.neighbours import parse_neighbours
 from diag.parse.nft_json import parse_nft_json
-from diag.parse.nft_text import parse_nft_text
 from diag.parse.resolver_files import parse_hosts, parse_resolv_conf
 from diag.parse.result import Parsed
 from diag.parse.routes import local_routes, parse_routes_json, parse_routes_text
@@ -86,12 +85,13 @@ class NetnsReader:
 
     def _take(self, names: tuple[str, ...], parse: Callable[..., Parsed[T]], *options: Hashable) -> T | None:
         """Parse the first of these files that is there."""
-        files = self.bundle.files
         for name in names:
             path = self.prefix + name
-            if path in files:
-                parsed = self.equal.parse(parse, files[path], path, *options)
-                self.gaps += parsed.gaps
+            data = self.bundle.files.get(path)
+            if data is not None:
+                parsed = self.equal.parse(parse, data, path, *options)
+                if parsed.gaps:
+                    self.gaps += parsed.gaps
                 return parsed.value
         return None
 
@@ -172,10 +172,17 @@ class NetnsReader:
         shown = frozenset((t.family.value, t.name) for t in tables if t.origin is Origin.IPTABLES_NFT)
         found = self._take(("nft-ruleset.json",), parse_nft_json, shown)
         if found is None or (self.has("nft-ruleset.txt") and _lacks_devices(found)):
-            found = self._take(("nft-ruleset.txt",), parse_nft_text, shown)
+            found = self._nft_text(shown)
         if found is None and self.prefix == "host/":
             self.missing("nft-ruleset.json", "the native nft ruleset", "")
         return found or ()
+
+    def _nft_text(self, shown: frozenset[tuple[str, str]]) -> tuple[NfTable, ...] | None:
+        if not self.has("nft-ruleset.txt"):
+            return None
+        from diag.parse.nft_text import parse_nft_text  # few bundles need it
+
+        return self._take(("nft-ruleset.txt",), parse_nft_text, shown)
 
     def _missing_families(self) -> dict[TableFamily, str]:
         if self.has("nft-ruleset.json") or self.has("nft-ruleset.txt"):

@@ -14,6 +14,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from diag.model.address import Ip
 from diag.model.netns import HostsEntry, ResolvConf
@@ -31,12 +32,18 @@ def parse_hosts(data: bytes, file: str) -> Parsed[tuple[HostsEntry, ...]]:
     gaps: list[Gap] = []
     found = []
     for line, evidence in ticket_lines(data, file, gaps):
-        words = line.partition("#")[0].split()
         try:
-            found.append(HostsEntry(Ip.parse(words[0]), tuple(words[1:]), evidence))
-        except (ValueError, IndexError):
+            found.append(HostsEntry(*_address_and_names(line), evidence))
+        except ValueError:
             gaps.append(unreadable(evidence, "/etc/hosts"))
     return Parsed(tuple(found), tuple(gaps))
+
+
+@lru_cache(maxsize=1 << 12)  # all but one line are the same for every container
+def _address_and_names(line: str) -> tuple[Ip, tuple[str, ...]]:
+    """Raises ValueError for a line of another kind."""
+    address, *names = line.partition("#")[0].split()
+    return Ip.parse(address), tuple(names)
 
 
 def parse_resolv_conf(data: bytes, file: str) -> Parsed[ResolvConf]:

@@ -13,12 +13,13 @@ blackhole 10.9.0.0/16 - 20
 
 from __future__ import annotations
 
-from typing import Any
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 from diag.model.address import Family, Ip, Prefix
 from diag.model.netns import Link, Nexthop, Route, RouteType
 from diag.model.provenance import Evidence, Gap, GapKind
-from diag.parse.json_items import dict_of, json_items, list_of, number_of, text_of
+from diag.parse.json_items import dict_of, json_items, list_of, number_of, object_of, one_on_each_line, text_of
 from diag.parse.result import Parsed
 from diag.parse.ticket_lines import ticket_lines, unreadable
 
@@ -29,27 +30,57 @@ _TYPES = {kind.value: kind for kind in RouteType}
 
 def parse_routes_json(data: bytes, file: str, family: Family) -> Parsed[tuple[Route, ...]]:
     """Routes of one family; those of the other, which `table all` may list too, are left to its own file."""
+    lines = one_on_each_line(data)
+    if lines is not None:
+        try:
+            drafts = [_route_on_line(line, family) for line in lines]
+        except (ValueError, RecursionError):  # whatever it is, below it becomes a gap
+            pass
+        else:
+            return Parsed(
+                tuple([d.at(file, number) for number, d in enumerate(drafts, 1) if d.facts[0].family is family])
+            )
     items = json_items(data, file, _AFFECTS)
     routes, gaps = [], list(items.gaps)
     for item in items.value:
         try:
-            route = _route(item.body, file, item.line, family)
+            draft = _route(item.body, family)
         except ValueError as error:
             gaps.append(Gap(GapKind.UNREADABLE, file, item.line, f"a route is not understood: {error}", _AFFECTS))
             continue
-        if route.destination.family is family:
-            routes.append(route)
+        if draft.facts[0].family is family:
+            routes.append(draft.at(file, item.line))
     return Parsed(tuple(routes), tuple(gaps))
 
 
-def _route(body: dict[str, Any], file: str, line: int, family: Family) -> Route:
+class _Draft(NamedTuple):
+    """A route that stands nowhere yet."""
+
+    facts: tuple[Prefix, RouteType, str, tuple[Nexthop, ...], Ip | None, int, str, str]
+    """The fields of a Route up to its evidence."""
+    text: str
+
+    def at(self, file: str, line: int) -> Route:
+        return Route(*self.facts, Evidence(file, line, self.text))
+
+
+@lru_cache(maxsize=1 << 12)  # every namespace has the routes of lo
+def _route_on_line(line: str, family: Family) -> _Draft:
+    """Raises ValueError or RecursionError."""
+    return _route(object_of(line), family)
+
+
+def _route(body: dict[str, Any], family: Family) -> _Draft:
+    """Raises ValueError."""
     destination = text_of(body, "dst")
     if not destination:
         raise ValueError("it has no destination")
     gateway = _gateway(body)
     if gateway is not None and destination == "default" and "via" not in body:
         family = gateway.family
-    nexthops = tuple(_nexthop(n, _gateway(n)) for n in list_of(body, "nexthops") if isinstance(n, dict))
+    nexthops: tuple[Nexthop, ...] = ()
+    if "nexthops" in body:
+        nexthops = tuple(_nexthop(n, _gateway(n)) for n in list_of(body, "nexthops") if isinstance(n, dict))
     if not nexthops and text_of(body, "dev"):
         nexthops = (_nexthop(body, gateway),)
     kind = text_of(body, "type") or "unicast"
@@ -58,20 +89,22 @@ def _route(body: dict[str, Any], file: str, line: int, family: Family) -> Route:
     prefix = Prefix.parse(destination, family=family)
     source = text_of(body, "prefsrc")
     table = str(body.get("table", "main"))
-    return Route(
+    facts = (
         prefix,
         _TYPES[kind],
         _TABLES.get(table, table),
         nexthops,
         Ip.parse(source) if source else None,
-        number_of(body, "metric"),
+        number_of(body, "metric") if "metric" in body else 0,
         text_of(body, "scope") or "global",
         text_of(body, "protocol"),
-        Evidence(file, line, _text(kind, destination, nexthops, table)),
     )
+    return _Draft(facts, _text(kind, destination, nexthops, table))
 
 
 def _gateway(body: dict[str, Any]) -> Ip | None:
+    if "gateway" not in body and "via" not in body:
+        return None
     text = text_of(body, "gateway") or text_of(dict_of(body, "via"), "host")
     return Ip.parse(text) if text else None
 

@@ -59,7 +59,7 @@ def _snapshot(bundle: Bundle) -> Snapshot:
     gaps += host.gaps
     netns_of = _netns_of(containers, folders)
     _read_containers(bundle, containers, folders, netns_of, netns, gaps, equal)
-    for name in sorted({p.split("/")[1] for p in bundle.files if p.startswith("netns/") and p.count("/") > 1}):
+    for name in _owners(bundle, "netns"):
         reader = NetnsReader(bundle, f"netns/{name}/", f"Docker's namespace {name}", equal)
         netns[f"netns/{name}"] = reader.read(f"netns/{name}")
         gaps += reader.gaps
@@ -141,12 +141,17 @@ def _members(networks: tuple[DockerNetwork, ...]) -> tuple[Container, ...]:
     return tuple(found.values())
 
 
+def _owners(bundle: Bundle, top: str) -> list[str]:
+    """The names of the folders below `containers/` or `netns/`, sorted."""
+    folders = {path.rpartition("/")[0] for path in bundle.files}
+    return sorted({folder.split("/")[1] for folder in folders if folder.startswith(f"{top}/")})
+
+
 def _folders(bundle: Bundle, containers: tuple[Container, ...], gaps: list[Gap]) -> dict[str, str]:
     """Container name to its folder in the bundle; folders are named by id or by name."""
-    names = {p.split("/")[1] for p in bundle.files if p.startswith("containers/") and p.count("/") > 1}
     by_key = {c.name: c.name for c in containers} | {c.short_id: c.name for c in containers}
     found: dict[str, str] = {}
-    for name in sorted(names):
+    for name in _owners(bundle, "containers"):
         owner = by_key.get(name) or by_key.get(name[:12])
         if owner is None:
             owner = name

@@ -17,9 +17,9 @@ from functools import lru_cache
 
 from diag.model.address import Family, Ip
 from diag.model.netns import Socket
-from diag.model.provenance import Gap
+from diag.model.provenance import Evidence, Gap
 from diag.parse.result import Parsed
-from diag.parse.ticket_lines import ticket_lines, unreadable
+from diag.parse.ticket_lines import numbered_lines, unreadable
 
 _ROW = re.compile(
     r"\s*\d+:\s+([0-9A-Fa-f]{8}|[0-9A-Fa-f]{32}):([0-9A-Fa-f]{4})\s+[0-9A-Fa-f]+:[0-9A-Fa-f]{4}\s+([0-9A-Fa-f]{2})\b"
@@ -32,14 +32,16 @@ def parse_sockets(data: bytes, file: str, protocol: str) -> Parsed[tuple[Socket,
     wanted = _LISTEN if protocol == "tcp" else _UNCONNECTED
     gaps: list[Gap] = []
     found = []
-    for line, evidence in ticket_lines(data, file, gaps):
+    for number, line, bare in numbered_lines(data, file, gaps):
         if "local_address" in line:
             continue
         match = _ROW.match(line)
         if match is None:
-            gaps.append(unreadable(evidence, "/proc/net"))
-        elif match[3].upper() == wanted:
-            found.append(Socket(protocol, _address(match[1]), int(match[2], 16), evidence))
+            gaps.append(unreadable(Evidence(file, number, bare), "/proc/net"))
+            continue
+        address, port, state = match.groups()
+        if state.upper() == wanted:
+            found.append(Socket(protocol, _address(address), int(port, 16), Evidence(file, number, bare)))
     return Parsed(tuple(found), tuple(gaps))
 
 

@@ -15,7 +15,7 @@ from types import MappingProxyType
 
 from diag.model.provenance import Evidence, Gap
 from diag.parse.result import Parsed
-from diag.parse.ticket_lines import ticket_lines, unreadable
+from diag.parse.ticket_lines import numbered_lines, unreadable
 
 _LINE = re.compile(r"^\s*([\w./@*:-]+)\s*=\s*(.*?)\s*$")
 
@@ -51,14 +51,14 @@ def parse_sysctl(data: bytes, file: str) -> Parsed[SysctlFacts]:
     gaps: list[Gap] = []
     values: dict[str, str] = {}
     lines: dict[str, tuple[int, str]] = {}
-    for line, where in ticket_lines(data, file, gaps):
+    for number, line, bare in numbered_lines(data, file, gaps):
         match = _LINE.match(line)
         if match is None:
-            gaps.append(unreadable(where, "sysctl"))
+            gaps.append(unreadable(Evidence(file, number, bare), "sysctl"))
             continue
-        name = match[1]
+        name, value = match.groups()
         if "/" in name and name.find("/") < (name.find(".") if "." in name else len(name)):
             name = name.translate(str.maketrans("./", "/."))
-        values[name] = match[2]
-        lines[name] = (where.line, where.text)
+        values[name] = value
+        lines[name] = (number, bare)
     return Parsed((MappingProxyType(values), SysctlEvidence(file, lines)), tuple(gaps))

@@ -84,7 +84,7 @@ def analyse(snapshot: Snapshot) -> Analysis:
     """Everything there is to say about one host."""
     analyser = Analyser(snapshot)
     reserved = analyser.reserved(snapshot)
-    matrix = PairMatrix(snapshot, analyser.pairs, reserved.solution)
+    matrix = PairMatrix(snapshot, analyser.pairs, reserved.solutions)
     groups = tuple(analyser.group(g) for g in group_columns(matrix))
     beyond = (replace(g, example=reserved.own(g.example)) for g in group_pairs(reserved.all_pairs()))
     endpoints = tuple(analyser.group(g, fixes=False) for g in beyond)

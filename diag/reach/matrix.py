@@ -17,11 +17,12 @@ from diag.model.reasons import Reachability
 from diag.model.snapshot import Snapshot
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, reachability_of
 from diag.reach.windows import sampled
-from diag.symbolic.behaviours import Behaviour, rows
-from diag.symbolic.engine import solve
-from diag.symbolic.kinds import Solution
+from diag.symbolic.behaviours import Behaviour, Solution
+from diag.symbolic.engine import Solutions, solve
 
 Signature = tuple[object, ...]
+_Spans = tuple[tuple[int, Behaviour], ...]
+"""Callers, a bit per container, with what their flows to one address do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,8 @@ def bits(mask: int) -> Iterator[int]:
 class PairMatrix:
     """All pairs of a snapshot's containers."""
 
-    def __init__(self, snapshot: Snapshot, pairs: PairAnalyser, solution: Solution | None = None) -> None:
-        """`solution` may be one of the same host with the world at its uplinks."""
+    def __init__(self, snapshot: Snapshot, pairs: PairAnalyser, solutions: Solutions | None = None) -> None:
+        """`solutions` may be those of the same host with the world at its uplinks."""
         self.snapshot = snapshot
         self.pairs = pairs
         self._everyone = (1 << len(snapshot.containers)) - 1
@@ -73,9 +74,8 @@ class PairMatrix:
             netns = snapshot.netns_of.get(container.name)
             if netns is not None:
                 self._in_netns[netns] = self._in_netns.get(netns, 0) | 1 << position
-        self._solution = solution or solve(snapshot, pairs.tracer.world.topology)
-        self._spans = dict(_spans(self._solution)) if self._solution else {}
-        self._below = self._containers_below()
+        solved = solve(snapshot, pairs.tracer.world.topology) if solutions is None else solutions
+        self._alike = dict(entry for solution in solved.values() for entry in self._by_destination(solution))
         self._witnesses: dict[Behaviour, PathFacts | None] = {}
 
     def columns(self) -> Iterator[Column]:
@@ -88,10 +88,18 @@ class PairMatrix:
             cells += self._one_by_one(destination, self._everyone & ~seen)
             yield Column(position, destination, tuple(cells))
 
-    def _containers_below(self) -> list[int]:
-        """For each stack's number the containers in all stacks before it."""
-        stacks = self._solution.pairs.stacks if self._solution else ()
-        return [0, *accumulate((self._in_netns.get(stack.netns, 0) for stack in stacks), or_)]
+    def _by_destination(self, solution: Solution) -> Iterator[tuple[Ip, _Spans]]:
+        """For each destination the containers that call it alike, as masks."""
+        ports = solution.pairs.ports
+        stacks = (self._in_netns.get(stack.netns, 0) for stack in solution.pairs.stacks)
+        below = [0, *accumulate(stacks, or_)]
+        known: dict[int, _Spans] = {}
+        for row in solution.rows:
+            masks = known.get(id(row.spans))
+            if masks is None:
+                spans = ((below[last + 1] ^ below[first], behaviour) for first, last, behaviour in row.spans)
+                masks = known[id(row.spans)] = tuple((mask, behaviour) for mask, behaviour in spans if mask)
+            yield ports[row.destination].address, masks
 
     def standing(self, touched: frozenset[str]) -> list[tuple[int, int]]:
         """Per destination who reaches it and who reaches it in part; of pairs with none of `touched` nothing, if it is given."""
@@ -127,7 +135,7 @@ class PairMatrix:
         """Callers by what their flows to each of the destination's addresses do, as far as the symbolic engine covers them."""
         there = self.snapshot.netns_of.get(destination.name)
         targets = self.pairs.own_addresses(destination) if there is not None else []
-        spans = [self._spans.get(target.ip) for target in targets]
+        spans = [self._alike.get(target.ip) for target in targets]
         if not spans or there is None:
             return targets, {}
         alike: dict[tuple[Behaviour, ...], int] = {(): self._everyone & ~self._in_netns.get(there, 0)}
@@ -136,8 +144,8 @@ class PairMatrix:
                 return targets, {}
             finer: dict[tuple[Behaviour, ...], int] = {}
             for behaviours, sources in alike.items():
-                for first, last, behaviour in found:
-                    both = sources & (self._below[last + 1] ^ self._below[first])
+                for mask, behaviour in found:
+                    both = sources & mask
                     if both and behaviour.covered:
                         key = (*behaviours, behaviour)
                         finer[key] = finer.get(key, 0) | both
@@ -195,8 +203,3 @@ class PairMatrix:
 
 def _cell(sources: int, reachability: Reachability, paths: tuple[PathFacts, ...]) -> Cell:
     return Cell(sources, reachability, paths, (reachability, *(path.signature() for path in paths)))
-
-
-def _spans(solution: Solution) -> Iterator[tuple[Ip, tuple[tuple[int, int, Behaviour], ...]]]:
-    for row in rows(solution):
-        yield solution.pairs.ports[row.destination].address, row.spans

@@ -17,8 +17,8 @@ from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, uplink_addresses, upli
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, no_path
 from diag.reach.windows import Span, Sweep, part_of, restricted, sampled
 from diag.symbolic.behaviours import Behaviour, Decisions
-from diag.symbolic.engine import solve
-from diag.symbolic.kinds import Kind, Solution
+from diag.symbolic.engine import Solutions, solve
+from diag.symbolic.kinds import Kind
 
 _OUTSIDE_KINDS = frozenset({LinkKind.MACVLAN, LinkKind.IPVLAN})
 
@@ -26,13 +26,13 @@ _OUTSIDE_KINDS = frozenset({LinkKind.MACVLAN, LinkKind.IPVLAN})
 class ReservedPairs:
     """Pairs of which at least one side is `@host` or `@world`. `pairs` works on a snapshot that has the world in it."""
 
-    def __init__(self, snapshot: Snapshot, pairs: PairAnalyser, solution: Solution | None = None) -> None:
+    def __init__(self, snapshot: Snapshot, pairs: PairAnalyser, solutions: Solutions | None = None) -> None:
         self.snapshot = snapshot
         """Without the world."""
         self.pairs = pairs
-        self.solution = solution
+        self.solutions = solutions
         """What the symbolic engine says, of callers to the host and the world too; without it every pair is traced."""
-        self._decisions = Decisions(solution) if solution is not None else None
+        self._decisions = Decisions(solutions) if solutions is not None else None
         self._bindings: dict[Ip, _Bindings] = {}
         self._alike: dict[tuple[bool, bool, Behaviour], PathFacts | None] = {}
         """By whether the host calls, whether the world is called, and what the flows do."""
@@ -49,8 +49,8 @@ class ReservedPairs:
         """With the symbolic engine, for all pairs of a host."""
         tracer = Tracer(with_world(snapshot))
         world = tracer.world
-        solution = solve(world.snapshot, world.topology, WORLD)
-        return cls(snapshot, PairAnalyser(world.snapshot, tracer), solution)
+        solutions = solve(world.snapshot, world.topology, WORLD)
+        return cls(snapshot, PairAnalyser(world.snapshot, tracer), solutions)
 
     def all_pairs(self) -> Iterator[PairFacts]:
         """Every such ordered pair, the reserved endpoints first."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 from diag.model.address import Family, Ip
 from diag.model.analysis import Allowed, PortSet
 from diag.model.flow import Protocol
 from diag.symbolic.coded import Coded, Spans
-from diag.symbolic.kinds import Kind, Kinds, Solution
+from diag.symbolic.kinds import FlowSets, Kind, Kinds
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import Translation
 from diag.symbolic.space import Set, intervals
@@ -68,12 +68,8 @@ class Taken:
     """How they fare on their way to it and back."""
 
 
-def rows(solution: Solution) -> Iterator[Row]:
-    """Every destination in order. Equal behaviours are one object."""
-    return _rows(solution.pairs, solution.kinds)
-
-
 def _rows(pairs: Pairs, kinds: Kinds) -> Iterator[Row]:
+    """Every destination in order. Equal behaviours are one object."""
     space = pairs.space
     coded = Coded(space, (flows for _, flows in kinds))
     reader = _Reader(coded, tuple(kind for kind, _ in kinds), len(pairs.stacks))
@@ -84,71 +80,93 @@ def _rows(pairs: Pairs, kinds: Kinds) -> Iterator[Row]:
 
 
 class Decisions:
-    """A solution that can be asked about single pairs."""
+    """Solutions that can be asked about single pairs."""
 
-    def __init__(self, solution: Solution) -> None:
-        self._stacks = {stack.netns: number for number, stack in enumerate(solution.pairs.stacks)}
-        self._ports = solution.pairs.ports
-        self._rows = {self._ports[row.destination].ip: row for row in rows(solution)}
-        self._from_host = {
-            self._ports[row.destination].ip: row.spans[0][2] for row in _rows(solution.pairs, solution.from_host)
-        }
-        self._published = Published(solution)
+    def __init__(self, solutions: Mapping[Family, Solution]) -> None:
+        self._by_family = solutions
 
     def behaviour(self, netns: str, ip: Ip) -> Behaviour | None:
         """What a namespace's flows to an address do; None: the engine does not cover the pair.
 
         Flows to an address of the host count as delivered where the host's own stack takes them, not a container's.
         """
-        number = self._stacks.get(netns)
-        row = self._rows.get(ip.value) if ip.family is Family.IPV4 else None
-        if number is None or row is None or self._ports[row.destination].netns == netns:
-            return None
-        behaviour = next(b for first, last, b in row.spans if first <= number <= last)
-        return behaviour if behaviour.covered else None
+        decided = self._by_family.get(ip.family)
+        return decided.behaviour(netns, ip.value) if decided is not None else None
 
     def from_host(self, ip: Ip) -> Behaviour | None:
         """What the host's own flows to an address do."""
-        behaviour = self._from_host.get(ip.value) if ip.family is Family.IPV4 else None
+        decided = self._by_family.get(ip.family)
+        behaviour = decided.from_host.get(ip.value) if decided is not None else None
         return behaviour if behaviour is not None and behaviour.covered else None
 
     def fate(self, netns: str, ip: Ip, protocol: Protocol, port: int) -> Taken | None:
         """One flow of a namespace; None: the engine cannot tell, or docker-proxy takes it."""
-        behaviour, number = self.behaviour(netns, ip), self._stacks.get(netns)
-        if behaviour is None or number is None:
-            return None
-        kind, destination = behaviour.kind(protocol, port), self._rows[ip.value].destination
-        if not kind.elsewhere:
-            return Taken(protocol, (port, port), self._ports[destination].netns, kind)
-        found = self._published.fate(destination, number, protocol, port)
-        return found if found is not None and found.kind.covered else None
+        decided = self._by_family.get(ip.family)
+        return decided.fate(netns, ip.value, protocol, port) if decided is not None else None
 
     def taken(self, netns: str, ip: Ip) -> tuple[Taken, ...] | None:
         """What containers get of a namespace's flows to an address of the host; None where the engine cannot tell.
 
         What docker-proxy takes of them cannot be told.
         """
+        decided = self._by_family.get(ip.family)
+        return decided.taken(netns, ip.value) if decided is not None else None
+
+
+class Solution:
+    """What all pairs of plain stacks of one family do."""
+
+    def __init__(self, sets: FlowSets) -> None:
+        """Raises DDMemoryError where the diagrams grow too large."""
+        self.pairs = pairs = sets.pairs
+        self.rows = tuple(_rows(pairs, sets.kinds))
+        """Every destination in order."""
+        self.from_host = {pairs.ports[row.destination].ip: row.spans[0][2] for row in _rows(pairs, sets.from_host)}
+        """What the host's own flows to each address do."""
+        self._stacks = {stack.netns: number for number, stack in enumerate(pairs.stacks)}
+        self._ports = pairs.ports
+        self._rows = {pairs.ports[row.destination].ip: row for row in self.rows}
+        self._published = _Published(sets)
+
+    def behaviour(self, netns: str, ip: int) -> Behaviour | None:
+        """As :meth:`Decisions.behaviour`; so the others."""
+        number, row = self._stacks.get(netns), self._rows.get(ip)
+        if number is None or row is None or self._ports[row.destination].netns == netns:
+            return None
+        behaviour = next(b for first, last, b in row.spans if first <= number <= last)
+        return behaviour if behaviour.covered else None
+
+    def fate(self, netns: str, ip: int, protocol: Protocol, port: int) -> Taken | None:
         behaviour, number = self.behaviour(netns, ip), self._stacks.get(netns)
         if behaviour is None or number is None:
             return None
-        destination = self._rows[ip.value].destination
-        found = tuple(self._published.taken(destination, number))
+        kind, destination = behaviour.kind(protocol, port), self._rows[ip].destination
+        if not kind.elsewhere:
+            return Taken(protocol, (port, port), self._ports[destination].netns, kind)
+        found = self._published.fate(destination, number, protocol, port)
+        return found if found is not None and found.kind.covered else None
+
+    def taken(self, netns: str, ip: int) -> tuple[Taken, ...] | None:
+        behaviour, number = self.behaviour(netns, ip), self._stacks.get(netns)
+        if behaviour is None or number is None:
+            return None
+        found = tuple(self._published.taken(self._rows[ip].destination, number))
         elsewhere = sum(high - low + 1 for _, spans in behaviour.flows for low, high, kind in spans if kind.elsewhere)
         if sum(t.ports[1] - t.ports[0] + 1 for t in found) != elsewhere:
             return None
         return found if all(t.kind.covered for t in found) else None
 
 
-class Published:
+class _Published:
     """The flows to the host that DNAT sends on, and how they fare."""
 
-    def __init__(self, solution: Solution) -> None:
-        space, self._pairs = solution.pairs.space, solution.pairs
+    def __init__(self, sets: FlowSets) -> None:
+        space, self._pairs = sets.pairs.space, sets.pairs
         self._numbers = {port.ip: number for number, port in enumerate(self._pairs.ports)}
-        self._translations = tuple(translation for translation, _ in solution.translations)
-        self._called = Coded(space, (flows for _, flows in solution.translations))
-        self._kinds = tuple(kind for kind, _ in solution.translated)
-        self._fates = Coded(space, (flows for _, flows in solution.translated))
+        self._translations = tuple(translation for translation, _ in sets.translations)
+        self._called = Coded(space, (flows for _, flows in sets.translations))
+        self._kinds = tuple(kind for kind, _ in sets.translated)
+        self._fates = Coded(space, (flows for _, flows in sets.translated))
 
     def taken(self, destination: int, source: int) -> Iterator[Taken]:
         """Everything that a source calls at one of the host's addresses, by their numbers, and a container gets."""

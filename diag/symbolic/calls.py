@@ -14,7 +14,9 @@ from diag.kernel.topology import Topology
 from diag.model.address import Family
 from diag.model.docker import DockerNetwork
 from diag.model.netfilter import ChainType, Field, Hook
+from diag.model.netns import Link
 from diag.model.snapshot import Snapshot
+from diag.symbolic.discovery import unheard
 from diag.symbolic.kinds import Kind, Kinds
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import Blocker, Outcome, RuleWalker
@@ -42,21 +44,22 @@ class Ground:
         self.host = snapshot.netns["host"]
         self.pairs = pairs
         self.space = pairs.space
-        own = {a.ip.value for link in self.host.links or () for a in link.addresses if a.ip.family is Family.IPV4}
-        self.rules = RuleWalker(self.host.ruleset, own)
+        self.family = pairs.family
+        own = {a.ip.value for link in self.host.links or () for a in link.addresses if a.ip.family is self.family}
+        self.rules = RuleWalker(self.host.ruleset, self.family, own)
         self.filtered = self.unsure = self.closed = self.closed_back = self.space.empty
         """Pairs on one bridge whose packets meet iptables there; those of which a sysctl is not known; and those whose
         packets, or replies, come in where the host does not forward."""
         self._ask_sysctls(topology)
+        self.unheard = unheard(pairs, self.host, topology, self.rules, self.filtered)
+        """Pairs of which somebody may not find a neighbour."""
         self._views: dict[_ViewKey, View] = {}
 
     def _ask_sysctls(self, topology: Topology) -> None:
         for name in self.pairs.bridges:
             link = topology.link("host", name)
-            called = (
-                True if link is not None and link.nf_call_iptables else sysctl.bridge_nf_call(self.host, Family.IPV4)
-            )
-            forwards = sysctl.forwarding(self.host, Family.IPV4, name)
+            called = _calls(link, self.family) or sysctl.bridge_nf_call(self.host, self.family)
+            forwards = sysctl.forwarding(self.host, self.family, name)
             mine = self.pairs.from_bridge[name]
             if called is None or forwards is None:
                 self.unsure = self.unsure | mine | self.pairs.to_bridge[name]
@@ -122,6 +125,13 @@ class Ground:
                 yield (near, far, False), both & ~self.one_link
                 yield (near, far, True), both & self.one_link
         yield ("", "", False), rest
+
+
+def _calls(link: Link | None, family: Family) -> bool:
+    """Whether a bridge calls iptables, whatever the sysctl says."""
+    if link is None:
+        return False
+    return link.nf_call_iptables if family is Family.IPV4 else link.nf_call_ip6tables
 
 
 def _traits(network: DockerNetwork | None) -> str:

@@ -6,35 +6,58 @@ them.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
+from oxidd.util import DDMemoryError
+
 from diag.kernel.topology import Topology
+from diag.model.address import Family
 from diag.model.netfilter import Hook, TableFamily
 from diag.model.snapshot import Snapshot
+from diag.symbolic.behaviours import Solution
 from diag.symbolic.calls import Ground
 from diag.symbolic.host_calls import HostCalls
-from diag.symbolic.kinds import Solution
+from diag.symbolic.kinds import FlowSets
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.stack_calls import StackCalls
 from diag.symbolic.stacks import ends, plain_stacks
+from diag.symbolic.tables import TABLES
 from diag.symbolic.translated_calls import TranslatedCalls
 
 _LINK_FAMILIES = frozenset({TableFamily.BRIDGE, TableFamily.NETDEV, TableFamily.ARP})
 
 
-def solve(snapshot: Snapshot, topology: Topology, world: str = "") -> Solution | None:
-    """None where the engine covers no pair of the host. `world` is the namespace beyond its uplink, if there is one."""
+Solutions = Mapping[Family, Solution]
+"""What is covered of each family; none where nothing is."""
+
+
+def solve(snapshot: Snapshot, topology: Topology, world: str = "") -> Solutions:
+    """Every family. `world` is the namespace beyond the host's uplink, if there is one."""
+    found = ((family, solve_family(snapshot, topology, family, world)) for family in Family)
+    return {family: solution for family, solution in found if solution is not None}
+
+
+def solve_family(snapshot: Snapshot, topology: Topology, family: Family, world: str = "") -> Solution | None:
+    """None where the engine covers no pair of the host, or its diagrams would grow too large."""
     host = snapshot.netns.get("host")
-    if host is None or host.ruleset.missing.get(TableFamily.IP) or _has_link_rules(snapshot):
+    if host is None or host.ruleset.missing.get(TABLES[family]) or _has_link_rules(snapshot):
         return None
-    stacks = plain_stacks(snapshot, topology, world)
+    stacks = plain_stacks(snapshot, topology, family, world)
     if not stacks:
         return None
-    pairs = Pairs(stacks, ends(snapshot, topology, stacks), world)
-    ground = Ground(snapshot, topology, pairs)
+    try:
+        pairs = Pairs(stacks, ends(snapshot, topology, family, stacks), family, world)
+        return Solution(_flow_sets(Ground(snapshot, topology, pairs)))
+    except DDMemoryError:
+        return None
+
+
+def _flow_sets(ground: Ground) -> FlowSets:
     calls = StackCalls(ground)
     kinds = calls.solve()
     from_host = HostCalls(ground).solve()
     translated = TranslatedCalls(ground, calls.diverted).solve()
-    return Solution(pairs, kinds, from_host, tuple(calls.diverted.items()), translated)
+    return FlowSets(ground.pairs, kinds, from_host, tuple(calls.diverted.items()), translated)
 
 
 def _has_link_rules(snapshot: Snapshot) -> bool:

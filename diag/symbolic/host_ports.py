@@ -34,7 +34,7 @@ class HostSockets:
     it, or where the capture does not hold the sockets.
     """
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, family: Family) -> None:
         sockets = snapshot.netns["host"].sockets
         self._captured = sockets is not None
         self._alone = "host" not in snapshot.netns_of.values()
@@ -43,17 +43,17 @@ class HostSockets:
         """By protocol and address; 0 is any."""
         self._published: dict[tuple[str, int], set[int]] = defaultdict(set)
         for socket in sockets or ():
-            if socket.ip.family is Family.IPV4 or socket.ip.value == 0:
+            if socket.ip.family is family or (socket.ip.value == 0 and socket.ip.family is Family.IPV6):
                 self._opened[socket.protocol, socket.ip.value].add(socket.port)
         for container in snapshot.containers:
             for port in container.ports:
-                if port.host_ip is None or port.host_ip.family is Family.IPV4:
+                if port.host_ip is None or port.host_ip.family is family:
                     where = port.host_ip.value if port.host_ip is not None else 0
                     self._published[port.protocol, where].add(port.host_port)
         self._known: dict[tuple[frozenset[int], ...], HostPorts] = {}
 
     def at(self, protocol: Protocol, ip: Ip) -> HostPorts:
-        """The ports at one of the host's IPv4 addresses; equal answers are one object."""
+        """The ports at one of the host's addresses; equal answers are one object."""
         opened = self._at(self._opened, protocol, ip)
         published = self._at(self._published, protocol, ip) if self._proxies else frozenset()
         bound = frozenset(self._opened.get((protocol.value, ip.value), ()))

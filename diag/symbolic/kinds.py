@@ -1,4 +1,4 @@
-"""What sets of flows have in common, and the solution that they make up."""
+"""What sets of flows have in common, and the sets that a solution is read from."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ Kinds = tuple[tuple[Kind, Set], ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Solution:
-    """The flows of all pairs of plain stacks, by kind: disjoint sets that together are all."""
+class FlowSets:
+    """The flows of one family of all pairs of plain stacks, by kind: disjoint sets that together are all."""
 
     pairs: Pairs
     kinds: Kinds

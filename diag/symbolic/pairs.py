@@ -9,6 +9,7 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 
+from diag.model.address import Family
 from diag.model.netfilter import Ranges
 from diag.symbolic.space import PacketSpace, Set
 from diag.symbolic.stacks import Ends, Port, Stack, Way
@@ -23,7 +24,8 @@ class Pairs:
     Destinations are numbered by address, sources by their stacks.
     """
 
-    def __init__(self, stacks: tuple[Stack, ...], ends: Ends, world: str = "") -> None:
+    def __init__(self, stacks: tuple[Stack, ...], ends: Ends, family: Family, world: str = "") -> None:
+        self.family = family
         self.stacks = stacks
         self._ends = ends
         listed = [(port.ip, port, number) for number, stack in enumerate(stacks) for port in stack.ports]
@@ -62,7 +64,8 @@ class Pairs:
                 continue
             called[port.bridge].append(number)
             callers[port.bridge].append(number)
-            for bridge in {p.bridge for p in self.stacks[self.owner[number]].ports}:
+            answers = {port.bridge} if self.family is Family.IPV6 else set(self._bridges_of(number))
+            for bridge in answers:
                 found[bridge].append(number)
         among = self.space.destinations_among
         return (
@@ -70,6 +73,10 @@ class Pairs:
             {bridge: among(numbers) for bridge, numbers in called.items()},
             {bridge: among(numbers) for bridge, numbers in found.items()},
         )
+
+    def _bridges_of(self, number: int) -> Iterator[str]:
+        """The bridges that a destination's stack is on. It answers for all its addresses on each, but not of IPv6."""
+        yield from (p.bridge for p in self.stacks[self.owner[number]].ports)
 
     # Addresses
 

@@ -50,6 +50,7 @@ from diag.model.netfilter import (
 )
 from diag.model.provenance import Evidence
 from diag.symbolic.space import Set
+from diag.symbolic.tables import TABLES
 from diag.symbolic.view import View
 
 _MATCHES = (Within, Masked, AnyBit, Named, AnyOf, InSet, FibOif, Opaque)
@@ -130,19 +131,21 @@ class _Part:
     """Protocols and ports, of any pair, outside of which no flow is ended."""
 
 
-def blocker_key(evidence: Evidence, destination: int | None) -> str:
+def blocker_key(evidence: Evidence, destination: Ip | None) -> str:
     """A rule's file and text, with the address of the flow's own destination left out."""
     text = evidence.text
     if destination is not None:
-        text = text.replace(str(Ip(Family.IPV4, destination)), "destination")
+        text = text.replace(str(destination), "destination")
     return f"{evidence.file} {text}"
 
 
 class RuleWalker:
     """The rulesets of the host, walked with sets."""
 
-    def __init__(self, ruleset: Ruleset, own: Container[int]) -> None:
+    def __init__(self, ruleset: Ruleset, family: Family, own: Container[int]) -> None:
         self.ruleset = ruleset
+        self._family = family
+        self._tables = (TABLES[family], TableFamily.INET)
         self._own = own
         """The host's addresses."""
         self.reads = frozenset(_fields_read(ruleset))
@@ -158,11 +161,11 @@ class RuleWalker:
         return any(isinstance(part, Reject) for part in (*verdicts, *parts))
 
     def base_chains(self, hook: Hook, kind: ChainType) -> Iterator[tuple[int, NfTable, Chain]]:
-        """Those that IPv4 packets meet at a hook, by priority; NAT chains apart from the others."""
+        """Those that packets meet at a hook, by priority; NAT chains apart from the others."""
         found = [
             (chain.base.priority, table, chain)
             for table in self.ruleset.tables
-            if table.family in (TableFamily.IP, TableFamily.INET)
+            if table.family in self._tables
             for chain in table.chains.values()
             if chain.base is not None
             and chain.base.hook is hook
@@ -267,7 +270,8 @@ class RuleWalker:
             case Accept():
                 found.accepted = found.accepted | here
             case Drop() | Reject():
-                found.stop(Blocker(blocker_key(rule.evidence, _own(rule)), isinstance(statement, Reject)), here)
+                key = blocker_key(rule.evidence, self._own_address(rule))
+                found.stop(Blocker(key, isinstance(statement, Reject)), here)
             case Return():
                 found.back = found.back | here
             case Jump(name) | Goto(name):
@@ -276,13 +280,21 @@ class RuleWalker:
                 return self._verdict_map(view, table, rule, fields, table.sets.get(name), here, found, depth)
             case NoEffect():
                 return here
-            case Nat(family=TableFamily.IP6):
+            case Nat(family=TableFamily() as family) if family not in self._tables:
                 return here
             case Nat():
                 self._nat(view, statement, here, found)
             case Queue() | SetMark() | CopyMark() | MapMark() | Notrack() | OpaqueStatement():
                 found.unclear = found.unclear | here
         return nothing
+
+    def _own_address(self, rule: NfRule) -> Ip | None:
+        """The one address that a rule is about, which is then the destination of whatever meets it."""
+        for part in rule.parts:
+            if isinstance(part, Within) and part.field is Field.DADDR and not part.negated and len(part.ranges) == 1:
+                low, high = part.ranges[0]
+                return Ip(self._family, low) if low == high else None
+        return None
 
     def _nat(self, view: View, nat: Nat, here: Set, found: Outcome) -> None:
         plain = not (nat.unmodelled or nat.ports or nat.random or nat.address_map or nat.port_map)
@@ -303,7 +315,7 @@ class RuleWalker:
         if len(nat.addresses) != 1 or port != last_port:
             return None
         low, high = nat.addresses[0]
-        if low != high or low.family is not Family.IPV4 or low.value in self._own:
+        if low != high or low.family is not self._family or low.value in self._own:
             return None
         return Translation(low.value, port)
 
@@ -347,15 +359,6 @@ class RuleWalker:
             after = self._statement(view, table, rule, element.verdict, inside, found, depth)
             going_on = (going_on & ~inside) | after
         return going_on
-
-
-def _own(rule: NfRule) -> int | None:
-    """The one address that a rule is about, which is then the destination of whatever meets it."""
-    for part in rule.parts:
-        if isinstance(part, Within) and part.field is Field.DADDR and not part.negated and len(part.ranges) == 1:
-            low, high = part.ranges[0]
-            return low if low == high else None
-    return None
 
 
 def _fields_read(ruleset: Ruleset) -> Iterator[Field]:

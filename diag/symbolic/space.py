@@ -16,7 +16,8 @@ from diag.model.netfilter import Ranges
 Set = BDDFunction
 PORT_BITS = 16
 PROTOCOLS = (Protocol.ICMP, Protocol.TCP, Protocol.UDP)
-_NODES = 1 << 22
+_NODES = 1 << 25
+"""Of all diagrams together. Memory is taken as they grow, about 14 bytes each."""
 _CACHE = 1 << 18
 
 

@@ -25,7 +25,7 @@ class StackCalls(Calls):
     def solve(self) -> Kinds:
         """All flows, by kind."""
         forth, back = self.pairs.request, self.pairs.reply
-        self.unclear = self.unclear | forth[Way.OTHER]
+        self.unclear = self.unclear | forth[Way.OTHER] | self.ground.unheard
         self.add(Kind(delivered=False, blocker="no way"), forth[Way.NONE] & ~self.unclear)
         plain, masked = self._requests()
         self.give_up(plain & self._uneven() | masked & ~self.pairs.answers_masks)
@@ -56,7 +56,7 @@ class StackCalls(Calls):
         """Of the flows that get to the host itself those that a process of its own would take, and answer."""
         taken = self.space.protocol[Protocol.ICMP]
         proxied = bound = self.space.empty
-        sockets = HostSockets(self.ground.snapshot)
+        sockets = HostSockets(self.ground.snapshot, self.ground.family)
         alike: dict[tuple[Protocol, HostPorts], list[int]] = defaultdict(list)
         for number, port in enumerate(self.pairs.ports):
             for protocol in (Protocol.TCP, Protocol.UDP) if port.netns == "host" else ():

@@ -12,15 +12,15 @@ from enum import Enum
 
 from diag.kernel import sysctl
 from diag.kernel.fib import DEFAULT_RULES, Fib, FibQuery, RouteNotCapturedError
-from diag.kernel.source_address import select_source
+from diag.kernel.source_address import Sources
 from diag.kernel.topology import Obstacle, Topology
 from diag.model.address import Family, Ip, Prefix
 from diag.model.netfilter import Field, Hook, NfTable, Ruleset, TableFamily, Within
-from diag.model.netns import Link, LinkKind, Netns, Nexthop, Route, RouteType
+from diag.model.netns import Address, Link, LinkKind, Netns, Nexthop, Route, RouteType
 from diag.model.snapshot import Snapshot
+from diag.symbolic.tables import TABLES
 
-V4 = Family.IPV4
-_LOOPBACK = (127 << 24, (128 << 24) - 1)
+_LOOPBACK = {Family.IPV4: (127 << 24, (128 << 24) - 1), Family.IPV6: (1, 1)}
 
 
 class Way(Enum):
@@ -51,16 +51,16 @@ class Reach:
 
 @dataclass(frozen=True, slots=True)
 class Port:
-    """A stack's link: its one IPv4 address, and the port of the host's bridge behind it."""
+    """A stack's link: its one address of a family, and the port of the host's bridge behind it."""
 
     netns: str
     link: str
-    ip: int
+    address: Ip
     bridge: str
 
     @property
-    def address(self) -> Ip:
-        return Ip(V4, self.ip)
+    def ip(self) -> int:
+        return self.address.value
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,18 +73,18 @@ class Stack:
     """All addresses, in order."""
 
 
-def plain_stacks(snapshot: Snapshot, topology: Topology, world: str = "") -> tuple[Stack, ...]:
-    """Every stack that the engine takes, by its lowest address; `world` is the namespace beyond the host's uplink.
+def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: str = "") -> tuple[Stack, ...]:
+    """Every stack that the engine takes for a family, by its lowest address; `world` is the namespace beyond the host's uplink.
 
     None without a container's stack.
     """
     host = snapshot.netns.get("host")
-    if host is None or host.links is None or not _routes_by_destination(host):
+    if host is None or host.links is None or not _routes_by_destination(host, family):
         return ()
-    finder = _Finder(snapshot, topology, host)
+    finder = _Finder(snapshot, topology, host, family)
     found = [finder.stack(snapshot.netns[netns]) for netns in dict.fromkeys(snapshot.netns_of.values())]
     stacks = [stack for stack in found if stack is not None]
-    beyond = _beyond(topology, host, snapshot.netns[world]) if stacks and world in snapshot.netns else None
+    beyond = _beyond(topology, host, snapshot.netns[world], family) if stacks and world in snapshot.netns else None
     stacks += [beyond] if beyond is not None else []
     return tuple(sorted(stacks, key=lambda s: min(p.ip for p in s.ports)))
 
@@ -99,32 +99,37 @@ class Ends:
     """Per bridge and uplink the host's address there, which a masqueraded packet gets."""
 
 
-def ends(snapshot: Snapshot, topology: Topology, stacks: tuple[Stack, ...]) -> Ends:
+def ends(snapshot: Snapshot, topology: Topology, family: Family, stacks: tuple[Stack, ...]) -> Ends:
     """The host on the links behind which the stacks stand."""
     host = snapshot.netns["host"]
-    fib = Fib(host, V4)
+    fib, sources = Fib(host, family), Sources(host, family)
     ports = []
     for name in sorted({port.bridge for stack in stacks for port in stack.ports}):
         link = topology.link("host", name)
-        addresses = [a for a in link.addresses if a.ip.family is V4 and a.scope == "global"] if link else []
+        addresses = [a for a in link.addresses if a.ip.family is family and a.scope == "global"] if link else []
         mine = [port for stack in stacks for port in stack.ports if port.bridge == name]
-        if len(addresses) == 1 and all(_sends_from(host, fib, port, addresses[0].ip) for port in mine):
-            ports.append(Port("host", name, addresses[0].ip.value, name))
+        if len(addresses) != 1 or addresses[0].tentative or not fib.is_local(addresses[0].ip.value):
+            continue
+        if all(_sends_from(sources, fib, port, addresses[0].ip) for port in mine):
+            ports.append(Port("host", name, addresses[0].ip, name))
     return Ends(tuple(ports), {port.bridge: port.ip for port in ports})
 
 
-def _sends_from(host: Netns, fib: Fib, port: Port, address: Ip) -> bool:
-    """Whether the host calls a port from its address on the bridge."""
+def _sends_from(sources: Sources, fib: Fib, port: Port, address: Ip) -> bool:
+    """Whether the host calls a port from its address on the bridge, and masquerades as that towards it."""
     route = fib.lookup(FibQuery(port.ip))
-    return route is not None and select_source(host, V4, route, route.nexthops[0], port.ip) == address.value
+    if route is None or sources.select(route, route.nexthops[0], port.ip) != address.value:
+        return False
+    plain = Route(Prefix(address.family, 0, 0), RouteType.UNICAST, "main")
+    return sources.select(plain, route.nexthops[0], port.ip) == address.value
 
 
-def _beyond(topology: Topology, host: Netns, beyond: Netns) -> Stack | None:
+def _beyond(topology: Topology, host: Netns, beyond: Netns, family: Family) -> Stack | None:
     """What is behind the host's one way out, which it answers to by the address beyond it."""
-    fib = Fib(host, V4)
+    fib = Fib(host, family)
     links = [link for link in beyond.links or () if link.kind is not LinkKind.LOOPBACK]
     own = [a.ip for link in beyond.links or () if link.kind is LinkKind.LOOPBACK for a in link.addresses]
-    ip = next((ip for ip in own if ip.family is V4), None)
+    ip = next((ip for ip in own if ip.family is family), None)
     peer = topology.peers.get((beyond.id, links[0].name)) if len(links) == 1 else None
     uplink = topology.links[peer] if peer is not None and peer[0] == "host" else None
     if ip is None or uplink is None or uplink.master or not uplink.up or any(topology.children("host", uplink.name)):
@@ -137,19 +142,20 @@ def _beyond(topology: Topology, host: Netns, beyond: Netns) -> Stack | None:
     gateway = route.nexthops[0].gateway
     if gateway is None or route.nexthops[0].dead or all(a.ip != gateway for a in links[0].addresses):
         return None
-    plain = Route(Prefix(V4, 0, 0), RouteType.UNICAST, "main")
-    mask = select_source(host, V4, plain, Nexthop(uplink.name, gateway), ip.value)
-    back = Fib(beyond, V4).lookup(FibQuery(mask)) if mask is not None else None
+    plain = Route(Prefix(family, 0, 0), RouteType.UNICAST, "main")
+    mask = Sources(host, family).select(plain, Nexthop(uplink.name, gateway), ip.value)
+    back = Fib(beyond, family).lookup(FibQuery(mask)) if mask is not None else None
     if mask is None or back is None or back.nexthops[0].gateway is not None:
         return None
-    port = Port(beyond.id, links[0].name, ip.value, uplink.name)
+    port = Port(beyond.id, links[0].name, ip, uplink.name)
     return Stack(beyond.id, (port,), tuple(_ways_from_beyond(host, beyond, port)))
 
 
 def _ways_from_beyond(host: Netns, beyond: Netns, port: Port) -> Iterator[Reach]:
+    family = port.address.family
     own = {a.ip for k in host.links or () for a in k.addresses}
-    main = [r for r in beyond.routes.get(V4) or () if r.table == "main" and r.destination.family is V4]
-    for first, last, route in _longest(main):
+    main = [r for r in beyond.routes.get(family) or () if r.table == "main" and r.destination.family is family]
+    for first, last, route in _longest(main, family):
         if route is None:
             yield Reach(first, last, Way.NONE, "")
             continue
@@ -159,29 +165,32 @@ def _ways_from_beyond(host: Netns, beyond: Netns, port: Port) -> Iterator[Reach]
 
 
 class _Finder:
-    def __init__(self, snapshot: Snapshot, topology: Topology, host: Netns) -> None:
+    def __init__(self, snapshot: Snapshot, topology: Topology, host: Netns, family: Family) -> None:
         self.topology = topology
         self.host = host
-        self.fib = Fib(host, V4)
+        self.family = family
+        self.fib = Fib(host, family)
         self.owners: dict[int, list[str]] = {}
         for netns in snapshot.netns.values():
             for link in netns.links or ():
                 for address in link.addresses:
-                    if address.ip.family is V4 and not address.ip.is_loopback:
+                    if address.ip.family is family and not address.ip.is_loopback:
                         self.owners.setdefault(address.ip.value, []).append(netns.id)
         self.fixed = {(n.dev, n.ip): n.mac for n in host.neighbours if n.state == "PERMANENT"}
         """The host's neighbours that it does not ask for."""
-        self.greedy = {netns.id for netns in snapshot.netns.values() if _answers_for_others(netns)}
+        self.greedy = {netns.id for netns in snapshot.netns.values() if _answers_for_others(netns, family)}
         self._bridges: dict[str, bool] = {}
 
     def stack(self, netns: Netns) -> Stack | None:
-        if netns.id == "host" or netns.links is None or netns.id in self.greedy or not _routes_by_destination(netns):
+        if netns.id == "host" or netns.links is None or netns.id in self.greedy:
             return None
-        if netns.ruleset.missing.get(TableFamily.IP) or not _is_inert(netns.ruleset) or _fixes_neighbours(netns):
+        if not _routes_by_destination(netns, self.family) or _fixes_neighbours(netns, self.family):
+            return None
+        if netns.ruleset.missing.get(TABLES[self.family]) or not _is_inert(netns.ruleset, self.family):
             return None
         ports = []
         for link in netns.links:
-            if link.kind is LinkKind.LOOPBACK or not any(a.ip.family is V4 for a in link.addresses):
+            if link.kind is LinkKind.LOOPBACK or not self._addresses(link):
                 continue
             port = self._port(netns, link)
             if port is None:
@@ -190,12 +199,15 @@ class _Finder:
         reaches = self._reaches(netns, ports) if ports else None
         return Stack(netns.id, tuple(ports), reaches) if reaches is not None else None
 
+    def _addresses(self, link: Link) -> list[Address]:
+        return [a for a in link.addresses if a.ip.family is self.family and not a.ip.is_link_local]
+
     def _port(self, netns: Netns, link: Link) -> Port | None:
-        addresses = [a for a in link.addresses if a.ip.family is V4]
+        addresses = self._addresses(link)
         peer = self.topology.peers.get((netns.id, link.name))
         if len(addresses) != 1 or addresses[0].tentative or not link.up or link.kind is not LinkKind.VETH:
             return None
-        if peer is None or peer[0] != "host" or sysctl.arp_ignore(netns, link.name) > 3:
+        if peer is None or peer[0] != "host" or self._ignores_questions(netns, link.name):
             return None
         veth = self.topology.links[peer]
         blocked = veth.port is not None and (veth.port.state not in (None, "forwarding") or bool(veth.port.isolated))
@@ -206,7 +218,10 @@ class _Finder:
             return None
         if self.fixed.get((veth.master, ip), link.mac) != link.mac:
             return None
-        return Port(netns.id, link.name, ip.value, veth.master) if self._host_routes(ip, veth.master) else None
+        return Port(netns.id, link.name, ip, veth.master) if self._host_routes(ip, veth.master) else None
+
+    def _ignores_questions(self, netns: Netns, link: str) -> bool:
+        return self.family is Family.IPV4 and sysctl.arp_ignore(netns, link) > 3
 
     def _has_children(self, netns: str, link: Link, veth: Link) -> bool:
         return any(self.topology.children(netns, link.name)) or any(self.topology.children("host", veth.name))
@@ -237,7 +252,7 @@ class _Finder:
     def _reaches(self, netns: Netns, ports: list[Port]) -> tuple[Reach, ...] | None:
         """None: the stack routes by something else than plain routes."""
         by_link = {port.link: port for port in ports}
-        routes = [r for r in netns.routes.get(V4) or () if r.destination.family is V4]
+        routes = [r for r in netns.routes.get(self.family) or () if r.destination.family is self.family]
         main = [r for r in routes if r.table == "main"]
         if any(r.table not in ("main", "local") for r in routes):
             return None
@@ -246,13 +261,13 @@ class _Finder:
                 return None
             if route.nexthops[0].dev not in by_link:
                 return None
-        found = []
-        for first, last, way in _longest(main):
+        found, sources = [], Sources(netns, self.family)
+        for first, last, way in _longest(main, self.family):
             if way is None:
                 found.append(Reach(first, last, Way.NONE, ""))
                 continue
             port = by_link[way.nexthops[0].dev]
-            chosen = select_source(netns, V4, way, way.nexthops[0], first)
+            chosen = sources.select(way, way.nexthops[0], first)
             kind = self._way(way, port) if chosen == port.ip else Way.OTHER
             found.append(Reach(first, last, kind, port.link))
         return tuple(found)
@@ -263,70 +278,74 @@ class _Finder:
             return Way.DIRECT
         bridge = self.topology.link("host", port.bridge)
         own = bridge is not None and any(a.ip == gateway and not a.tentative for a in bridge.addresses)
-        own = own and sysctl.arp_ignore(self.host, port.bridge) <= 3
+        own = own and self.fib.is_local(gateway.value) and not self._ignores_questions(self.host, port.bridge)
         return Way.GATEWAY if own and self.owners.get(gateway.value) == ["host"] else Way.OTHER
 
 
-def _longest(routes: list[Route]) -> Iterator[tuple[int, int, Route | None]]:
+def _longest(routes: list[Route], family: Family) -> Iterator[tuple[int, int, Route | None]]:
     """All addresses in order, each range with the route that the longest prefix gives."""
     edges = sorted({0, *(r.destination.first for r in routes), *(r.destination.last + 1 for r in routes)})
-    for first, end in zip(edges, [*edges[1:], 1 << 32], strict=True):
-        if first >= 1 << 32:
+    beyond = 1 << family.bits
+    for first, end in zip(edges, [*edges[1:], beyond], strict=True):
+        if first >= beyond:
             return
         covering = [r for r in routes if r.destination.contains_value(first)]
         yield first, end - 1, min(covering, key=lambda r: (-r.destination.length, r.metric), default=None)
 
 
-def _routes_by_destination(netns: Netns) -> bool:
+def _routes_by_destination(netns: Netns, family: Family) -> bool:
     """Only the policy rules that every namespace has."""
-    rules = netns.rules.get(V4)
-    if netns.routes.get(V4) is None:
+    rules = netns.rules.get(family)
+    if netns.routes.get(family) is None:
         return False
     if rules is None:
-        return {r.table for r in netns.routes.get(V4) or ()} <= {"local", "main", "default"}
+        return {r.table for r in netns.routes.get(family) or ()} <= {"local", "main", "default"}
     plain = {(r.priority, r.action, r.table) for r in DEFAULT_RULES}
     return {(r.priority, r.action, r.table) for r in rules} <= plain and not any(
         r.source or r.destination or r.iif or r.oif or r.fwmark is not None or r.inverted or r.unmodelled for r in rules
     )
 
 
-def _fixes_neighbours(netns: Netns) -> bool:
+def _fixes_neighbours(netns: Netns, family: Family) -> bool:
     """Whether it has neighbours that it does not ask for."""
-    return any(n.state == "PERMANENT" and n.ip.family is V4 for n in netns.neighbours)
+    return any(n.state == "PERMANENT" and n.ip.family is family for n in netns.neighbours)
 
 
-def _answers_for_others(netns: Netns) -> bool:
+def _answers_for_others(netns: Netns, family: Family) -> bool:
     """Whether it takes more addresses for its own than its links have."""
     own = {a.ip.value for link in netns.links or () for a in link.addresses}
     return any(
         route.type is RouteType.LOCAL and route.table == "local" and not _is_own(route, own)
-        for route in netns.routes.get(V4) or ()
+        for route in netns.routes.get(family) or ()
     )
 
 
 def _is_own(route: Route, own: set[int]) -> bool:
-    if _LOOPBACK[0] <= route.destination.first <= route.destination.last <= _LOOPBACK[1]:
+    family = route.destination.family
+    first, last = _LOOPBACK[family]
+    if first <= route.destination.first <= route.destination.last <= last:
         return True
-    return route.destination.length == V4.bits and route.destination.value in own
+    return route.destination.length == family.bits and route.destination.value in own
 
 
 def _unknown_ends(obstacles: tuple[Obstacle, ...]) -> bool:
     return any(obstacle.kind == "unknown-peer" for obstacle in obstacles)
 
 
-def _is_inert(ruleset: Ruleset) -> bool:
+def _is_inert(ruleset: Ruleset, family: Family) -> bool:
     """Whether no packet but one from or to loopback meets a rule, as in what Docker's resolver sets up in a container."""
+    ours = (TABLES[family], TableFamily.INET)
     for table in ruleset.tables:
-        if table.family not in (TableFamily.IP, TableFamily.INET):
-            if table.family is not TableFamily.IP6 and any(c.base and c.rules for c in table.chains.values()):
+        if table.family not in ours:
+            if table.family not in TABLES.values() and any(c.base and c.rules for c in table.chains.values()):
                 return False
             continue
-        if not _is_inert_table(table):
+        if not _is_inert_table(table, _LOOPBACK[family]):
             return False
     return True
 
 
-def _is_inert_table(table: NfTable) -> bool:
+def _is_inert_table(table: NfTable, own: tuple[int, int]) -> bool:
     for chain in table.chains.values():
         if chain.base is None:
             continue
@@ -337,7 +356,7 @@ def _is_inert_table(table: NfTable) -> bool:
                 isinstance(part, Within)
                 and part.field in (Field.SADDR, Field.DADDR)
                 and not part.negated
-                and all(_LOOPBACK[0] <= low <= high <= _LOOPBACK[1] for low, high in part.ranges)
+                and all(own[0] <= low <= high <= own[1] for low, high in part.ranges)
                 for part in rule.parts[:2]
             )
             if not loopback:

@@ -32,7 +32,7 @@ class TranslatedCalls(Calls):
         everything = self.space.union(self._turned()) & self.space.flows
         if everything == self.space.empty:
             return ()
-        self.unclear = self.unclear | ~self._plain()
+        self.unclear = self.unclear | self.ground.unheard | ~self._plain()
         back, outcome = self.pairs.reply, self.outcome()
         passed = self._there(Packet.REQUEST, everything & ~self.unclear, outcome)
         self.note(outcome, reply=False)

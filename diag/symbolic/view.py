@@ -9,7 +9,7 @@ from enum import Enum
 from diag.kernel import sysctl
 from diag.kernel.fib import Fib, RouteNotCapturedError
 from diag.model.address import Family
-from diag.model.flow import ICMP, TCP, UDP, Protocol
+from diag.model.flow import Protocol
 from diag.model.netfilter import (
     AddrType,
     AnyBit,
@@ -34,7 +34,16 @@ from diag.symbolic.pairs import Pairs
 from diag.symbolic.space import Set
 from diag.symbolic.stacks import Way
 
-_NUMBERS = {Protocol.ICMP: ICMP, Protocol.TCP: TCP, Protocol.UDP: UDP}
+_NUMBERS = {
+    family: {protocol: protocol.number(family) for protocol in Protocol} for family in (Family.IPV4, Family.IPV6)
+}
+_ECHO = {Family.IPV4: (8, 0), Family.IPV6: (128, 129)}
+"""Types of the request and the reply."""
+_ICMP_FIELDS = {
+    Family.IPV4: (Field.ICMP_TYPE, Field.ICMP_CODE),
+    Family.IPV6: (Field.ICMPV6_TYPE, Field.ICMPV6_CODE),
+}
+_NFPROTO = {Family.IPV4: 2, Family.IPV6: 10}
 _SYN, _ACK = 2, 16
 
 
@@ -48,12 +57,14 @@ class Packet(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Of:
+class OfProtocol:
     """A field that differs by protocol; protocols without it are left out."""
 
     values: dict[Protocol, int]
 
 
+Constant = int | OfProtocol
+"""A field that is the same for all flows, or for all of a protocol."""
 _FLAGS = {Packet.REQUEST: _SYN, Packet.REPLY: _SYN | _ACK, Packet.THIRD: _ACK}
 _STATUS = {
     Packet.REQUEST: 0,
@@ -74,7 +85,7 @@ _OF_CONNECTION = (
 
 _NAMELESS = {Field.OIFNAME: (Hook.PREROUTING, Hook.INPUT), Field.IIFNAME: (Hook.OUTPUT,)}
 """Hooks at which there is no such interface."""
-_CONSTANT = {Field.MARK: 0, Field.CT_MARK: 0, Field.PKTTYPE: 0, Field.FRAGMENT: 0, Field.NFPROTO: 2}
+_CONSTANT = {Field.MARK: 0, Field.CT_MARK: 0, Field.PKTTYPE: 0, Field.FRAGMENT: 0}
 
 
 class View:
@@ -107,7 +118,8 @@ class View:
         """The caller is the host, from its address on the destination's bridge."""
         self._routed = routed
         """All packets are routed, whatever the way to the destination without NAT."""
-        self._fib = Fib(host, Family.IPV4)
+        self.family = pairs.family
+        self._fib = Fib(host, self.family)
         self._ephemeral = sysctl.local_port_range(host)
         self._known: dict[Match, Set | None] = {}
 
@@ -189,7 +201,7 @@ class View:
     ) -> Set | None:
         """Flows that have the field with a value that is accepted, or is not; `ranges` says the same where it can."""
         value = self._value(where)
-        if isinstance(value, _Of):
+        if isinstance(value, OfProtocol):
             fitting = (name for name, number in value.values.items() if accepts(number) != negated)
             return self.space.union(self.space.protocol[name] for name in fitting)
         if value is not None:
@@ -199,25 +211,23 @@ class View:
             return None
         return present & ~inside if negated else present & inside
 
-    def _value(self, where: Field) -> int | _Of | None:
+    def _value(self, where: Field) -> Constant | None:
         """A field that is the same for all flows, or for all of a protocol."""
         if where in _OF_CONNECTION and not self.tracked:
-            return _Of({})
+            return OfProtocol({})
         if where in self._unknown:
             return None
         if where in _CONSTANT:
             return _CONSTANT[where]
         match where:
+            case Field.NFPROTO:
+                return _NFPROTO[self.family]
             case Field.PROTOCOL | Field.CT_PROTOCOL:
-                return _Of(_NUMBERS)
-            case Field.ICMP_TYPE:
-                return _Of({Protocol.ICMP: 0 if self.packet is Packet.REPLY else 8})
-            case Field.ICMP_CODE:
-                return _Of({Protocol.ICMP: 0})
-            case Field.ICMPV6_TYPE | Field.ICMPV6_CODE:
-                return _Of({})
+                return OfProtocol(_NUMBERS[self.family])
+            case Field.ICMP_TYPE | Field.ICMP_CODE | Field.ICMPV6_TYPE | Field.ICMPV6_CODE:
+                return self._icmp(where)
             case Field.TCP_FLAGS:
-                return _Of({Protocol.TCP: _FLAGS[self.packet]})
+                return OfProtocol({Protocol.TCP: _FLAGS[self.packet]})
             case Field.CT_STATE:
                 if not self.tracked:
                     return CtState.INVALID
@@ -227,6 +237,12 @@ class View:
             case Field.CT_DIRECTION:
                 return int(self.packet is Packet.REPLY)
         return None
+
+    def _icmp(self, where: Field) -> OfProtocol:
+        kind, code = _ICMP_FIELDS[self.family]
+        if where not in (kind, code):
+            return OfProtocol({})
+        return OfProtocol({Protocol.ICMP: _ECHO[self.family][self.packet is Packet.REPLY] if where is kind else 0})
 
     def _computed(self, where: Field, ranges: Ranges | None, accepts: Callable[[int], bool]) -> tuple[Set, Set | None]:
         """Flows that have a field, and those of them whose value is accepted."""

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from benchmarks.hosts import HostSpec, container_name, main, write_host
-from benchmarks.plan import FIRST_OWN_PORT, UPLINK, Container, Endpoint, Host, plan_host
+from benchmarks.plan import FIRST_HOST_PORT, FIRST_OWN_PORT, LAST_PORT, UPLINK, Container, Endpoint, Host, plan_host
 from benchmarks.rules import host_tables
 from diag.bundle.layout import FACTS, Scope
 from diag.bundle.reader import read_bundle
@@ -187,6 +187,16 @@ def test_a_large_host() -> None:
     names = [container.name for container in host.containers]
     assert names == [container_name(host.spec, number) for number in range(1000)]
     assert len(set(names)) == 1000
+
+
+def test_a_very_large_host() -> None:
+    host = plan_host(HostSpec(containers=5000, networks=200))
+    ports = {port.host_port for container in host.containers for port in container.ports}
+    assert len(ports) == 10_000
+    assert FIRST_HOST_PORT <= min(ports) < max(ports) <= LAST_PORT
+    assert len({endpoint.veth for _, endpoint in host.endpoints}) == len(host.endpoints) == 5250
+    assert all(endpoint.address in endpoint.bridge.subnet for _, endpoint in host.endpoints)
+    assert len({bridge.subnet for bridge in host.bridges}) == 200
 
 
 def test_subnets_have_room_and_do_not_overlap() -> None:

@@ -15,6 +15,7 @@ import zstandard
 
 from diag.bundle import archive
 from diag.bundle.archive import Budget, DamagedArchiveError, Limits, Member, MemberKind, Packed, Unpacked
+from diag.bundle.zip_archive import read_zip
 from diag.errors import BundleError
 from tests.bundle.archives import FILES, entry, tar, tar_of, zip_of
 
@@ -32,7 +33,7 @@ def members(data: bytes, limits: Limits = LIMITS) -> list[Member]:
 
 def zip_members(data: bytes, limits: Limits = LIMITS) -> list[Member]:
     packed = Packed(io.BytesIO(data), limits)
-    return list(archive.read_zip(archive.slurp(packed, b""), Budget(packed, limits), limits))
+    return list(read_zip(archive.slurp(packed, b""), Budget(packed, limits), limits))
 
 
 def until_damage(stream: Iterator[Member]) -> tuple[list[Member], str]:
@@ -204,7 +205,7 @@ def test_zip_with_a_wrong_checksum() -> None:
 def test_zip_without_its_directory() -> None:
     data = zip_of(FILES)
     cut = data[: data.index(b"PK\x01\x02")]
-    read, damage = until_damage(archive.read_zip(cut, Budget(Packed(io.BytesIO(cut), LIMITS), LIMITS), LIMITS))
+    read, damage = until_damage(read_zip(cut, Budget(Packed(io.BytesIO(cut), LIMITS), LIMITS), LIMITS))
     assert {m.name: m.content for m in read} == FILES
     assert "its end is missing" in damage
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 
 import pytest
@@ -29,6 +30,26 @@ def test_round_trip() -> None:
     kept = manifest.records["host/ip-addr.json"]
     assert (kept.command, kept.stderr, kept.duration) == (RECORD.command, RECORD.stderr, RECORD.duration)
     assert check_files(bundle.files, manifest.records) == ()
+
+
+def test_records_of_paths_that_are_known_and_of_others() -> None:
+    text = b'{"schema_version": 1, "files": {"host/hosts": {"sha256": "A"}, "host/sysctl.txt": {}, "x/y": {}, "z": 1}}'
+    for present in ((), ("host/hosts",)):
+        manifest = decode_manifest(text, present)
+        assert list(manifest.records) == ["host/hosts", "host/sysctl.txt"]
+        assert manifest.records == {"host/hosts": FileRecord("", sha256="A"), "host/sysctl.txt": FileRecord("")}
+        assert "2 entries" in manifest.gaps[0].detail
+    assert [manifest.records.sha256(path) for path in ("host/hosts", "host/sysctl.txt", "x/y")] == ["A", "", ""]
+    assert "x/y" not in manifest.records
+    assert manifest.records.get("x/y") is None
+
+
+def test_a_checksum_may_be_in_capitals() -> None:
+    files = {"host/hosts": b"x"}
+    digest = hashlib.sha256(b"x").hexdigest().upper()
+    for said, gaps in ((digest, 0), (f" {digest}\n", 0), (f"{digest}0", 1)):
+        text = json.dumps({"schema_version": 1, "files": {"host/hosts": {"sha256": said}}}).encode()
+        assert len(check_files(files, decode_manifest(text).records)) == gaps
 
 
 def test_changed_files_are_noticed() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from diag.interpreter import chains
+from diag.interpreter.selection import LONG_CHAIN
 from diag.model.reasons import Disposition
 from tests.hosts import Host
 
@@ -20,7 +20,7 @@ MATCHES = st.lists(
     max_size=3,
     unique=True,
 )
-RULES = st.lists(st.tuples(MATCHES, TARGET), min_size=chains.LONG_CHAIN, max_size=chains.LONG_CHAIN + 6)
+RULES = st.lists(st.tuples(MATCHES, TARGET), min_size=LONG_CHAIN, max_size=LONG_CHAIN + 6)
 HOST = Host().network("a", "10.1.0.0/24").network("b", "10.2.0.0/24").container("web", "a").container("db", "b")
 
 

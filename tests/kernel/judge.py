@@ -136,8 +136,7 @@ def compare(kernel: Kernel, truth: dict[Flow, str]) -> list[Difference]:
     """The model on the kernel's state as it is, against what the packets did."""
     snapshot = build_snapshot(kernel.bundle())
     answerer = FlowAnswerer(snapshot)
-    solution = solve(snapshot, answerer.tracer.world.topology)
-    decisions = Decisions(solution) if solution is not None else None
+    decisions = Decisions(solve(snapshot, answerer.tracer.world.topology))
     host = kernel.space("@host").addresses
     found = []
     for flow, result in truth.items():
@@ -147,8 +146,8 @@ def compare(kernel: Kernel, truth: dict[Flow, str]) -> list[Difference]:
         if kind:
             found.append(Difference(kind, flow, result, answer))
         netns = answerer.netns_of(flow.source)
-        behaviour = _behaviour(decisions, netns or "", Ip.parse(flow.address)) if decisions is not None else None
-        if decisions is not None and behaviour is not None and answer["disposition"] != "unknown":
+        behaviour = _behaviour(decisions, netns or "", Ip.parse(flow.address))
+        if behaviour is not None and answer["disposition"] != "unknown":
             delivers = behaviour.delivers(Protocol(flow.protocol), flow.port)
             delivered = answer["disposition"] == "delivered"
             taken = answer["delivered_to"] == "host" or flow.address not in host

@@ -12,7 +12,12 @@ from diag.model.address import Ip, Prefix
 
 OCTETS = st.integers(0, 300).map(str) | st.sampled_from(["", "01", "+1", "1 ", "٣", "1e1", "a"])
 DOTTED = st.lists(OCTETS, min_size=3, max_size=5).map(".".join)
-ADDRESSES = DOTTED | st.ip_addresses().map(str) | st.text("0123456789abf:.% ", max_size=12)
+GROUPS = st.sampled_from(["", "0", "0000", "1", "ab", "FFFF", "12345", "g", "1.2.3.4"])
+COLONS = st.lists(GROUPS, min_size=2, max_size=9).map(":".join)
+SPARSE = st.lists(st.sampled_from([0, 0, 0, 1, 0xFFFF, 0x20]), min_size=8, max_size=8).map(
+    lambda groups: str(ipaddress.IPv6Address(sum(group << 16 * at for at, group in enumerate(groups))))
+)
+ADDRESSES = DOTTED | COLONS | SPARSE | st.ip_addresses().map(str) | st.text("0123456789abf:.% ", max_size=12)
 MASKS = st.integers(-1, 140).map(str) | DOTTED | st.sampled_from(["", "08", "+8", "٣"])
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from diag.model.netfilter import (
     Accept,
@@ -31,7 +35,7 @@ from diag.model.netfilter import (
     Within,
 )
 from diag.model.provenance import Gap
-from diag.parse.iptables_rule import parse_rule_spec, split_words
+from diag.parse.iptables_rule import parse_rule_spec, parse_rule_text, split_words
 from diag.parse.iptables_save import parse_iptables_save
 
 
@@ -161,3 +165,52 @@ def test_a_rule_of_no_sense_is_a_gap_and_opaque(spec: str) -> None:
     (rule,) = parsed.value[0].chains["INPUT"].rules
     assert rule.parts == (OpaqueStatement(f"-A INPUT {spec} -j DROP"),)
     assert [gap.line for gap in parsed.gaps] == [3]
+
+
+WORDS = st.sampled_from(
+    [
+        *("-j", "-j", "-g", "!", "-s", "-d", "-i", "-p", "-m", "--dport", "--ctstate", "--comment", "--src-type", "-c"),
+        *(
+            "10.0.0.0/8",
+            "eth0",
+            "br-+",
+            "tcp",
+            "80",
+            "80:81",
+            "conntrack",
+            "comment",
+            "addrtype",
+            "iprange",
+            "set",
+            "socket",
+        ),
+        *(
+            "NEW",
+            "LOCAL",
+            "--limit-iface-in",
+            "--src-range",
+            "10.0.0.1-x",
+            "--match-set",
+            "src,dst",
+            "--odd",
+            "x",
+            "-jx",
+        ),
+        *("ACCEPT", "DOCKER", "DNAT", "--to-destination", "10.0.0.2:80", "MARK", "--set-mark", "0x1", "LOG", "\xa0"),
+    ]
+)
+
+
+def outcome(read: Callable[[], object]) -> object:
+    try:
+        return read()
+    except ValueError as error:
+        return type(error), str(error)
+
+
+@settings(max_examples=1000, deadline=None)
+@given(st.lists(WORDS, max_size=9), st.sampled_from(TableFamily), st.sampled_from([" ", "  ", "\t", "\xa0"]))
+def test_a_rule_as_text_is_a_rule_as_words(words: list[str], family: TableFamily, blank: str) -> None:
+    text, chains = blank.join(words), frozenset({"DOCKER", "ACCEPT"})
+    expected = outcome(lambda: parse_rule_spec(split_words(text), family, chains))
+    assert outcome(lambda: parse_rule_text(text, family, chains)) == expected

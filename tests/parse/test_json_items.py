@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from diag.parse.json_items import decode, json_items
+from diag.model.address import Family
+from diag.parse.json_items import decode, json_items, object_of, one_on_each_line
+from diag.parse.links import parse_links_json
 from diag.parse.nft_json import parse_nft_json
+from diag.parse.routes import parse_routes_json
 
 
 def lines(text: str) -> list[int]:
@@ -53,6 +56,87 @@ def test_what_is_before_the_damage_is_kept(separator: str) -> None:
 def test_a_number_of_too_many_digits_is_damage() -> None:
     data = b'{"nftables": [{"table": {"family": "ip", "name": "t", "handle": %s}}]}' % (b"9" * 5000)
     assert "no JSON from line 1" in parse_nft_json(data, "f").gaps[0].detail
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('[{"a": 1},\n{"a": 2}]', ['{"a": 1}', '{"a": 2}']),
+        ('[{"a": 1},\n{"a": 2}]\n\n', ['{"a": 1}', '{"a": 2}']),
+        ('[{"a": 1}]', ['{"a": 1}']),
+        ('[{"a": 1},{"a": 2}]', None),
+        ('[{"a": 1}\n,\n{"a": 2}]', None),
+        ('\n[{"a": 1},\n{"a": 2}]', None),
+        ('[{"a": 1},\r\n{"a": 2}]', None),
+        ('[{"a": 1},\n{"a": 2}] trailing', None),
+        ("[]", None),
+        ('{"a": 1}', None),
+    ],
+)
+def test_layouts_of_one_object_on_each_line(text: str, found: list[str] | None) -> None:
+    assert one_on_each_line(text.encode()) == found
+
+
+@pytest.mark.parametrize("line", ['{"a": 1}, {"a": 2}', '{"a": 1} ', "{", "[1]", '{"a": [' + "[" * 100_000, ""])
+def test_a_line_that_is_not_one_object(line: str) -> None:
+    with pytest.raises((ValueError, RecursionError)):
+        object_of(line)
+
+
+ADDRESSES = st.sampled_from(["10.0.0.1", "10.0.0.1/8", "default", "::1", "fe80::/64", "x", "", 7, None])
+NAMES = st.sampled_from(["eth0", "lo", "if7", "", 7, None])
+ROUTES = st.fixed_dictionaries(
+    {},
+    optional={
+        "dst": ADDRESSES,
+        "gateway": ADDRESSES,
+        "prefsrc": ADDRESSES,
+        "dev": NAMES,
+        "type": st.sampled_from(["unicast", "local", "odd", 1]),
+        "table": st.sampled_from(["local", "254", 7, None]),
+        "via": st.fixed_dictionaries({}, optional={"host": ADDRESSES}) | NAMES,
+        "metric": st.sampled_from([1, "2", -1, True, 1 << 70]),
+        "nexthops": st.lists(st.fixed_dictionaries({}, optional={"dev": NAMES, "gateway": ADDRESSES}) | NAMES),
+    },
+)
+LINKS = st.fixed_dictionaries(
+    {},
+    optional={
+        "ifname": NAMES,
+        "link": NAMES,
+        "ifindex": st.sampled_from([1, "2", True, None]),
+        "flags": st.lists(st.sampled_from(["UP", "LOWER_UP", "LOOPBACK", 1]), max_size=3),
+        "addr_info": st.lists(
+            st.fixed_dictionaries(
+                {}, optional={"local": ADDRESSES, "address": ADDRESSES, "prefixlen": st.integers(0, 200)}
+            )
+            | NAMES
+        ),
+        "linkinfo": st.fixed_dictionaries(
+            {},
+            optional={
+                "info_kind": st.sampled_from(["veth", "vxlan", "bridge", "odd"]),
+                "info_data": st.fixed_dictionaries({}, optional={"id": st.integers(0, 9), "mode": NAMES}),
+            },
+        ),
+    },
+)
+DAMAGE = st.sampled_from(["NaN", "]", "{", "\n", "\x00", '"', "9" * 5000, "\ud800", ",", "null"])
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(ROUTES | LINKS, min_size=1, max_size=4), st.none() | st.tuples(st.integers(0, 300), DAMAGE))
+def test_the_quick_way_through_lines_gives_what_the_other_gives(
+    values: list[dict[str, object]], damage: tuple[int, str] | None
+) -> None:
+    text = "[" + ",\n".join(json.dumps(value) for value in values) + "]"
+    if damage is not None:
+        text = text[: damage[0]] + damage[1] + text[damage[0] :]
+    lines, other = text.encode("utf-8", "replace"), text.replace("[", "[ ", 1).encode("utf-8", "replace")
+    assert one_on_each_line(other) is None
+    assert parse_links_json(lines, "f") == parse_links_json(other, "f")
+    for family in Family:
+        assert parse_routes_json(lines, "f", family) == parse_routes_json(other, "f", family)
 
 
 @pytest.mark.parametrize("data", [b"", b"\xef\xbb\xbfa", b"\xef\xbb\xbf\xef\xbb\xbf", b"\xffa\xc3", "ä…".encode()])

@@ -7,15 +7,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from diag.interpreter.trace import Tracer
-from diag.model.address import Ip
+from diag.model.address import Family, Ip
 from diag.model.flow import Flow, Protocol
 from diag.model.reasons import Disposition
 from diag.model.snapshot import Snapshot
 from diag.reach.beyond import WORLD, with_world
 from diag.reach.windows import restricted, sweep
 from diag.symbolic.behaviours import Decisions
-from diag.symbolic.engine import solve
-from diag.symbolic.kinds import Solution
+from diag.symbolic.engine import Solutions, solve
+from diag.symbolic.stacks import Port
 from tests.hosts import Host
 from tests.kernel import rules
 from tests.loading import CAPTURES, snapshot_of
@@ -23,55 +23,61 @@ from tests.loading import CAPTURES, snapshot_of
 PORTS = (53, 80, 81, 5432, 9999)
 
 
-def solved(snapshot: Snapshot) -> tuple[Tracer, Solution | None]:
+def solved(snapshot: Snapshot) -> tuple[Tracer, Solutions]:
     """With the world at the uplinks."""
     tracer = Tracer(with_world(snapshot))
     return tracer, solve(tracer.world.snapshot, tracer.world.topology, WORLD)
 
 
+def ports_of(solutions: Solutions) -> list[Port]:
+    return [port for solution in solutions.values() for port in solution.pairs.ports]
+
+
+def sources_of(solutions: Solutions, port: Port) -> list[str]:
+    """Who may call an address."""
+    return [stack.netns for stack in solutions[port.address.family].pairs.stacks]
+
+
 @pytest.mark.parametrize("name", CAPTURES)
 def test_exact_sets_of_real_hosts(name: str) -> None:
     snapshot = snapshot_of(name)
-    tracer, solution = solved(snapshot)
-    if solution is None:
-        pytest.fail("nothing of this host is covered")
-    decisions = Decisions(solution)
-    for port in solution.pairs.ports:
-        for stack in solution.pairs.stacks:
-            behaviour = decisions.behaviour(stack.netns, port.address)
+    tracer, solutions = solved(snapshot)
+    decisions = Decisions(solutions)
+    assert solutions, "nothing of this host is covered"
+    for port in ports_of(solutions):
+        for netns in sources_of(solutions, port):
+            behaviour = decisions.behaviour(netns, port.address)
             if behaviour is not None:
-                whole = sweep(tracer, stack.netns, port.address)
+                whole = sweep(tracer, netns, port.address)
                 if port.netns == "host":
                     whole = restricted(whole, lambda trace: trace.delivered_to == "host")
-                assert whole.allowed == behaviour.allowed, (stack.netns, port)
+                assert whole.allowed == behaviour.allowed, (netns, port)
 
 
 @pytest.mark.parametrize("name", CAPTURES)
 def test_published_ports(name: str) -> None:
     """What containers get of flows to the host, from the world and from others."""
-    tracer, solution = solved(snapshot_of(name))
-    assert solution is not None
-    decisions = Decisions(solution)
-    for port in (p for p in solution.pairs.ports if p.netns == "host"):
-        for stack in solution.pairs.stacks:
-            taken = decisions.taken(stack.netns, port.address)
+    tracer, solutions = solved(snapshot_of(name))
+    decisions = Decisions(solutions)
+    for port in (p for p in ports_of(solutions) if p.netns == "host"):
+        for netns in sources_of(solutions, port):
+            taken = decisions.taken(netns, port.address)
             if taken is None:
                 continue
-            for span in sweep(tracer, stack.netns, port.address).spans:
+            for span in sweep(tracer, netns, port.address).spans:
                 found = [t for t in taken if (t.protocol, t.ports) == (span.protocol, span.ports)]
                 delivered = span.trace.disposition is Disposition.DELIVERED
-                assert bool(found) or not delivered or span.trace.delivered_to == "host", (stack.netns, port, span)
+                assert bool(found) or not delivered or span.trace.delivered_to == "host", (netns, port, span)
                 for part in found:
-                    assert part.kind.delivered == delivered, (stack.netns, port, span)
-                    assert not delivered or part.netns == span.trace.delivered_to, (stack.netns, port, span)
+                    assert part.kind.delivered == delivered, (netns, port, span)
+                    assert not delivered or part.netns == span.trace.delivered_to, (netns, port, span)
 
 
 @pytest.mark.parametrize("name", CAPTURES)
 def test_the_hosts_own_calls(name: str) -> None:
-    tracer, solution = solved(snapshot_of(name))
-    assert solution is not None
-    decisions = Decisions(solution)
-    ports = [port for port in solution.pairs.ports if port.netns not in ("host", WORLD)]
+    tracer, solutions = solved(snapshot_of(name))
+    decisions = Decisions(solutions)
+    ports = [port for port in ports_of(solutions) if port.netns not in ("host", WORLD)]
     covered = [(port, found) for port in ports if (found := decisions.from_host(port.address)) is not None]
     for port, behaviour in covered:
         assert sweep(tracer, "host", port.address).allowed == behaviour.allowed, port
@@ -82,14 +88,15 @@ def test_most_pairs_of_real_hosts_are_covered() -> None:
     covered = every = 0
     for name in CAPTURES:
         snapshot = snapshot_of(name)
-        _, solution = solved(snapshot)
-        netns = dict.fromkeys(snapshot.netns_of.values())
-        every += len(netns) * (len(netns) - 1)
-        if solution is not None:
-            decisions = Decisions(solution)
-            ports = [p for p in solution.pairs.ports if p.netns not in ("host", WORLD)]
-            pairs = ((s.netns, p) for s in solution.pairs.stacks for p in ports)
-            covered += sum(decisions.behaviour(source, port.address) is not None for source, port in pairs)
+        _, solutions = solved(snapshot)
+        decisions = Decisions(solutions)
+        netns = list(dict.fromkeys(snapshot.netns_of.values()))
+        for there in netns:
+            links = (link for link in snapshot.netns[there].links or () if link.name != "lo")
+            called = [a.ip for link in links for a in link.addresses if not a.ip.is_link_local]
+            pairs = [(here, ip) for ip in called for here in netns if here != there]
+            every += len(pairs)
+            covered += sum(decisions.behaviour(here, ip) is not None for here, ip in pairs)
     assert covered >= 0.7 * every
 
 
@@ -123,12 +130,11 @@ USER_RULES = (
 @pytest.mark.parametrize("rule", USER_RULES)
 def test_what_dnat_sends_on(rule: str) -> None:
     host = five("", {}).rules(PUBLISHED, "nat").rules(rule)
-    tracer, solution = solved(host.snapshot())
-    assert solution is not None
-    decisions = Decisions(solution)
-    addresses = [port.address for port in solution.pairs.ports if port.netns == "host"]
+    tracer, solutions = solved(host.snapshot())
+    decisions = Decisions(solutions)
+    addresses = [port.address for port in ports_of(solutions) if port.netns == "host"]
     ports = (*((Protocol.TCP, n) for n in (80, 8080, 8081, 9000, 9001, 9002, 9003)), (Protocol.UDP, 5353))
-    for netns in (stack.netns for stack in solution.pairs.stacks):
+    for netns in (stack.netns for stack in solutions[Family.IPV4].pairs.stacks):
         for address in addresses:
             for protocol, port in ports:
                 fate = decisions.fate(netns, address, protocol, port)
@@ -155,22 +161,21 @@ SWITCHES = st.fixed_dictionaries(
 def test_random_rules(text: str, switches: dict[str, str]) -> None:
     host = five(text, switches)
     snapshot = host.snapshot()
-    tracer, solution = solved(snapshot)
-    assert solution is not None
-    decisions = Decisions(solution)
-    for stack in solution.pairs.stacks:
-        for port in solution.pairs.ports:
-            behaviour = decisions.behaviour(stack.netns, port.address)
+    tracer, solutions = solved(snapshot)
+    decisions = Decisions(solutions)
+    for port in ports_of(solutions):
+        for netns in sources_of(solutions, port):
+            behaviour = decisions.behaviour(netns, port.address)
             if behaviour is None:
                 continue
             flows = [(Protocol.ICMP, 0), *((p, n) for p in (Protocol.TCP, Protocol.UDP) for n in PORTS)]
             for protocol, number in flows:
-                trace = tracer.trace(Flow(stack.netns, port.address, protocol, number))
+                trace = tracer.trace(Flow(netns, port.address, protocol, number))
                 assert trace.disposition is not Disposition.UNKNOWN
                 delivered = trace.disposition is Disposition.DELIVERED
-                fate = decisions.fate(stack.netns, port.address, protocol, number)
+                fate = decisions.fate(netns, port.address, protocol, number)
                 if fate is not None:
-                    assert fate.kind.delivered == delivered, (stack.netns, port, protocol, number)
-                    assert not delivered or fate.netns == trace.delivered_to, (stack.netns, port, protocol, number)
+                    assert fate.kind.delivered == delivered, (netns, port, protocol, number)
+                    assert not delivered or fate.netns == trace.delivered_to, (netns, port, protocol, number)
                 delivered &= port.netns != "host" or trace.delivered_to == "host"
-                assert behaviour.delivers(protocol, number) == delivered, (stack.netns, port, protocol, number)
+                assert behaviour.delivers(protocol, number) == delivered, (netns, port, protocol, number)
