@@ -37,8 +37,7 @@ PHASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         ),
         "solve": (
             "diag.symbolic.engine:solve",
-            "diag.symbolic.behaviours:rows",
-            "diag.symbolic.behaviours:Decisions.__init__",
+            "diag.symbolic.behaviours:Solution.__init__",
         ),
         "trace": ("diag.interpreter.trace:Tracer.trace",),
         "group": (

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from functools import cached_property
 from typing import NamedTuple
 
 from diag.interpreter.matching import Context, Test, compiled
@@ -68,11 +69,9 @@ class RuleSelection:
     """One chain's rules, those of a long one by what they ask for."""
 
     def __init__(self, chain: Chain, find_set: Callable[[InSet], NamedSet | None]) -> None:
-        self._ready = {
-            position: ReadyRule.of(rule, find_set) for position, rule in enumerate(chain.rules) if not _is_inert(rule)
-        }
-        self.all = tuple(self._ready.values())
-        """In order; of a long chain, :meth:`rules` leaves out what a packet cannot meet."""
+        self._rules = chain.rules
+        self._find_set = find_set
+        self._ready: dict[int, ReadyRule | None] = {}
         self.is_long = len(chain.rules) >= LONG_CHAIN
         self._always: list[int] = []
         self._asked: dict[Field, dict[int | str, list[int]]] = {field: {} for field in _SELECTING}
@@ -84,6 +83,20 @@ class RuleSelection:
         for protocol, number in sorted(self._by_port):
             self._ports.setdefault(protocol, []).append(number)
         self._found: dict[tuple[int, str, str, int, int | None], tuple[ReadyRule, ...]] = {}
+
+    @cached_property
+    def all(self) -> tuple[ReadyRule, ...]:
+        """In order; of a long chain, :meth:`rules` leaves out what a packet cannot meet."""
+        return self._made_ready(range(len(self._rules)))
+
+    def _made_ready(self, positions: Iterable[int]) -> tuple[ReadyRule, ...]:
+        """Without those that do nothing. Of a long chain hardly any are ever met."""
+        ready = self._ready
+        for position in positions:
+            if position not in ready:
+                rule = self._rules[position]
+                ready[position] = None if _is_inert(rule) else ReadyRule.of(rule, self._find_set)
+        return tuple([made for position in positions if (made := ready[position]) is not None])
 
     def _index(self, chain: Chain) -> None:
         for position, rule in enumerate(chain.rules):
@@ -113,7 +126,7 @@ class RuleSelection:
                 positions += asked.get(value, [])
             for possible in [port] if port is not None else ports:
                 positions += self._by_port.get((protocol, possible), ())
-            self._found[key] = tuple([self._ready[p] for p in sorted(positions) if p in self._ready])
+            self._found[key] = self._made_ready(sorted(positions))
         return self._found[key]
 
 

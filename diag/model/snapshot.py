@@ -40,9 +40,13 @@ class Snapshot:
     files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """The captured text files that evidence points into, decoded, for the report's appendix."""
     _by_name: dict[str, Container] = field(init=False, repr=False, compare=False)
+    _networks: dict[str, DockerNetwork] = field(init=False, repr=False, compare=False)
+    """By name and by id; the first of several counts."""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_by_name", {c.name: c for c in reversed(self.containers)})
+        networks = {key: n for n in reversed(self.networks) for key in (n.id, n.name)}
+        object.__setattr__(self, "_networks", networks)
 
     def container(self, name: str) -> Container | None:
         """By name, or by an id prefix of at least 4 characters that fits one container only."""
@@ -59,4 +63,5 @@ class Snapshot:
         return None
 
     def network(self, name: str) -> DockerNetwork | None:
-        return next((n for n in self.networks if name in (n.name, n.id)), None)
+        """By name or id."""
+        return self._networks.get(name)

@@ -70,7 +70,8 @@ class Explainer:
             case Reason.ROUTED:
                 return f"the host routes between their networks{_accepting_rule(trace)}"
             case Reason.PUBLISHED_PORT:
-                return f"the host sends its published port on to {b}{_accepting_rule(trace)}"
+                rule = f" ({path.decided_by.text})" if trace is None and path.decided_by else _accepting_rule(trace)
+                return f"the host sends its published port on to {b}{rule}"
             case Reason.DOCKER_PROXY:
                 return "docker-proxy on the host passes it on"
             case _:

@@ -77,6 +77,7 @@ class PairMatrix:
         solved = solve(snapshot, pairs.tracer.world.topology) if solutions is None else solutions
         self._alike = dict(entry for solution in solved.values() for entry in self._by_destination(solution))
         self._witnesses: dict[Behaviour, PathFacts | None] = {}
+        self._samples: dict[tuple[Behaviour, str, Target], PathFacts | None] = {}
 
     def columns(self) -> Iterator[Column]:
         """Every destination, in the containers' order."""
@@ -169,11 +170,13 @@ class PairMatrix:
             self._witnesses[behaviour] = self._sampled(behaviour, netns, target)
         return self._witnesses[behaviour]
 
-    def _sampled(
-        self, behaviour: Behaviour, netns: str, target: Target, *, per_protocol: bool = True
-    ) -> PathFacts | None:
-        sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour, per_protocol=per_protocol)
-        return self.pairs.path_of(target, sweep) if sweep is not None else None
+    def _sampled(self, behaviour: Behaviour, netns: str, target: Target) -> PathFacts | None:
+        """The same with traces of this pair."""
+        key = (behaviour, netns, target)
+        if key not in self._samples:
+            sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour)
+            self._samples[key] = self.pairs.path_of(target, sweep) if sweep is not None else None
+        return self._samples[key]
 
     def _one_by_one(self, destination: Container, sources: int) -> list[Cell]:
         found: dict[Signature, Cell] = {}
@@ -191,8 +194,7 @@ class PairMatrix:
             return self.pairs.pair(source, destination)
         netns, targets = self.snapshot.netns_of[source.name], self.pairs.own_addresses(destination)
         paths = [
-            self._sampled(behaviour, netns, target, per_protocol=False)
-            for behaviour, target in zip(cell.behaviours, targets, strict=True)
+            self._sampled(behaviour, netns, target) for behaviour, target in zip(cell.behaviours, targets, strict=True)
         ]
         found = [path for path in paths if path is not None]
         if len(found) != len(paths):

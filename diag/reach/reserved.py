@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from diag.interpreter.trace import Tracer
 from diag.interpreter.world import World
 from diag.model.address import Family, Ip
 from diag.model.docker import Container
-from diag.model.flow import Flow, Protocol, Trace
+from diag.model.flow import Flow, Trace
 from diag.model.netns import LinkKind
 from diag.model.reasons import Disposition, Reachability, Reason
 from diag.model.snapshot import Snapshot
 from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, uplink_addresses, uplinks, with_world
-from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, no_path
-from diag.reach.windows import Span, Sweep, part_of, restricted, sampled
-from diag.symbolic.behaviours import Behaviour, Decisions
+from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, no_path, reachability_of
+from diag.reach.windows import Span, Sweep, allowed_of, part_of, restricted, sampled
+from diag.symbolic.behaviours import Behaviour, Decisions, Taken
 from diag.symbolic.engine import Solutions, solve
 from diag.symbolic.kinds import Kind
 
@@ -34,6 +34,7 @@ class ReservedPairs:
         """What the symbolic engine says, of callers to the host and the world too; without it every pair is traced."""
         self._decisions = Decisions(solutions) if solutions is not None else None
         self._bindings: dict[Ip, _Bindings] = {}
+        self._published: dict[Ip, dict[str, PathFacts] | None] = {}
         self._alike: dict[tuple[bool, bool, Behaviour], PathFacts | None] = {}
         """By whether the host calls, whether the world is called, and what the flows do."""
         self._fresh = False
@@ -122,7 +123,7 @@ class ReservedPairs:
             return None
         key = (netns == "host", target.ip in FAR.values(), behaviour)
         if key not in self._alike or self._fresh:
-            sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour, per_protocol=not self._fresh)
+            sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour)
             self._alike[key] = self.pairs.path_of(target, sweep) if sweep is not None else None
         known = self._alike[key]
         return replace(known, target=target) if known is not None else None
@@ -143,29 +144,43 @@ class ReservedPairs:
 
     def _bound(self, container: Container, there: str, ip: Ip) -> PathFacts | None:
         """What one of the host's outer addresses gives of a container; None for nothing."""
+        if ip not in self._published:
+            self._published[ip] = self._published_at(ip)
+        published = self._published[ip]
+        if published is not None:
+            return published.get(there)
         if ip not in self._bindings:
-            self._bindings[ip] = self._bindings_at(ip)
+            self._bindings[ip] = _Bindings(self.pairs.sweep(WORLD, ip), self.pairs.tracer.world)
         found = self._bindings[ip].of(container, there)
         return self.pairs.path_of(Target(ip, ""), found) if found is not None else None
 
-    def _bindings_at(self, ip: Ip) -> _Bindings:
-        """From what the symbolic engine says where it can tell, else from a trace of every port."""
-        tracer = self.pairs.tracer
-        taken = self._decisions.taken(WORLD, ip) if self._decisions is not None else None
-        if taken is None:
-            return _Bindings.of_sweep(self.pairs.sweep(WORLD, ip), tracer.world)
-        found: dict[str, list[Span]] = {}
-        traces: dict[tuple[Protocol, str, Kind], Trace] = {}
-        for part in taken:
-            key = (part.protocol, part.netns, part.kind)
-            if key not in traces:
-                traces[key] = tracer.trace(Flow(WORLD, ip, part.protocol, part.ports[0]))
-            trace = traces[key]
-            delivered = trace.disposition is Disposition.DELIVERED
-            if delivered != part.kind.delivered or (delivered and trace.delivered_to != part.netns):
-                return _Bindings.of_sweep(self.pairs.sweep(WORLD, ip), tracer.world)
-            found.setdefault(part.netns, []).append(Span(part.protocol, part.ports, trace))
-        return _Bindings(ip, found, {}, ())
+    def _published_at(self, ip: Ip) -> dict[str, PathFacts] | None:
+        """By namespace, as the symbolic engine says; None where it cannot tell, or a trace of its kind says otherwise."""
+        found = self._decisions.taken(WORLD, ip) if self._decisions is not None else None
+        if found is None:
+            return None
+        traces: dict[Kind, Trace] = {}
+        by_netns: dict[str, list[Taken]] = {}
+        for part in found:
+            trace = traces.get(part.kind)
+            if trace is None:
+                trace = traces[part.kind] = self.pairs.tracer.trace(Flow(WORLD, ip, part.protocol, part.ports[0]))
+                if (trace.disposition is Disposition.DELIVERED) != part.kind.delivered:
+                    return None
+            by_netns.setdefault(part.netns, []).append(part)
+        return {netns: self._path_published(ip, parts) for netns, parts in by_netns.items()}
+
+    def _path_published(self, ip: Ip, parts: list[Taken]) -> PathFacts:
+        """One container's part. Open ports are cited by the rule that publishes them; what stops others is traced."""
+        target = Target(ip, "")
+        if all(part.kind.delivered for part in parts):
+            allowed = allowed_of((part.protocol, part.ports) for part in parts)
+            return PathFacts(target, reachability_of(allowed), allowed, Reason.PUBLISHED_PORT, parts[0].by)
+        spans = [
+            Span(part.protocol, part.ports, self.pairs.tracer.trace(Flow(WORLD, ip, part.protocol, part.ports[0])))
+            for part in parts
+        ]
+        return self.pairs.path_of(target, part_of(ip, spans))
 
     def _own_outside(self, container: Container, there: str) -> list[Target]:
         """Addresses of a macvlan or a routed network, which the outside sees as they are."""
@@ -188,35 +203,21 @@ class ReservedPairs:
 class _Bindings:
     """The flows from outside to one address of the host, by whom they get to."""
 
-    def __init__(
-        self,
-        address: Ip,
-        by_netns: Mapping[str, list[Span]],
-        by_publisher: Mapping[str, list[Span]],
-        unknown: Sequence[Span],
-    ) -> None:
-        self._address = address
-        self._by_netns = by_netns
-        self._by_publisher = by_publisher
-        self._unknown = unknown
+    def __init__(self, whole: Sweep, world: World) -> None:
+        self._address = whole.address
+        self._by_netns: dict[str, list[Span]] = {}
+        self._by_publisher: dict[str, list[Span]] = {}
+        self._unknown: list[Span] = []
         """Flows that cannot be told, any of which may be for any container."""
-
-    @classmethod
-    def of_sweep(cls, whole: Sweep, world: World) -> _Bindings:
-        """From traces of all flows."""
-        by_netns: dict[str, list[Span]] = {}
-        by_publisher: dict[str, list[Span]] = {}
-        unknown = []
         for span in whole.spans:
             trace = span.trace
             if trace.disposition is Disposition.UNKNOWN:
-                unknown.append(span)
+                self._unknown.append(span)
             elif trace.disposition is Disposition.DELIVERED and trace.delivered_to == "docker-proxy":
                 for publisher, _ in world.publishers(span.protocol.value, trace.flow.port):
-                    by_publisher.setdefault(publisher.name, []).append(span)
+                    self._by_publisher.setdefault(publisher.name, []).append(span)
             elif trace.disposition is Disposition.DELIVERED:
-                by_netns.setdefault(trace.delivered_to, []).append(span)
-        return cls(whole.address, by_netns, by_publisher, unknown)
+                self._by_netns.setdefault(trace.delivered_to, []).append(span)
 
     def of(self, container: Container, netns: str) -> Sweep | None:
         """A container's part; None for nothing."""

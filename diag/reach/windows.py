@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from diag.interpreter.trace import Tracer
@@ -65,23 +65,20 @@ def sweep(tracer: Tracer, netns: str, address: Ip) -> Sweep:
     return Sweep(address, _allowed(spans), tuple(spans))
 
 
-def sampled(
-    tracer: Tracer, netns: str, address: Ip, behaviour: Behaviour, *, per_protocol: bool = True
-) -> Sweep | None:
+def sampled(tracer: Tracer, netns: str, address: Ip, behaviour: Behaviour) -> Sweep | None:
     """The same from what the symbolic engine says, with one trace for each kind of flows; None where a trace says otherwise.
 
-    `per_protocol`: one for each protocol, too. Flows to the host that a container takes are left out.
+    Flows to the host that a container takes are left out.
     """
-    traces: dict[tuple[Protocol | None, Kind], Trace] = {}
+    traces: dict[Kind, Trace] = {}
     spans = []
     for protocol, ranges in behaviour.flows:
         for low, high, kind in ranges:
             if kind.elsewhere:
                 continue
-            key = (protocol if per_protocol else None, kind)
-            trace = traces.get(key)
+            trace = traces.get(kind)
             if trace is None:
-                trace = traces[key] = tracer.trace(Flow(netns, address, protocol, low))
+                trace = traces[kind] = tracer.trace(Flow(netns, address, protocol, low))
                 if (trace.disposition is Disposition.DELIVERED) != kind.delivered:
                     return None
             spans.append(Span(protocol, (low, high), trace))
@@ -98,6 +95,14 @@ def part_of(address: Ip, spans: list[Span]) -> Sweep:
     """Some of the flows to an address; the others count as nothing."""
     ordered = sorted(spans, key=lambda span: (span.protocol.value, span.ports))
     return Sweep(address, _allowed(ordered, complete=False), tuple(ordered))
+
+
+def allowed_of(flows: Iterable[tuple[Protocol, tuple[int, int]]]) -> Allowed:
+    """Ranges of ports that are delivered and answered, as a set."""
+    known: dict[Protocol, list[tuple[int, int]]] = {protocol: [] for protocol in Protocol}
+    for protocol, ports in flows:
+        known[protocol].append(ports)
+    return Allowed(bool(known[Protocol.ICMP]), port_set(known[Protocol.TCP]), port_set(known[Protocol.UDP]))
 
 
 def _port_spans(tracer: Tracer, netns: str, address: Ip, protocol: Protocol) -> list[Span]:

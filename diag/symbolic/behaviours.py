@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from diag.model.address import Family, Ip
 from diag.model.analysis import Allowed, PortSet
 from diag.model.flow import Protocol
+from diag.model.provenance import Evidence
 from diag.symbolic.coded import Coded, Spans
 from diag.symbolic.kinds import FlowSets, Kind, Kinds
 from diag.symbolic.pairs import Pairs
@@ -66,6 +67,8 @@ class Taken:
     """Whose stack they are for, after DNAT."""
     kind: Kind
     """How they fare on their way to it and back."""
+    by: Evidence | None = None
+    """The rule that sends them there, where one does."""
 
 
 def _rows(pairs: Pairs, kinds: Kinds) -> Iterator[Row]:
@@ -187,17 +190,18 @@ class _Published:
     ) -> Iterator[Taken]:
         there = self._numbers.get(translation.ip)
         if there is None:
-            yield Taken(protocol, called, "", Kind(delivered=False, covered=False))
+            yield Taken(protocol, called, "", Kind(delivered=False, covered=False), translation.evidence)
             return
         netns, below = self._pairs.ports[there].netns, self._fates.of_pair(there, source)
         if translation.port is not None:
-            yield Taken(protocol, called, netns, self._kind(self._fates.at(below, protocol, translation.port)))
+            kind = self._kind(self._fates.at(below, protocol, translation.port))
+            yield Taken(protocol, called, netns, kind, translation.evidence)
             return
         spans = dict(self._fates.spans(below))[protocol]
         for low, high, number in spans:
             first, last = max(low, called[0]), min(high, called[1])
             if first <= last:
-                yield Taken(protocol, (first, last), netns, self._kind(number))
+                yield Taken(protocol, (first, last), netns, self._kind(number), translation.evidence)
 
     def _kind(self, number: int | None) -> Kind:
         return Kind(delivered=False, covered=False) if number is None else self._kinds[number]

@@ -68,11 +68,12 @@ class Blocker:
 
 @dataclass(frozen=True, slots=True)
 class Translation:
-    """A destination that DNAT gives flows instead of their own."""
+    """A destination that a DNAT rule gives flows instead of their own."""
 
     ip: int
     port: int | None
     """None: each keeps its own."""
+    evidence: Evidence
 
 
 @dataclass(slots=True)
@@ -283,7 +284,7 @@ class RuleWalker:
             case Nat(family=TableFamily() as family) if family not in self._tables:
                 return here
             case Nat():
-                self._nat(view, statement, here, found)
+                self._nat(view, rule, statement, here, found)
             case Queue() | SetMark() | CopyMark() | MapMark() | Notrack() | OpaqueStatement():
                 found.unclear = found.unclear | here
         return nothing
@@ -296,18 +297,18 @@ class RuleWalker:
                 return Ip(self._family, low) if low == high else None
         return None
 
-    def _nat(self, view: View, nat: Nat, here: Set, found: Outcome) -> None:
+    def _nat(self, view: View, rule: NfRule, nat: Nat, here: Set, found: Outcome) -> None:
         plain = not (nat.unmodelled or nat.ports or nat.random or nat.address_map or nat.port_map)
         if nat.kind is NatKind.MASQUERADE and plain and view.hook is Hook.POSTROUTING:
             found.masked = found.masked | here
             return
-        translation = self._translation(nat) if view.hook is Hook.PREROUTING else None
+        translation = self._translation(nat, rule.evidence) if view.hook is Hook.PREROUTING else None
         if translation is not None:
             found.divert(translation, here)
         else:
             found.unclear = found.unclear | here
 
-    def _translation(self, nat: Nat) -> Translation | None:
+    def _translation(self, nat: Nat, evidence: Evidence) -> Translation | None:
         """Where DNAT to one place that is not the host's own sends everything."""
         if nat.kind is not NatKind.DNAT or nat.unmodelled or nat.random or nat.address_map or nat.port_map:
             return None
@@ -317,7 +318,7 @@ class RuleWalker:
         low, high = nat.addresses[0]
         if low != high or low.family is not self._family or low.value in self._own:
             return None
-        return Translation(low.value, port)
+        return Translation(low.value, port, evidence)
 
     def _jump(self, view: View, table: NfTable, name: str, here: Set, found: Outcome, depth: int, *, goto: bool) -> Set:
         target = table.chains.get(name)
