@@ -39,7 +39,7 @@ def connected(dev: str, address: Ip, prefix: Prefix) -> tuple[Route, Route]:
     way = (Nexthop(dev),)
     return (
         Route(prefix, RouteType.UNICAST, "main", way, prefsrc=address, scope="link"),
-        Route(Prefix.of(address, 32), RouteType.LOCAL, "local", way, prefsrc=address, scope="host"),
+        Route(Prefix.of(address, address.family.bits), RouteType.LOCAL, "local", way, prefsrc=address, scope="host"),
     )
 
 
@@ -51,6 +51,7 @@ class Host:
     containers: tuple[Container, ...] = ()
     spaces: dict[str, Netns] = field(default_factory=lambda: {"host": _empty("host", forward=True)})
     iptables: str = ""
+    ip6tables: str = ""
     sysctls: dict[str, str] = field(default_factory=dict)
 
     def network(self, name: str, subnet: str, **options: str) -> Host:
@@ -75,7 +76,7 @@ class Host:
             LinkKind.BRIDGE,
             up=True,
             carrier=True,
-            addresses=(Address(gateway, prefix),),
+            addresses=(Address(gateway, prefix), *_link_local(prefix.family, index)),
             evidence=Evidence("host/ip-addr.json", 1, bridge),
         )
         host = self.spaces["host"]
@@ -83,7 +84,7 @@ class Host:
         return replace(self, networks=(*self.networks, made), spaces={**self.spaces, "host": space})
 
     def container(self, name: str, *networks: str, mode: str = "", status: str = "running") -> Host:
-        """A container on these networks, in order; the first gives the default route. Addresses count up from .10."""
+        """A container on these networks, in order; the first gives the default route. Addresses count up from .10 and ::10."""
         number = len(self.containers)
         short = f"{number + 1:012x}"
         spaces = dict(self.spaces)
@@ -92,7 +93,8 @@ class Host:
         for position, network_name in enumerate(networks):
             network = next(n for n in self.networks if n.name == network_name)
             prefix = network.ipam[0].subnet
-            address = Ip(prefix.family, prefix.first + 10 + number)
+            digits = str(10 + number)
+            address = Ip(prefix.family, prefix.first + int(digits, 10 if prefix.family is Family.IPV4 else 16))
             inside, outside = 1000 + 20 * number + 2 * position, 1001 + 20 * number + 2 * position
             link = Link(
                 f"eth{position}",
@@ -102,7 +104,7 @@ class Host:
                 carrier=True,
                 peer_index=outside,
                 peer_netnsid=0,
-                addresses=(Address(address, prefix),),
+                addresses=(Address(address, prefix), *_link_local(prefix.family, inside)),
                 evidence=Evidence(f"containers/{short}/ip-addr.json", 1, f"eth{position}"),
             )
             veth = Link(
@@ -119,10 +121,11 @@ class Host:
             routes: tuple[Route, ...] = connected(link.name, address, prefix)
             if position == 0 and not network.internal:
                 way = (Nexthop(link.name, network.ipam[0].gateway),)
-                routes += (Route(Prefix(Family.IPV4, 0, 0), RouteType.UNICAST, "main", way),)
+                routes += (Route(Prefix(prefix.family, 0, 0), RouteType.UNICAST, "main", way),)
             space = _with(space, (link,), routes)
             spaces["host"] = _with(spaces["host"], (veth,), ())
-            endpoints.append(Endpoint(network_name, network.id, address, gateway=network.ipam[0].gateway))
+            ip, ip6 = (address, None) if prefix.family is Family.IPV4 else (None, address)
+            endpoints.append(Endpoint(network_name, network.id, ip, ip6, gateway=network.ipam[0].gateway))
         made = Container(
             f"{short}{'f' * 52}",
             name,
@@ -139,9 +142,10 @@ class Host:
     def uplink(self, address: str = "192.0.2.10/24", gateway: str = "192.0.2.1") -> Host:
         """A NIC `eth0` with an address and the default route."""
         ip, prefix = Ip.parse(address.partition("/")[0]), Prefix.parse(address)
-        link = Link("eth0", 2, LinkKind.DEVICE, up=True, carrier=True, addresses=(Address(ip, prefix),))
+        own = (Address(ip, prefix), *_link_local(ip.family, 2))
+        link = Link("eth0", 2, LinkKind.DEVICE, up=True, carrier=True, addresses=own)
         way = (Nexthop("eth0", Ip.parse(gateway)),)
-        default = Route(Prefix(Family.IPV4, 0, 0), RouteType.UNICAST, "main", way)
+        default = Route(Prefix(ip.family, 0, 0), RouteType.UNICAST, "main", way)
         space = _with(self.spaces["host"], (link,), (*connected("eth0", ip, prefix), default))
         return replace(self, spaces={**self.spaces, "host": space})
 
@@ -167,10 +171,13 @@ class Host:
         tables: tuple[NfTable, ...] = parse_iptables_save(
             self.iptables.encode(), "host/iptables-save.txt", TableFamily.IP, Origin.IPTABLES_NFT
         ).value
+        tables6: tuple[NfTable, ...] = parse_iptables_save(
+            self.ip6tables.encode(), "host/ip6tables-save.txt", TableFamily.IP6, Origin.IPTABLES_NFT
+        ).value
         host = self.spaces["host"]
         host = replace(
             host,
-            ruleset=replace(host.ruleset, tables=(*host.ruleset.tables, *tables)),
+            ruleset=replace(host.ruleset, tables=(*host.ruleset.tables, *tables, *tables6)),
             sysctl=MappingProxyType({**host.sysctl, **self.sysctls}),
         )
         of = {}
@@ -219,6 +226,7 @@ def _empty(netns: str, *, forward: bool) -> Netns:
     value = "1" if forward else "0"
     sysctl = {
         "net.ipv4.ip_forward": value,
+        "net.ipv6.conf.all.forwarding": value,
         "net.ipv4.conf.all.rp_filter": "0",
         "net.bridge.bridge-nf-call-iptables": "1",
         "net.bridge.bridge-nf-call-ip6tables": "1",
@@ -233,10 +241,18 @@ def _empty(netns: str, *, forward: bool) -> Netns:
     )
 
 
+def _link_local(family: Family, number: int) -> tuple[Address, ...]:
+    """The address that an IPv6 link has by itself."""
+    if family is Family.IPV4:
+        return ()
+    return (Address(Ip.parse(f"fe80::{number:x}"), Prefix.parse("fe80::/64"), "link"),)
+
+
 def _with(space: Netns, links: tuple[Link, ...], routes: tuple[Route, ...]) -> Netns:
-    before = space.routes.get(Family.IPV4) or ()
+    before = {family: space.routes.get(family) or () for family in Family}
+    added = {family: tuple(r for r in routes if r.destination.family is family) for family in Family}
     return replace(
         space,
         links=(*(space.links or ()), *links),
-        routes=MappingProxyType({**space.routes, Family.IPV4: (*before, *routes)}),
+        routes=MappingProxyType({family: (*before[family], *added[family]) for family in Family}),
     )

@@ -15,7 +15,7 @@ from diag.model.reasons import Disposition, Reachability, Reason
 from diag.model.snapshot import Snapshot
 from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, uplink_addresses, uplinks, with_world
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, no_path, reachability_of
-from diag.reach.windows import Span, Sweep, allowed_of, part_of, restricted, sampled
+from diag.reach.windows import Span, Sweep, agrees, allowed_of, part_of, restricted, sampled
 from diag.symbolic.behaviours import Behaviour, Decisions, Taken
 from diag.symbolic.engine import Solutions, solve
 from diag.symbolic.kinds import Kind
@@ -165,7 +165,7 @@ class ReservedPairs:
             trace = traces.get(part.kind)
             if trace is None:
                 trace = traces[part.kind] = self.pairs.tracer.trace(Flow(WORLD, ip, part.protocol, part.ports[0]))
-                if (trace.disposition is Disposition.DELIVERED) != part.kind.delivered:
+                if not agrees(trace, part.kind):
                     return None
             by_netns.setdefault(part.netns, []).append(part)
         return {netns: self._path_published(ip, parts) for netns, parts in by_netns.items()}

@@ -79,10 +79,17 @@ def sampled(tracer: Tracer, netns: str, address: Ip, behaviour: Behaviour) -> Sw
             trace = traces.get(kind)
             if trace is None:
                 trace = traces[kind] = tracer.trace(Flow(netns, address, protocol, low))
-                if (trace.disposition is Disposition.DELIVERED) != kind.delivered:
+                if not agrees(trace, kind):
                     return None
             spans.append(Span(protocol, (low, high), trace))
     return Sweep(address, behaviour.allowed, tuple(spans)) if spans else None
+
+
+def agrees(trace: Trace, kind: Kind) -> bool:
+    """Whether a trace says of its flow what the symbolic engine says."""
+    if kind.unknown or trace.disposition is Disposition.UNKNOWN:
+        return kind.unknown and trace.disposition is Disposition.UNKNOWN
+    return (trace.disposition is Disposition.DELIVERED) == kind.delivered
 
 
 def restricted(whole: Sweep, keep: Callable[[Trace], bool]) -> Sweep:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from diag.model.address import Family, Ip
@@ -30,11 +30,11 @@ class Behaviour:
     """What is delivered and answered."""
 
     def __post_init__(self) -> None:
-        open_to = {
-            protocol: PortSet(_joined([(low, high) for low, high, kind in spans if kind.delivered]))
-            for protocol, spans in self.flows
-        }
-        allowed = Allowed(bool(open_to[Protocol.ICMP]), open_to[Protocol.TCP], open_to[Protocol.UDP])
+        known = {protocol: _ports(spans, lambda kind: kind.delivered) for protocol, spans in self.flows}
+        unknown = {protocol: _ports(spans, lambda kind: kind.unknown) for protocol, spans in self.flows}
+        icmp, tcp, udp = Protocol.ICMP, Protocol.TCP, Protocol.UDP
+        ping = None if unknown[icmp] else bool(known[icmp])
+        allowed = Allowed(ping, known[tcp], known[udp], unknown[tcp], unknown[udp])
         object.__setattr__(self, "covered", all(kind.covered for _, spans in self.flows for _, _, kind in spans))
         object.__setattr__(self, "allowed", allowed)
 
@@ -236,6 +236,10 @@ class _Reader:
     def _named(self, spans: Spans) -> tuple[tuple[int, int, Kind], ...]:
         """Every flow is of some kind."""
         return tuple((low, high, self.kinds[number or 0]) for low, high, number in spans)
+
+
+def _ports(spans: tuple[tuple[int, int, Kind], ...], holds: Callable[[Kind], bool]) -> PortSet:
+    return PortSet(_joined([(low, high) for low, high, kind in spans if holds(kind)]))
 
 
 def _joined(ranges: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:

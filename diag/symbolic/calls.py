@@ -155,10 +155,17 @@ class Calls:
         self.kinds: dict[Kind, Set] = {}
         self.unclear = ground.unsure
         """What is left to the interpreter: all flows of a pair, or none."""
+        self.doubtful = self.space.empty
+        """What may be stopped on its way."""
 
     def add(self, kind: Kind, flows: Set) -> None:
         if flows != self.space.empty:
             self.kinds[kind] = self.kinds.get(kind, self.space.empty) | flows
+
+    def deliver(self, flows: Set, *, routed: bool) -> None:
+        """Note what gets there and back, for certain or perhaps."""
+        self.add(Kind(delivered=True, routed=routed), flows & ~self.doubtful)
+        self.add(Kind(delivered=False, unknown=True, routed=routed), flows & self.doubtful)
 
     def give_up(self, flows: Set) -> None:
         """Leave their pairs to the interpreter."""
@@ -171,6 +178,7 @@ class Calls:
     def note(self, outcome: Outcome, *, reply: bool) -> None:
         """Keep what was stopped, told apart by what Docker says of the networks between, on which the reason hangs."""
         self.give_up(outcome.unclear)
+        self.doubtful = self.doubtful | outcome.may_stop
         for blocker, flows in outcome.stopped.items():
             for networks, between in self.ground.between:
                 self.add(Kind(delivered=False, blocker=blocker.key, reply=reply, networks=networks), flows & between)
@@ -178,7 +186,7 @@ class Calls:
     def note_refusals(self, outcome: Outcome) -> None:
         """Of the ACK that ends TCP's handshake: a rule that rejects it ends a connection that a process would have taken."""
         self.give_up(self.space.union(flows for blocker, flows in outcome.stopped.items() if blocker.rejects))
-        self.give_up(outcome.unclear)
+        self.give_up(outcome.unclear | outcome.may_stop)
 
     def found(self, everything: Set) -> Kinds:
         """The kinds, which together are all flows: what is in none would be a mistake here, and is left to the interpreter."""

@@ -205,7 +205,7 @@ class _Discovery:
                 asked = Message(message.solicits, message.from_caller, message.hook, early, message.host)
                 views[early] = MessageView(self.pairs, self.host, asked, neighbours)
             passed = self.rules.run(views[early], table, chain, passed, outcome)
-        return everyone & ~(passed & ~outcome.unclear)
+        return everyone & ~(passed & ~outcome.unclear & ~outcome.may_stop)
 
 
 def _hooks(from_caller: bool, *, host: bool) -> Iterator[Hook]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from diag.model.flow import Protocol
 from diag.model.netfilter import Hook
 from diag.symbolic.calls import Calls
-from diag.symbolic.kinds import Kind, Kinds
+from diag.symbolic.kinds import Kinds
 from diag.symbolic.view import Packet
 
 
@@ -34,5 +34,5 @@ class HostCalls(Calls):
             third = self.hook(Packet.THIRD, Hook.OUTPUT, third, outcome)
             self.hook(Packet.THIRD, Hook.POSTROUTING, third, outcome)
             self.note_refusals(outcome)
-        self.add(Kind(delivered=True), back)
+        self.deliver(back, routed=False)
         return self.found(self.space.flows)

@@ -15,6 +15,8 @@ class Kind:
 
     delivered: bool
     """And answered."""
+    unknown: bool = False
+    """Whether they are delivered hangs on what is not known."""
     routed: bool = False
     """By the host, from one bridge to another."""
     blocker: str = ""
@@ -30,7 +32,16 @@ class Kind:
     _hash: int = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        parts = (self.delivered, self.routed, self.blocker, self.reply, self.elsewhere, self.networks, self.covered)
+        parts = (
+            self.delivered,
+            self.unknown,
+            self.routed,
+            self.blocker,
+            self.reply,
+            self.elsewhere,
+            self.networks,
+            self.covered,
+        )
         object.__setattr__(self, "_hash", hash(parts))
 
     def __hash__(self) -> int:

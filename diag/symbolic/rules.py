@@ -2,7 +2,8 @@
 
 A chain is summed up once per view, for all flows; its callers cut that down to what they send it. Where a rule cannot be
 told exactly, or does what is not followed here (most NAT, marks that something reads, a program in user space), the flows
-that may meet it are `unclear`, and the interpreter decides their pairs.
+that may meet it are `unclear`, and the interpreter decides their pairs. A match that nobody models splits what is certain
+from what may be: flows go on as if it failed, and whatever the rule would do to them is kept as a possibility.
 """
 
 from __future__ import annotations
@@ -87,13 +88,16 @@ class Outcome:
     unclear: Set
     masked: Set
     """Their source becomes the host's address on the link by which they leave (MASQUERADE)."""
+    may_pass: Set
+    may_stop: Set
+    """What a rule of which it is not known whether it matches would do to flows of any of the other sets."""
     stopped: dict[Blocker, Set] = field(default_factory=dict)
     diverted: dict[Translation, Set] = field(default_factory=dict)
     """They go to an address that is not the host's own (DNAT)."""
 
     @classmethod
     def none(cls, nothing: Set) -> Outcome:
-        return cls(nothing, nothing, nothing, nothing, nothing)
+        return cls(nothing, nothing, nothing, nothing, nothing, nothing, nothing)
 
     def add(self, other: Outcome, flows: Set | None) -> None:
         """What becomes of some of the flows by other rules; of all that these rules are about, where none is given."""
@@ -107,6 +111,8 @@ class Outcome:
         self.back = join(self.back, other.back)
         self.unclear = join(self.unclear, other.unclear)
         self.masked = join(self.masked, other.masked)
+        self.may_pass = join(self.may_pass, other.may_pass)
+        self.may_stop = join(self.may_stop, other.may_stop)
         for blocker, stopped in other.stopped.items():
             self.stop(blocker, stopped if flows is None else flows & stopped)
         for translation, diverted in other.diverted.items():
@@ -189,11 +195,14 @@ class RuleWalker:
             here = flows & diverted
             if here != nothing:
                 outcome.divert(translation, here)
-        passed = flows & (found.accepted | found.masked)
+        passed, rest = flows & (found.accepted | found.masked), flows & found.back
         if chain.base is None or not chain.base.policy_drop:
-            return passed | (flows & found.back)
-        evidence = chain.base.evidence or Evidence("", 0, f"policy of {chain.name}")
-        outcome.stop(Blocker(blocker_key(evidence, None)), flows & found.back)
+            passed = passed | rest
+        else:
+            evidence = chain.base.evidence or Evidence("", 0, f"policy of {chain.name}")
+            outcome.stop(Blocker(blocker_key(evidence, None)), rest)
+        outcome.unclear = outcome.unclear | (flows & found.may_pass & ~passed)
+        outcome.may_stop = outcome.may_stop | (passed & found.may_stop)
         return passed
 
     def _chain(self, view: View, table: NfTable, chain: Chain, depth: int) -> Outcome:
@@ -230,12 +239,15 @@ class RuleWalker:
 
     def _rule(self, view: View, table: NfTable, rule: NfRule, left: Set, found: Outcome, depth: int) -> Set:
         """One rule for the flows that are left; returns those that go on to the next rule."""
-        here, sure, nothing = left, True, view.space.empty
+        here, sure, known, nothing = left, True, True, view.space.empty
 
         def find_set(match: InSet) -> NamedSet | None:
             return self.ruleset.ipsets.get(match.set_name) if match.ipset else table.sets.get(match.set_name)
 
         for part in rule.parts:
+            if isinstance(part, Opaque):
+                known = False
+                continue
             if isinstance(part, _MATCHES):
                 holds = view.holds(part, find_set)
                 if holds is None:
@@ -250,12 +262,36 @@ class RuleWalker:
             if not sure:
                 found.unclear = found.unclear | here
                 return left & ~here
+            if not known:
+                if not self._perhaps(view, table, part, here, found, depth):
+                    found.unclear = found.unclear | here
+                    return left & ~here
+                continue
             going_on = self._statement(view, table, rule, part, here, found, depth)
             left = left & ~(here & ~going_on)
             here = going_on
             if here == nothing:
                 return left
         return left
+
+    def _perhaps(self, view: View, table: NfTable, statement: Statement, here: Set, found: Outcome, depth: int) -> bool:
+        """What a statement would do to flows that may meet it; False where that is more than to stop them or let them pass."""
+        match statement:
+            case Accept():
+                found.may_pass = found.may_pass | here
+            case Drop() | Reject():
+                found.may_stop = found.may_stop | here
+            case Jump(name) if name in table.chains and depth <= _MAX_DEPTH:
+                inner, nothing = self._chain(view, table, table.chains[name], depth + 1), view.space.empty
+                diverted = view.space.union(inner.diverted.values())
+                found.unclear = found.unclear | (here & (inner.unclear | inner.masked | diverted))
+                found.may_pass = found.may_pass | (here & (inner.accepted | inner.may_pass))
+                stopped = view.space.union(inner.stopped.values()) | inner.may_stop
+                found.may_stop = found.may_stop | (here & stopped)
+                return found.unclear & here == nothing
+            case _:
+                return False
+        return True
 
     def _is_inert(self, statement: Statement) -> bool:
         if isinstance(statement, (SetMark, CopyMark, MapMark)):

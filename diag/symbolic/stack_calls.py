@@ -34,8 +34,8 @@ class StackCalls(Calls):
         answered = self._replies(plain & ~back[Way.NONE], masked=False) | self._replies(masked, masked=True)
         if self.ground.rules.rejects:
             self._third_packets(answered, masked)
-        self.add(Kind(delivered=True), answered & ~forth[Way.GATEWAY])
-        self.add(Kind(delivered=True, routed=True), answered & forth[Way.GATEWAY])
+        self.deliver(answered & ~forth[Way.GATEWAY], routed=False)
+        self.deliver(answered & forth[Way.GATEWAY], routed=True)
         return self.found(self.space.flows)
 
     def _requests(self) -> tuple[Set, Set]:
@@ -46,7 +46,7 @@ class StackCalls(Calls):
         self.diverted = outcome.diverted
         diverted = self.space.union(self.diverted.values())
         self.add(Kind(delivered=False, elsewhere=True), diverted & up)
-        self.give_up(diverted & ~up | outcome.masked & direct)
+        self.give_up(diverted & (~up | outcome.may_stop) | outcome.masked & direct)
         self.note(outcome, reply=False)
         taken = self._opened(inside)
         masked = passed & outcome.masked
@@ -66,6 +66,7 @@ class StackCalls(Calls):
             taken = taken | (here & self.space.ports(ports.own))
             bound = bound | (here & self.space.ports(ports.bound))
             proxied = proxied | (here & self.space.ports(ports.proxied))
+        self.give_up(inside & proxied & self.doubtful)
         self.add(Kind(delivered=False, elsewhere=True), inside & proxied)
         self.add(Kind(delivered=False, blocker="nobody listens"), inside & ~taken & ~proxied)
         taken = inside & taken

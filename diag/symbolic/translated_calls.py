@@ -42,7 +42,7 @@ class TranslatedCalls(Calls):
         plain, masked = plain & ~self.unclear, masked & ~self.unclear
         self.add(Kind(delivered=False, blocker="no way", reply=True), plain & back[Way.NONE])
         for flows, disguised in ((plain & ~back[Way.NONE], False), (masked, True)):
-            self.add(Kind(delivered=True, routed=True), self._answered(flows, masked=disguised))
+            self.deliver(self._answered(flows, masked=disguised), routed=True)
         return self.found(everything)
 
     def _turned(self) -> Iterator[Set]:
