@@ -14,6 +14,12 @@ from diag.model.reasons import Disposition, Reason, Symptom, Via
 from diag.model.snapshot import Snapshot
 from diag.names.resolver import Resolver
 from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, with_world
+from diag.symbolic.behaviours import Decisions
+from diag.symbolic.engine import solve
+from diag.symbolic.kinds import Kind
+
+MANY, MANY_PER_CONTAINER = 500, 4
+"""Flows after which all pairs are solved at once, which takes about as long as to trace that many."""
 
 
 class BadRequestError(ValueError):
@@ -28,6 +34,10 @@ class FlowAnswerer:
         self.tracer = tracer or Tracer(snapshot)
         self.resolver = Resolver(snapshot)
         self._beyond: Tracer | None = None
+        self._asked = 0
+        self._decisions: Decisions | None = None
+        self._dropping: dict[tuple[Kind, Protocol], Reason | None] = {}
+        """Why flows of a kind are dropped; None for kinds of which each flow is traced."""
 
     def answer(self, request: Mapping[str, Any], *, hops: bool = False) -> dict[str, Any]:
         """The request's fields plus the answer's; the address `@world` is any beyond the uplink. Raises BadRequestError."""
@@ -69,6 +79,10 @@ class FlowAnswerer:
         netns = self.netns_of(source)
         if netns is None:
             return _not_running()
+        if not hops:
+            dropped = self._dropped(netns, address, protocol, port)
+            if dropped is not None:
+                return dropped
         tracer = self._world_tracer() if netns == WORLD or address in FAR.values() else self.tracer
         trace = tracer.trace(Flow(netns, address, protocol, port))
         answer: dict[str, Any] = {
@@ -83,6 +97,35 @@ class FlowAnswerer:
         if hops:
             answer["hops"] = [hop_json(h) for h in (*trace.forth, *trace.back)]
         return answer
+
+    def _dropped(self, netns: str, address: Ip, protocol: Protocol, port: int) -> dict[str, Any] | None:
+        """The answer for a flow that a rule drops in silence, where many were asked about: of each kind one is traced.
+
+        None: it has to be traced itself.
+        """
+        self._asked += 1
+        if self._asked == max(MANY, MANY_PER_CONTAINER * len(self.snapshot.containers)):
+            self._decisions = Decisions(solve(self.snapshot, self.tracer.world.topology))
+        fate = self._decisions.fate(netns, address, protocol, port) if self._decisions is not None else None
+        if self._decisions is None or fate is None or fate.by is not None or not _is_plain_drop(fate.kind):
+            return None
+        by, key = self._decisions.blocker(fate.kind, address), (fate.kind, protocol)
+        if by is None:
+            return None
+        if key not in self._dropping:
+            trace = self.tracer.trace(Flow(netns, address, protocol, port))
+            silent = trace.disposition is Disposition.DROPPED and trace.symptom is Symptom.TIMEOUT
+            self._dropping[key] = trace.reason if silent and trace.decided_by == by else None
+        reason = self._dropping[key]
+        if reason is None:
+            return None
+        return {
+            "disposition": Disposition.DROPPED.value,
+            "symptom": Symptom.TIMEOUT.value,
+            "reason": reason.value,
+            "decided_by": evidence_json(by),
+            "delivered_to": None,
+        }
 
     def _world_tracer(self) -> Tracer:
         if self._beyond is None:
@@ -108,6 +151,10 @@ class FlowAnswerer:
                 if container.name in owners:
                     return container.name
         return owners[0] if owners else trace.delivered_to
+
+
+def _is_plain_drop(kind: Kind) -> bool:
+    return bool(kind.blocker) and not kind.reply and not kind.doubtful
 
 
 def _value(via: Via | None) -> str | None:

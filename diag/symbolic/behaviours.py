@@ -107,6 +107,11 @@ class Decisions:
         decided = self._by_family.get(ip.family)
         return decided.fate(netns, ip.value, protocol, port) if decided is not None else None
 
+    def blocker(self, kind: Kind, ip: Ip) -> Evidence | None:
+        """The rule that stops requests of a kind to an address; None where it may be one of several, or is none."""
+        decided = self._by_family.get(ip.family)
+        return decided.blocker(kind, ip) if decided is not None else None
+
     def taken(self, netns: str, ip: Ip) -> tuple[Taken, ...] | None:
         """What containers get of a namespace's flows to an address of the host; None where the engine cannot tell.
 
@@ -130,6 +135,7 @@ class Solution:
         self._ports = pairs.ports
         self._rows = {pairs.ports[row.destination].ip: row for row in self.rows}
         self._published = _Published(sets)
+        self._blockers = sets.blockers
 
     def behaviour(self, netns: str, ip: int) -> Behaviour | None:
         """As :meth:`Decisions.behaviour`; so the others."""
@@ -138,6 +144,10 @@ class Solution:
             return None
         behaviour = next(b for first, last, b in row.spans if first <= number <= last)
         return behaviour if behaviour.covered else None
+
+    def blocker(self, kind: Kind, ip: Ip) -> Evidence | None:
+        own, shared = self._blockers.get((kind.blocker, ip)), self._blockers.get((kind.blocker, None))
+        return own if shared is None else None if own is not None else shared
 
     def fate(self, netns: str, ip: int, protocol: Protocol, port: int) -> Taken | None:
         behaviour, number = self.behaviour(netns, ip), self._stacks.get(netns)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
+from dataclasses import replace
 
 from diag.kernel import sysctl
 from diag.kernel.topology import Topology
@@ -181,7 +182,10 @@ class Calls:
         self.doubtful = self.doubtful | outcome.may_stop
         for blocker, flows in outcome.stopped.items():
             for networks, between in self.ground.between:
-                self.add(Kind(delivered=False, blocker=blocker.key, reply=reply, networks=networks), flows & between)
+                kind = Kind(delivered=False, blocker=blocker.key, reply=reply, networks=networks)
+                here = flows & between
+                self.add(kind, here & ~self.doubtful)
+                self.add(replace(kind, doubtful=True), here & self.doubtful)
 
     def note_refusals(self, outcome: Outcome) -> None:
         """Of the ACK that ends TCP's handshake: a rule that rejects it ends a connection that a process would have taken."""

@@ -57,7 +57,7 @@ def _flow_sets(ground: Ground) -> FlowSets:
     kinds = calls.solve()
     from_host = HostCalls(ground).solve()
     translated = TranslatedCalls(ground, calls.diverted).solve()
-    return FlowSets(ground.pairs, kinds, from_host, tuple(calls.diverted.items()), translated)
+    return FlowSets(ground.pairs, kinds, from_host, tuple(calls.diverted.items()), translated, ground.rules.blockers)
 
 
 def _has_link_rules(snapshot: Snapshot) -> bool:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from diag.model.address import Ip
+from diag.model.provenance import Evidence
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import Translation
 from diag.symbolic.space import Set
@@ -21,6 +24,8 @@ class Kind:
     """By the host, from one bridge to another."""
     blocker: str = ""
     """What stops them, where something does."""
+    doubtful: bool = False
+    """Something else, of which that is not known, may have stopped them before."""
     reply: bool = False
     """The reply is stopped, not the request."""
     elsewhere: bool = False
@@ -37,6 +42,7 @@ class Kind:
             self.unknown,
             self.routed,
             self.blocker,
+            self.doubtful,
             self.reply,
             self.elsewhere,
             self.networks,
@@ -64,3 +70,5 @@ class FlowSets:
     """Flows to the host that DNAT gives another destination: disjoint sets."""
     translated: Kinds
     """The same flows with the destination and port that they get; none of those that do not get one."""
+    blockers: Mapping[tuple[str, Ip | None], Evidence | None]
+    """The rule behind each blocker, by the one destination that it is about, if there is one; None: several."""

@@ -157,6 +157,8 @@ class RuleWalker:
         """The host's addresses."""
         self.reads = frozenset(_fields_read(ruleset))
         """What any rule looks at."""
+        self.blockers: dict[tuple[str, Ip | None], Evidence | None] = {}
+        """The rule behind each key, by the one address it is about; None where there are several."""
         self._marks_matter = not self.reads.isdisjoint(_MARKS)
         self._summaries: dict[tuple[View, str, str, str], Outcome] = {}
 
@@ -202,7 +204,7 @@ class RuleWalker:
             evidence = chain.base.evidence or Evidence("", 0, f"policy of {chain.name}")
             outcome.stop(Blocker(blocker_key(evidence, None)), rest)
         outcome.unclear = outcome.unclear | (flows & found.may_pass & ~passed)
-        outcome.may_stop = outcome.may_stop | (passed & found.may_stop)
+        outcome.may_stop = outcome.may_stop | (flows & found.may_stop)
         return passed
 
     def _chain(self, view: View, table: NfTable, chain: Chain, depth: int) -> Outcome:
@@ -307,7 +309,10 @@ class RuleWalker:
             case Accept():
                 found.accepted = found.accepted | here
             case Drop() | Reject():
-                key = blocker_key(rule.evidence, self._own_address(rule))
+                own = self._own_address(rule)
+                key = blocker_key(rule.evidence, own)
+                if self.blockers.setdefault((key, own), rule.evidence) != rule.evidence:
+                    self.blockers[key, own] = None
                 found.stop(Blocker(key, isinstance(statement, Reject)), here)
             case Return():
                 found.back = found.back | here
