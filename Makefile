@@ -15,9 +15,9 @@ test: ## every check and test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/coverage run -m pytest --deselect tests/kernel/test_judge.py
+	$(BIN)/coverage run -m pytest -m "not random"
 	$(BIN)/coverage report
-	$(BIN)/python -m pytest tests/kernel/test_judge.py
+	$(BIN)/python -m pytest -m random
 
 PACKETS = 200000
 kernel-soak: ## random rules on random hosts until PACKETS real packets were judged; as root

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import compileall
 import os
 import platform
 import signal
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import diag
 from benchmarks.measure import Usage
 from benchmarks.plan import HostSpec
 
@@ -40,6 +42,12 @@ class Command:
             return ""
         said = stderr.read_text("utf-8", "replace").strip().splitlines()
         return f"failed with {usage.status}: {said[-1] if said else 'no message'}"
+
+
+def compile_as_installed() -> None:
+    """Byte code for the package, which pip makes when it installs; an interpreter may be told to write none."""
+    package = Path(diag.__file__).parent
+    compileall.compile_dir(package, quiet=1)
 
 
 def failed(problem: str) -> bool:

@@ -23,6 +23,7 @@ from benchmarks.commands import (
     TOO_LONG,
     Command,
     circumstances,
+    compile_as_installed,
     exit_when_terminated,
     failed,
     make_host,
@@ -281,6 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 1 when a command failed, other than by taking too long, or missed the bar."""
     words = _parser().parse_args(arguments)
     options = Options(words.containers, tuple(words.curves or CURVES), words.runs, words.limit, words.bar)
+    compile_as_installed()
     results = []
     for result in run(options, lambda what: print(what, file=sys.stderr, flush=True)):
         print_table(result)

@@ -17,7 +17,17 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks.commands import DIAG, Command, circumstances, exit_when_terminated, failed, make_host, python, sizes
+from benchmarks.commands import (
+    DIAG,
+    Command,
+    circumstances,
+    compile_as_installed,
+    exit_when_terminated,
+    failed,
+    make_host,
+    python,
+    sizes,
+)
 from benchmarks.figures import Spread
 from benchmarks.measure import Usage, measure
 from benchmarks.plan import HostSpec, container_name
@@ -258,6 +268,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 1 when a command failed, other than by taking too long."""
     words = _parser().parse_args(arguments)
     options = Options(words.containers, words.runs, words.limit, words.flows, words.flows_at, words.distinct)
+    compile_as_installed()
     results = run(options, lambda what: print(what, file=sys.stderr, flush=True))
     print_table(results)
     if words.json is not None:

@@ -105,7 +105,7 @@ class FlowAnswerer:
         """
         self._asked += 1
         if self._asked == max(MANY, MANY_PER_CONTAINER * len(self.snapshot.containers)):
-            self._decisions = Decisions(solve(self.snapshot, self.tracer.world.topology))
+            self._decisions = Decisions(solve(self.snapshot, self.tracer.world.topology, with_host=False))
         fate = self._decisions.fate(netns, address, protocol, port) if self._decisions is not None else None
         if self._decisions is None or fate is None or fate.by is not None or not _is_plain_drop(fate.kind):
             return None

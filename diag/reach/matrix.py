@@ -74,8 +74,9 @@ class PairMatrix:
             netns = snapshot.netns_of.get(container.name)
             if netns is not None:
                 self._in_netns[netns] = self._in_netns.get(netns, 0) | 1 << position
-        solved = solve(snapshot, pairs.tracer.world.topology) if solutions is None else solutions
-        self._alike = dict(entry for solution in solved.values() for entry in self._by_destination(solution))
+        if solutions is None:
+            solutions = solve(snapshot, pairs.tracer.world.topology, with_host=False)
+        self._alike = dict(entry for solution in solutions.values() for entry in self._by_destination(solution))
         self._witnesses: dict[Behaviour, PathFacts | None] = {}
         self._samples: dict[tuple[Behaviour, str, Target], PathFacts | None] = {}
 

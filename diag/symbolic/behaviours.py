@@ -12,7 +12,7 @@ from diag.model.provenance import Evidence
 from diag.symbolic.coded import Coded, Spans
 from diag.symbolic.kinds import FlowSets, Kind, Kinds
 from diag.symbolic.pairs import Pairs
-from diag.symbolic.rules import Translation
+from diag.symbolic.rules import About, Translation
 from diag.symbolic.space import Set, intervals
 
 Flows = tuple[tuple[Protocol, tuple[tuple[int, int, Kind], ...]], ...]
@@ -72,7 +72,9 @@ class Taken:
 
 
 def _rows(pairs: Pairs, kinds: Kinds) -> Iterator[Row]:
-    """Every destination in order. Equal behaviours are one object."""
+    """Every destination in order; none where there are no flows. Equal behaviours are one object."""
+    if not kinds:
+        return
     space = pairs.space
     coded = Coded(space, (flows for _, flows in kinds))
     reader = _Reader(coded, tuple(kind for kind, _ in kinds), len(pairs.stacks))
@@ -146,8 +148,10 @@ class Solution:
         return behaviour if behaviour.covered else None
 
     def blocker(self, kind: Kind, ip: Ip) -> Evidence | None:
-        own, shared = self._blockers.get((kind.blocker, ip)), self._blockers.get((kind.blocker, None))
-        return own if shared is None else None if own is not None else shared
+        """As :meth:`Decisions.blocker`."""
+        abouts: tuple[About, ...] = (ip, self.pairs.bridge_of.get(ip), None)
+        found = [self._blockers[kind.blocker, about] for about in abouts if (kind.blocker, about) in self._blockers]
+        return found[0] if len(found) == 1 else None
 
     def fate(self, netns: str, ip: int, protocol: Protocol, port: int) -> Taken | None:
         behaviour, number = self.behaviour(netns, ip), self._stacks.get(netns)

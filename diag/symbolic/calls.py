@@ -47,7 +47,7 @@ class Ground:
         self.space = pairs.space
         self.family = pairs.family
         own = {a.ip.value for link in self.host.links or () for a in link.addresses if a.ip.family is self.family}
-        self.rules = RuleWalker(self.host.ruleset, self.family, own)
+        self.rules = RuleWalker(self.host.ruleset, self.family, own, pairs.bridge_of)
         self.filtered = self.unsure = self.closed = self.closed_back = self.space.empty
         """Pairs on one bridge whose packets meet iptables there; those of which a sysctl is not known; and those whose
         packets, or replies, come in where the host does not forward."""

@@ -172,7 +172,7 @@ class _Discovery:
         own = {name: _link_local(link) for name, link in self._links.items()}
         silent = self.space.union(self.pairs.to_bridge[name] for name, ip in own.items() if ip is None)
         local = {name: ip for name, ip in own.items() if ip is not None}
-        known = {p.bridge: p.ip for p in self.pairs.ports if p.netns == "host" and p.bridge in local}
+        known = {name: ip for name, ip in self.pairs.masks.items() if name in local}
         silent = silent | self.space.union(self.pairs.to_bridge[name] for name in local if name not in known)
         everyone = self.space.union(self.pairs.to_bridge.values())
         lost = silent

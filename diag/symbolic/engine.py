@@ -7,6 +7,7 @@ them.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from oxidd.util import DDMemoryError
 
@@ -31,13 +32,18 @@ Solutions = Mapping[Family, Solution]
 """What is covered of each family; none where nothing is."""
 
 
-def solve(snapshot: Snapshot, topology: Topology, world: str = "") -> Solutions:
-    """Every family. `world` is the namespace beyond the host's uplink, if there is one."""
-    found = ((family, solve_family(snapshot, topology, family, world)) for family in Family)
+def solve(snapshot: Snapshot, topology: Topology, world: str = "", *, with_host: bool = True) -> Solutions:
+    """Every family. `world` is the namespace beyond the host's uplink, if there is one.
+
+    Without the host there are no flows from it or to it, which are as much work as all others.
+    """
+    found = ((family, solve_family(snapshot, topology, family, world, with_host=with_host)) for family in Family)
     return {family: solution for family, solution in found if solution is not None}
 
 
-def solve_family(snapshot: Snapshot, topology: Topology, family: Family, world: str = "") -> Solution | None:
+def solve_family(
+    snapshot: Snapshot, topology: Topology, family: Family, world: str = "", *, with_host: bool = True
+) -> Solution | None:
     """None where the engine covers no pair of the host, or its diagrams would grow too large."""
     host = snapshot.netns.get("host")
     if host is None or host.ruleset.missing.get(TABLES[family]) or _has_link_rules(snapshot):
@@ -46,15 +52,18 @@ def solve_family(snapshot: Snapshot, topology: Topology, family: Family, world: 
     if not stacks:
         return None
     try:
-        pairs = Pairs(stacks, ends(snapshot, topology, family, stacks), family, world)
-        return Solution(_flow_sets(Ground(snapshot, topology, pairs)))
+        host_ends = ends(snapshot, topology, family, stacks)
+        pairs = Pairs(stacks, host_ends if with_host else replace(host_ends, ports=()), family, world)
+        return Solution(_flow_sets(Ground(snapshot, topology, pairs), with_host=with_host))
     except DDMemoryError:
         return None
 
 
-def _flow_sets(ground: Ground) -> FlowSets:
+def _flow_sets(ground: Ground, *, with_host: bool) -> FlowSets:
     calls = StackCalls(ground)
     kinds = calls.solve()
+    if not with_host:
+        return FlowSets(ground.pairs, kinds, (), (), (), ground.rules.blockers)
     from_host = HostCalls(ground).solve()
     translated = TranslatedCalls(ground, calls.diverted).solve()
     return FlowSets(ground.pairs, kinds, from_host, tuple(calls.diverted.items()), translated, ground.rules.blockers)

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from diag.model.address import Ip
 from diag.model.provenance import Evidence
 from diag.symbolic.pairs import Pairs
-from diag.symbolic.rules import Translation
+from diag.symbolic.rules import About, Translation
 from diag.symbolic.space import Set
 
 
@@ -70,5 +69,5 @@ class FlowSets:
     """Flows to the host that DNAT gives another destination: disjoint sets."""
     translated: Kinds
     """The same flows with the destination and port that they get; none of those that do not get one."""
-    blockers: Mapping[tuple[str, Ip | None], Evidence | None]
-    """The rule behind each blocker, by the one destination that it is about, if there is one; None: several."""
+    blockers: Mapping[tuple[str, About], Evidence | None]
+    """The rule behind each blocker, by what it is about; None: there are several."""

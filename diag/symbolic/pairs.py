@@ -27,7 +27,8 @@ class Pairs:
     def __init__(self, stacks: tuple[Stack, ...], ends: Ends, family: Family, world: str = "") -> None:
         self.family = family
         self.stacks = stacks
-        self._ends = ends
+        self.masks = ends.masks
+        """Per bridge and uplink the host's address there."""
         listed = [(port.ip, port, number) for number, stack in enumerate(stacks) for port in stack.ports]
         listed += [(port.ip, port, NO_STACK) for port in ends.ports]
         listed.sort(key=lambda item: item[0])
@@ -35,6 +36,7 @@ class Pairs:
         self.owner: tuple[int, ...] = tuple(number for _, _, number in listed)
         """The stack of each destination; NO_STACK for the host's addresses."""
         self._ips = [ip for ip, _, _ in listed]
+        self.bridge_of = {port.address: port.bridge for port in self.ports}
         self.space = PacketSpace(len(self.ports), len(stacks))
         self._calls = [self._called_by(number) for number in range(len(self.ports))]
         self._saddr: dict[tuple[tuple[int, int], ...], Set] = {}
@@ -45,7 +47,7 @@ class Pairs:
         self.from_bridge, self.to_bridge, self._answers_on = self._by_bridge()
         self.bridges = tuple(sorted(self.to_bridge))
         """And the uplink."""
-        masks = sorted((ip, bridge) for bridge, ip in ends.masks.items() if bridge in self.to_bridge)
+        masks = sorted((ip, bridge) for bridge, ip in self.masks.items() if bridge in self.to_bridge)
         self._mask_ips = [ip for ip, _ in masks]
         self._masks = [self.to_bridge[bridge] for _, bridge in masks]
         self.by_gateway = self.space.empty
@@ -174,7 +176,7 @@ class Pairs:
         """Destinations that send to the host's own address on their link straight back by it."""
         found = self.space.empty
         for reaches, numbers in self._alike():
-            mask = self._ends.masks.get(self.ports[numbers[0]].bridge)
+            mask = self.masks.get(self.ports[numbers[0]].bridge)
             if mask is not None and any(w is Way.DIRECT and first <= mask <= last for first, last, w in reaches):
                 found = found | self.space.destinations_among(numbers)
         return found

@@ -8,7 +8,7 @@ from what may be: flows go on as if it failed, and whatever the rule would do to
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from diag.model.address import Family, Ip
@@ -138,27 +138,24 @@ class _Part:
     """Protocols and ports, of any pair, outside of which no flow is ended."""
 
 
-def blocker_key(evidence: Evidence, destination: Ip | None) -> str:
-    """A rule's file and text, with the address of the flow's own destination left out."""
-    text = evidence.text
-    if destination is not None:
-        text = text.replace(str(destination), "destination")
-    return f"{evidence.file} {text}"
+About = Ip | str | None
+"""The one destination that a rule is about, or the one bridge or uplink towards it, if it is about one."""
 
 
 class RuleWalker:
     """The rulesets of the host, walked with sets."""
 
-    def __init__(self, ruleset: Ruleset, family: Family, own: Container[int]) -> None:
+    def __init__(self, ruleset: Ruleset, family: Family, own: Container[int], bridge_of: Mapping[Ip, str]) -> None:
         self.ruleset = ruleset
+        self._bridge_of = bridge_of
         self._family = family
         self._tables = (TABLES[family], TableFamily.INET)
         self._own = own
         """The host's addresses."""
         self.reads = frozenset(_fields_read(ruleset))
         """What any rule looks at."""
-        self.blockers: dict[tuple[str, Ip | None], Evidence | None] = {}
-        """The rule behind each key, by the one address it is about; None where there are several."""
+        self.blockers: dict[tuple[str, About], Evidence | None] = {}
+        """The rule behind each key, by what it is about; None where there are several."""
         self._marks_matter = not self.reads.isdisjoint(_MARKS)
         self._summaries: dict[tuple[View, str, str, str], Outcome] = {}
 
@@ -202,7 +199,7 @@ class RuleWalker:
             passed = passed | rest
         else:
             evidence = chain.base.evidence or Evidence("", 0, f"policy of {chain.name}")
-            outcome.stop(Blocker(blocker_key(evidence, None)), rest)
+            outcome.stop(Blocker(_key(evidence, {})), rest)
         outcome.unclear = outcome.unclear | (flows & found.may_pass & ~passed)
         outcome.may_stop = outcome.may_stop | (flows & found.may_stop)
         return passed
@@ -309,10 +306,7 @@ class RuleWalker:
             case Accept():
                 found.accepted = found.accepted | here
             case Drop() | Reject():
-                own = self._own_address(rule)
-                key = blocker_key(rule.evidence, own)
-                if self.blockers.setdefault((key, own), rule.evidence) != rule.evidence:
-                    self.blockers[key, own] = None
+                key = self._blocker_key(rule)
                 found.stop(Blocker(key, isinstance(statement, Reject)), here)
             case Return():
                 found.back = found.back | here
@@ -330,13 +324,17 @@ class RuleWalker:
                 found.unclear = found.unclear | here
         return nothing
 
-    def _own_address(self, rule: NfRule) -> Ip | None:
-        """The one address that a rule is about, which is then the destination of whatever meets it."""
-        for part in rule.parts:
-            if isinstance(part, Within) and part.field is Field.DADDR and not part.negated and len(part.ranges) == 1:
-                low, high = part.ranges[0]
-                return Ip(self._family, low) if low == high else None
-        return None
+    def _blocker_key(self, rule: NfRule) -> str:
+        """The same for rules that say the same of their own destination, or of the bridge towards it."""
+        about = _about(rule, self._family)
+        bridge = self._bridge_of.get(about, "") if isinstance(about, Ip) else about or ""
+        words = {bridge: "bridge"} if bridge else {}
+        if isinstance(about, Ip):
+            words[str(about)] = "destination"
+        key = _key(rule.evidence, words)
+        if self.blockers.setdefault((key, about), rule.evidence) != rule.evidence:
+            self.blockers[key, about] = None
+        return key
 
     def _nat(self, view: View, rule: NfRule, nat: Nat, here: Set, found: Outcome) -> None:
         plain = not (nat.unmodelled or nat.ports or nat.random or nat.address_map or nat.port_map)
@@ -401,6 +399,25 @@ class RuleWalker:
             after = self._statement(view, table, rule, element.verdict, inside, found, depth)
             going_on = (going_on & ~inside) | after
         return going_on
+
+
+def _about(rule: NfRule, family: Family) -> About:
+    found: str | None = None
+    for part in rule.parts:
+        match part:
+            case Within(Field.DADDR, ((low, high),), False):
+                return Ip(family, low) if low == high else None
+            case Named(Field.OIFNAME, (name,), False) if not name.endswith("*"):
+                found = name
+    return found
+
+
+def _key(evidence: Evidence, words: Mapping[str, str]) -> str:
+    """A rule's file and text, with other words for some."""
+    text = evidence.text
+    for word, other in words.items():
+        text = text.replace(word, other)
+    return f"{evidence.file} {text}"
 
 
 def _fields_read(ruleset: Ruleset) -> Iterator[Field]:

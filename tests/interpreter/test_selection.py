@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -35,6 +36,7 @@ def text(found: list[tuple[list[str], str]]) -> str:
     return "\n".join(lines)
 
 
+@pytest.mark.random
 @settings(max_examples=150, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(RULES)
 def test_long_chains_decide_like_short_ones(found: list[tuple[list[str], str]]) -> None:

@@ -20,6 +20,7 @@ from tests.kernel.cases import KINDS, cases, unmodelled
 from tests.kernel.judge import BAD, Case, Hosts, Score, compare, judge, real, report, shrink
 from tests.live.lab import Flow
 
+pytestmark = pytest.mark.random
 EXAMPLES = 14
 """Cases per kind."""
 KEPT = sorted((Path(__file__).parents[2] / "fixtures" / "kernel").glob("*.json"))

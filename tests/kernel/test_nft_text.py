@@ -86,6 +86,7 @@ def assert_same() -> None:
 DRAWN = {"ip": rules.nft(), "ip6": rules.nft().map(rules.to_ip6), "links": rules.links()}
 
 
+@pytest.mark.random
 @pytest.mark.parametrize("family", DRAWN)
 def test_random_rules(family: str) -> None:
     drawn = DRAWN[family]

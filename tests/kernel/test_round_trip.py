@@ -110,6 +110,7 @@ def assert_round_trip(tool: str, text: str) -> None:
     assert {t.name: dict(t.chains) for t in again} == {t.name: dict(t.chains) for t in first}
 
 
+@pytest.mark.random
 @pytest.mark.parametrize("tool", ["nft", "legacy"])
 def test_random_rules(tool: str) -> None:
     @settings(

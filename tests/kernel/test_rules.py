@@ -118,6 +118,7 @@ WANTED: frozenset[object] = frozenset(
 ) - {Field.ICMPV6_TYPE, Field.ICMPV6_CODE}
 
 
+@pytest.mark.random
 def test_every_feature_of_iptables_occurs() -> None:
     seen: set[object] = set()
 
@@ -138,6 +139,7 @@ def test_every_feature_of_iptables_occurs() -> None:
     assert {NatKind.DNAT, NatKind.SNAT, NatKind.MASQUERADE, NatKind.REDIRECT, NatKind.NETMAP} <= seen
 
 
+@pytest.mark.random
 def test_every_feature_of_nft_occurs() -> None:
     seen: set[object] = set()
 
@@ -157,6 +159,7 @@ def test_every_feature_of_nft_occurs() -> None:
     assert {NatKind.DNAT, NatKind.SNAT, NatKind.MASQUERADE, NatKind.REDIRECT, "VerdictMap", "MapMark", "FibOif"} <= seen
 
 
+@pytest.mark.random
 def test_every_feature_of_frames_occurs() -> None:
     seen: set[object] = set()
     families: set[TableFamily] = set()

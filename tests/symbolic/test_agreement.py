@@ -200,12 +200,14 @@ def assert_agreement(host: Host) -> int:
     return covered
 
 
+@pytest.mark.random
 @settings(max_examples=80, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(rules.iptables(), SWITCHES)
 def test_random_rules(text: str, switches: dict[str, str]) -> None:
     assert_agreement(five(text, switches))
 
 
+@pytest.mark.random
 @settings(max_examples=80, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(rules.iptables(), SWITCHES6)
 def test_random_rules_of_ipv6(text: str, switches: dict[str, str]) -> None:
