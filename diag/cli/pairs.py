@@ -29,20 +29,19 @@ if TYPE_CHECKING:
 def command(source: str, form: str, endpoints: str) -> int:
     """Every ordered pair of containers and destination address, one row each."""
     from diag.parse.snapshot import build_snapshot
-    from diag.reach.rows import pair_rows, reserved_rows
-    from diag.report.pair_lines import csv_lines, json_lines
+    from diag.reach.rows import pair_rows, reserved_rows, source_rows
+    from diag.report.pair_lines import CsvLines, JsonLines, csv_heading
 
     snapshot = build_snapshot(load_bundle(source))
-    rows: Iterable[PairRow] = pair_rows(snapshot)
-    if endpoints == "all":
-        rows = chain(rows, reserved_rows(snapshot))
-    match form:
-        case "jsonl":
-            sys.stdout.writelines(json_lines(rows))
-        case "csv":
-            sys.stdout.writelines(csv_lines(rows))
-        case _:
-            _table(rows)
+    others = reserved_rows(snapshot) if endpoints == "all" else iter(())
+    if form == "table":
+        _table(chain(pair_rows(snapshot), others))
+        return DONE
+    if form == "csv":
+        sys.stdout.write(csv_heading())
+    lines = CsvLines() if form == "csv" else JsonLines()
+    sys.stdout.writelines(lines.block(rows) for rows in source_rows(snapshot))
+    sys.stdout.writelines(lines.line(row) for row in others)
     return DONE
 
 

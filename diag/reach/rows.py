@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from diag.interpreter.trace import Tracer
 from diag.model.analysis import Allowed, PortSet
 from diag.model.snapshot import Snapshot
 from diag.names.resolver import Resolver
-from diag.reach.matrix import PairMatrix, bits
+from diag.reach.matrix import Column, PairMatrix, bits
 from diag.reach.pairs import PairAnalyser, PathFacts
 from diag.reach.reserved import ReservedPairs
 
@@ -51,6 +52,22 @@ class PairRow(NamedTuple):
         return (self.source, self.destination, *self.text.columns, " ".join(self.names))
 
 
+@dataclass(frozen=True, slots=True)
+class SourceRows:
+    """All rows of one source, in the destinations' order."""
+
+    source: str
+    paths: list[tuple[str, PathText]]
+    """Destinations, with what the row says. Rows that say the same of one destination are one object."""
+    names: Mapping[int, tuple[str, ...]]
+    """By position in `paths`, what the source may call the destination; most have nothing."""
+
+    def rows(self) -> Iterator[PairRow]:
+        """One by one."""
+        for position, (destination, text) in enumerate(self.paths):
+            yield PairRow(self.source, destination, text, self.names.get(position, ()))
+
+
 def reserved_rows(snapshot: Snapshot) -> Iterator[PairRow]:
     """The same for every pair with `@host` or `@world`, which have no names."""
     for pair in ReservedPairs.of(snapshot).all_pairs():
@@ -58,31 +75,51 @@ def reserved_rows(snapshot: Snapshot) -> Iterator[PairRow]:
             yield PairRow(pair.source, pair.destination, PathText(path), ())
 
 
-def pair_rows(snapshot: Snapshot) -> Iterator[PairRow]:
-    """Every ordered pair of containers, each destination address in a row of its own."""
+def source_rows(snapshot: Snapshot) -> Iterator[SourceRows]:
+    """Every ordered pair of containers, each destination address in a row of its own, source by source."""
     names = [container.name for container in snapshot.containers]
     resolver = Resolver(snapshot)
-    for source, by_destination in zip(names, _texts(snapshot), strict=True):
+    for source, by_destination in zip(names, _by_source(snapshot), strict=True):
+        paths: list[tuple[str, PathText]] = []
+        called: dict[int, tuple[str, ...]] = {}
         nameable = resolver.nameable(source)
-        for destination, texts in zip(names, by_destination, strict=True):
-            if texts:
-                answers = resolver.names_for(source, destination) if destination in nameable else ()
-                for text in texts:
-                    usable = tuple(n.name for n in answers if text.address in n.addresses) if answers else ()
-                    yield PairRow(source, destination, text, usable)
+        for destination, entries in zip(names, by_destination, strict=True):
+            if entries and destination in nameable:
+                answers = resolver.names_for(source, destination)
+                for position, (_, text) in enumerate(entries, len(paths)):
+                    usable = tuple(n.name for n in answers if text.address in n.addresses)
+                    if usable:
+                        called[position] = usable
+            paths += entries
+        yield SourceRows(source, paths, called)
 
 
-def _texts(snapshot: Snapshot) -> list[list[tuple[PathText, ...]]]:
-    """By source and destination; nothing for a container and itself."""
-    count = len(snapshot.containers)
-    table: list[list[tuple[PathText, ...]]] = [[()] * count for _ in range(count)]
+def pair_rows(snapshot: Snapshot) -> Iterator[PairRow]:
+    """The same, row by row."""
+    for block in source_rows(snapshot):
+        yield from block.rows()
+
+
+_Entries = tuple[tuple[str, PathText], ...]
+
+
+def _by_source(snapshot: Snapshot) -> Iterator[tuple[_Entries, ...]]:
+    """For each source the entries of every destination; none for a container and itself."""
     matrix = PairMatrix(snapshot, PairAnalyser(snapshot, Tracer(snapshot)))
-    for column in matrix.columns():
-        for cell in column.cells:
-            texts = tuple(PathText(path) for path in cell.paths)
-            for position in bits(cell.sources):
-                table[position][column.position] = texts
-    return table
+    return zip(*(_column(column, len(snapshot.containers)) for column in matrix.columns()), strict=True)
+
+
+def _column(column: Column, count: int) -> list[_Entries]:
+    """For each source the entries of one destination: what most have, then the others."""
+    name = column.destination.name
+    cells = sorted(column.cells, key=lambda cell: cell.sources.bit_count(), reverse=True)
+    entries = [tuple((name, PathText(path)) for path in cell.paths) for cell in cells]
+    found = [entries[0] if entries else ()] * count
+    for cell, mine in zip(cells[1:], entries[1:], strict=True):
+        for position in bits(cell.sources):
+            found[position] = mine
+    found[column.position] = ()
+    return found
 
 
 def allowed_json(allowed: Allowed) -> dict[str, Any]:

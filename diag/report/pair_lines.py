@@ -5,38 +5,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable
 
-from diag.reach.rows import PairRow, PathText, allowed_json
+from diag.reach.rows import PairRow, PathText, SourceRows, allowed_json
 
 COLUMNS = ("source", "destination", "family", "address", "reachability", "allowed", "reason", "names")
-
-
-class _Known(dict[str, str]):
-    """Texts as the format writes them, each worked out when it is first asked for."""
-
-    def __init__(self, write: Callable[[str], str]) -> None:
-        super().__init__()
-        self._write = write
-
-    def __missing__(self, text: str) -> str:
-        written = self[text] = self._write(text)
-        return written
-
-
-def csv_lines(rows: Iterable[PairRow]) -> Iterator[str]:
-    """RFC 4180 with plain line feeds, and a heading."""
-    yield _csv(COLUMNS) + "\n"
-    known = _Known(lambda text: _csv((text,)))
-    names = _Known(lambda text: _csv(("", text))[1:])
-    columns: dict[PathText, str] = {}
-    for row in rows:
-        text = row.text
-        written = columns.get(text)
-        if written is None:
-            written = columns[text] = _csv(text.columns)
-        called = names[" ".join(row.names)] if row.names else ""
-        yield f"{known[row.source]},{known[row.destination]},{written},{called}\n"
 
 
 def _csv(cells: Iterable[str]) -> str:
@@ -45,17 +18,60 @@ def _csv(cells: Iterable[str]) -> str:
     return out.getvalue()
 
 
-def json_lines(rows: Iterable[PairRow]) -> Iterator[str]:
+def csv_heading() -> str:
+    """The first line of CSV."""
+    return _csv(COLUMNS) + "\n"
+
+
+class CsvLines:
+    """RFC 4180 with plain line feeds."""
+
+    def __init__(self) -> None:
+        self._tails: dict[PathText, str] = {}
+
+    def block(self, rows: SourceRows) -> str:
+        """All lines of one source."""
+        head, tails = _csv((rows.source,)), self._tails
+        lines = []
+        for destination, text in rows.paths:
+            tail = tails.get(text)
+            if tail is None:
+                tail = tails[text] = f",{_csv((destination, *text.columns))},\n"
+            lines.append(head + tail)
+        for position, names in rows.names.items():
+            lines[position] = f"{lines[position][:-1]}{_csv((' '.join(names),))}\n"
+        return "".join(lines)
+
+    def line(self, row: PairRow) -> str:
+        """One row by itself."""
+        return _csv(row.as_text()) + "\n"
+
+
+class JsonLines:
     """One object a line."""
-    known = _Known(_json)
-    columns: dict[PathText, str] = {}
-    for row in rows:
-        text = row.text
-        written = columns.get(text)
-        if written is None:
-            written = columns[text] = _json(_path(text))[1:-1]
-        names = f"[{', '.join([known[name] for name in row.names])}]"
-        yield f'{{"source": {known[row.source]}, "destination": {known[row.destination]}, {written}, "names": {names}}}\n'
+
+    def __init__(self) -> None:
+        self._tails: dict[PathText, str] = {}
+
+    def block(self, rows: SourceRows) -> str:
+        """All lines of one source."""
+        head, tails = f'{{"source": {_json(rows.source)}, ', self._tails
+        lines = []
+        for destination, text in rows.paths:
+            tail = tails.get(text)
+            if tail is None:
+                tail = tails[text] = f"{_json({'destination': destination, **_path(text), 'names': []})[1:]}\n"
+            lines.append(head + tail)
+        for position, names in rows.names.items():
+            lines[position] = f"{lines[position][: -len(_NO_NAMES)]}{_json(list(names))}}}\n"
+        return "".join(lines)
+
+    def line(self, row: PairRow) -> str:
+        """One row by itself."""
+        return _json(row.as_json()) + "\n"
+
+
+_NO_NAMES = "[]}\n"
 
 
 def _path(text: PathText) -> dict[str, object]:
