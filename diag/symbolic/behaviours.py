@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -9,7 +10,7 @@ from diag.model.address import Family, Ip
 from diag.model.analysis import Allowed, PortSet
 from diag.model.flow import Protocol
 from diag.model.provenance import Evidence
-from diag.symbolic.coded import Coded, Spans
+from diag.symbolic.coded import Coded, Spans, flow_spans, of_pair
 from diag.symbolic.kinds import FlowSets, Kind, Kinds
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import About, Translation
@@ -180,24 +181,32 @@ class _Published:
     def __init__(self, sets: FlowSets) -> None:
         space, self._pairs = sets.pairs.space, sets.pairs
         self._numbers = {port.ip: number for number, port in enumerate(self._pairs.ports)}
-        self._translations = tuple(translation for translation, _ in sets.translations)
-        self._called = Coded(space, (flows for _, flows in sets.translations))
+        self._translations = sets.translations
+        self._diverting = sets.diverting
         self._kinds = tuple(kind for kind, _ in sets.translated)
         self._fates = Coded(space, (flows for _, flows in sets.translated))
 
+    @functools.cached_property
+    def _called(self) -> Coded:
+        return Coded(self._pairs.space, (flows & self._diverting for _, flows in self._translations))
+
     def taken(self, destination: int, source: int) -> Iterator[Taken]:
         """Everything that a source calls at one of the host's addresses, by their numbers, and a container gets."""
-        for protocol, spans in self._called.spans(self._called.of_pair(destination, source)):
-            for low, high, number in spans:
-                if number is not None:
-                    yield from self._taken(protocol, (low, high), self._translations[number], source)
+        space = self._pairs.space
+        diverting = of_pair(space, self._diverting, destination, source)
+        for translation, flows in self._translations:
+            below = of_pair(space, flows, destination, source) & diverting
+            for protocol, spans in flow_spans(space, below) if below != space.empty else ():
+                for low, high, inside in spans:
+                    if inside != space.empty:
+                        yield from self._taken(protocol, (low, high), translation, source)
 
     def fate(self, destination: int, source: int, protocol: Protocol, port: int) -> Taken | None:
         """One such flow; None: no container gets it by DNAT."""
         number = self._called.at(self._called.of_pair(destination, source), protocol, port)
         if number is None:
             return None
-        return next(self._taken(protocol, (port, port), self._translations[number], source))
+        return next(self._taken(protocol, (port, port), self._translations[number][0], source))
 
     def _taken(
         self, protocol: Protocol, called: tuple[int, int], translation: Translation, source: int

@@ -24,23 +24,12 @@ class Coded:
 
     def of_pair(self, destination: int, source: int) -> Set:
         """What is below one pair."""
-        below = _descend(self.diagram, 0, self.space.destination_levels, destination)
-        above = self.space.destination_levels
-        return _descend(below, above, self.space.pair_levels - above, source)
+        return of_pair(self.space, self.diagram, destination, source)
 
     def spans(self, below: Set) -> Iterator[tuple[Protocol, Spans]]:
         """The flows below a pair, protocol by protocol."""
-        level = self.space.pair_levels
-        by_protocol: dict[int, Set] = {}
-        for first, last, inner in intervals(below, level, 2, len(PROTOCOLS)):
-            by_protocol.update(dict.fromkeys(range(first, last + 1), inner))
-        for code, protocol in enumerate(PROTOCOLS):
-            found = intervals(by_protocol[code], level + 2, PORT_BITS, 1 << PORT_BITS)
-            read = [(first, last, self._number(inner)) for first, last, inner in found]
-            if protocol is Protocol.ICMP:
-                yield protocol, ((0, 0, read[0][2]),)
-            else:
-                yield protocol, _joined([(max(1, low), high, number) for low, high, number in read if high])
+        for protocol, spans in flow_spans(self.space, below):
+            yield protocol, _joined([(low, high, self._number(inner)) for low, high, inner in spans])
 
     def at(self, below: Set, protocol: Protocol, port: int) -> int | None:
         """The set that one flow below a pair is in."""
@@ -66,6 +55,27 @@ class Coded:
                 yes, no = branches
                 code, node = (code | 1, yes) if yes != self.space.empty else (code, no)
         return code
+
+
+def of_pair(space: PacketSpace, flows: Set, destination: int, source: int) -> Set:
+    """What a diagram has below one pair."""
+    below = _descend(flows, 0, space.destination_levels, destination)
+    above = space.destination_levels
+    return _descend(below, above, space.pair_levels - above, source)
+
+
+def flow_spans(space: PacketSpace, below: Set) -> Iterator[tuple[Protocol, list[tuple[int, int, Set]]]]:
+    """A diagram below a pair, protocol by protocol: ranges of ports with what is below them; (0, 0) for ICMP."""
+    level = space.pair_levels
+    by_protocol: dict[int, Set] = {}
+    for first, last, inner in intervals(below, level, 2, len(PROTOCOLS)):
+        by_protocol.update(dict.fromkeys(range(first, last + 1), inner))
+    for code, protocol in enumerate(PROTOCOLS):
+        found = intervals(by_protocol[code], level + 2, PORT_BITS, 1 << PORT_BITS)
+        if protocol is Protocol.ICMP:
+            yield protocol, [(0, 0, next(found)[2])]
+        else:
+            yield protocol, [(max(1, low), high, inner) for low, high, inner in found if high]
 
 
 def _descend(node: Set, level: int, bits: int, value: int) -> Set:

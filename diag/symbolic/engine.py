@@ -63,10 +63,18 @@ def _flow_sets(ground: Ground, *, with_host: bool) -> FlowSets:
     calls = StackCalls(ground)
     kinds = calls.solve()
     if not with_host:
-        return FlowSets(ground.pairs, kinds, (), (), (), ground.rules.blockers)
+        return FlowSets(ground.pairs, kinds, (), (), ground.space.empty, (), ground.rules.blockers)
     from_host = HostCalls(ground).solve()
     translated = TranslatedCalls(ground, calls.diverted).solve()
-    return FlowSets(ground.pairs, kinds, from_host, tuple(calls.diverted.items()), translated, ground.rules.blockers)
+    return FlowSets(
+        ground.pairs,
+        kinds,
+        from_host,
+        tuple(calls.diverted.items()),
+        calls.diverting,
+        translated,
+        ground.rules.blockers,
+    )
 
 
 def _has_link_rules(snapshot: Snapshot) -> bool:

@@ -66,7 +66,8 @@ class FlowSets:
     from_host: Kinds
     """The host's own flows to every destination, whatever the source."""
     translations: tuple[tuple[Translation, Set], ...]
-    """Flows to the host that DNAT gives another destination: disjoint sets."""
+    diverting: Set
+    """Flows to the host that DNAT gives another destination, as far as they are in the latter: disjoint sets."""
     translated: Kinds
     """The same flows with the destination and port that they get; none of those that do not get one."""
     blockers: Mapping[tuple[str, About], Evidence | None]

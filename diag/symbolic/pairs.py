@@ -15,6 +15,8 @@ from diag.symbolic.space import PacketSpace, Set
 from diag.symbolic.stacks import Ends, Port, Stack, Way
 
 NO_STACK = -1
+_FEW = 16
+"""Addresses that are joined one by one."""
 _Reaches = tuple[tuple[int, int, Way], ...]
 
 
@@ -39,6 +41,7 @@ class Pairs:
         self.bridge_of = {port.address: port.bridge for port in self.ports}
         self.space = PacketSpace(len(self.ports), len(stacks))
         self._calls = [self._called_by(number) for number in range(len(self.ports))]
+        self._counts, self._firsts = [0], {0: self.space.empty}
         self._saddr: dict[tuple[tuple[int, int], ...], Set] = {}
         host = [number for number, port in enumerate(self.ports) if port.netns == "host"]
         self.to_host = self.space.destinations_among(host)
@@ -86,8 +89,23 @@ class Pairs:
         """Pairs whose source calls from an address in the ranges."""
         spans = tuple(self._span(low, high) for low, high in ranges)
         if spans not in self._saddr:
-            self._saddr[spans] = self._from_ports(n for low, high in spans for n in range(low, high))
+            self._saddr[spans] = self.space.union(self._from_range(low, high) for low, high in spans if low < high)
         return self._saddr[spans]
+
+    def _from_range(self, low: int, high: int) -> Set:
+        """Pairs that call from one of the addresses with these numbers. No pair calls from two."""
+        if high - low < _FEW:
+            return self._from_ports(range(low, high))
+        return self._from_first(high) & ~self._from_first(low)
+
+    def _from_first(self, count: int) -> Set:
+        """The same of the lowest addresses; from the next lower count that is known."""
+        place = bisect_right(self._counts, count) - 1
+        known = self._counts[place]
+        if known != count:
+            self._firsts[count] = self._firsts[known] | self._from_ports(range(known, count))
+            self._counts.insert(place + 1, count)
+        return self._firsts[count]
 
     def daddr(self, ranges: Ranges) -> Set:
         """Pairs whose destination is in the ranges."""
@@ -112,14 +130,14 @@ class Pairs:
         return bisect_left(self._ips, low), bisect_right(self._ips, high)
 
     def _from_ports(self, numbers: Iterable[int]) -> Set:
-        singles, found = [], self.space.empty
+        singles, others = [], []
         for number in numbers:
             calls = self._calls[number]
             if calls is None:
                 singles.append(self.owner[number])
             else:
-                found = found | calls
-        return found | self.space.sources_among(singles)
+                others.append(calls)
+        return self.space.union(others) | self.space.sources_among(singles)
 
     def _called_by(self, number: int) -> Set | None:
         """The pairs that a port's stack calls by it; None: every pair of its stack."""

@@ -50,7 +50,7 @@ from diag.model.netfilter import (
     Within,
 )
 from diag.model.provenance import Evidence
-from diag.symbolic.space import Set
+from diag.symbolic.space import PacketSpace, Set
 from diag.symbolic.tables import TABLES
 from diag.symbolic.view import View
 
@@ -93,7 +93,9 @@ class Outcome:
     """What a rule of which it is not known whether it matches would do to flows of any of the other sets."""
     stopped: dict[Blocker, Set] = field(default_factory=dict)
     diverted: dict[Translation, Set] = field(default_factory=dict)
-    """They go to an address that is not the host's own (DNAT)."""
+    """They go to an address that is not the host's own (DNAT), as far as they are in `diverting`."""
+    diverting: Set | None = None
+    """None: all flows. Of published ports there are thousands, which are not cut down one by one."""
 
     @classmethod
     def none(cls, nothing: Set) -> Outcome:
@@ -115,12 +117,30 @@ class Outcome:
         self.may_stop = join(self.may_stop, other.may_stop)
         for blocker, stopped in other.stopped.items():
             self.stop(blocker, stopped if flows is None else flows & stopped)
-        for translation, diverted in other.diverted.items():
-            self.divert(translation, diverted if flows is None else flows & diverted)
+        if other.diverted:
+            self.add_diverted(other, flows)
 
     def stop(self, blocker: Blocker, flows: Set) -> None:
         known = self.stopped.get(blocker)
         self.stopped[blocker] = flows if known is None else known | flows
+
+    def add_diverted(self, other: Outcome, flows: Set | None) -> None:
+        """The part of :meth:`add` that is about new destinations."""
+        both = [cut for cut in (other.diverting, flows) if cut is not None]
+        within = both[0] & both[-1] if both else None
+        if not self.diverted:
+            self.diverted, self.diverting = other.diverted.copy(), within
+            return
+        if self.diverting is not None:
+            self.diverted = {key: found & self.diverting for key, found in self.diverted.items()}
+            self.diverting = None
+        for translation, diverted in other.diverted.items():
+            self.divert(translation, diverted if within is None else diverted & within)
+
+    def all_diverted(self, space: PacketSpace) -> Set:
+        """Whatever goes to another address."""
+        found = space.union(self.diverted.values())
+        return found if self.diverting is None else found & self.diverting
 
     def divert(self, translation: Translation, flows: Set) -> None:
         known = self.diverted.get(translation)
@@ -190,10 +210,8 @@ class RuleWalker:
             here = flows & stopped
             if here != nothing:
                 outcome.stop(blocker, here)
-        for translation, diverted in found.diverted.items():
-            here = flows & diverted
-            if here != nothing:
-                outcome.divert(translation, here)
+        if found.diverted:
+            outcome.add_diverted(found, flows)
         passed, rest = flows & (found.accepted | found.masked), flows & found.back
         if chain.base is None or not chain.base.policy_drop:
             passed = passed | rest
@@ -282,8 +300,7 @@ class RuleWalker:
                 found.may_stop = found.may_stop | here
             case Jump(name) if name in table.chains and depth <= _MAX_DEPTH:
                 inner, nothing = self._chain(view, table, table.chains[name], depth + 1), view.space.empty
-                diverted = view.space.union(inner.diverted.values())
-                found.unclear = found.unclear | (here & (inner.unclear | inner.masked | diverted))
+                found.unclear = found.unclear | (here & (inner.unclear | inner.masked | inner.all_diverted(view.space)))
                 found.may_pass = found.may_pass | (here & (inner.accepted | inner.may_pass))
                 stopped = view.space.union(inner.stopped.values()) | inner.may_stop
                 found.may_stop = found.may_stop | (here & stopped)

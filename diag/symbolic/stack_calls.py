@@ -20,7 +20,8 @@ class StackCalls(Calls):
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)
         self.diverted: dict[Translation, Set] = {}
-        """Flows to the host that get another destination."""
+        self.diverting: Set = self.space.all
+        """Flows to the host that get another destination, as far as they are in the latter."""
 
     def solve(self) -> Kinds:
         """All flows, by kind."""
@@ -44,7 +45,8 @@ class StackCalls(Calls):
         direct, gateway, up = (forth[way] & ~self.unclear for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
         inside, passed = self.hooks(Packet.REQUEST, direct & filtered, gateway, up, outcome)
         self.diverted = outcome.diverted
-        diverted = self.space.union(self.diverted.values())
+        self.diverting = outcome.diverting if outcome.diverting is not None else self.space.all
+        diverted = outcome.all_diverted(self.space)
         self.add(Kind(delivered=False, elsewhere=True), diverted & up)
         self.give_up(diverted & (~up | outcome.may_stop) | outcome.masked & direct)
         self.note(outcome, reply=False)

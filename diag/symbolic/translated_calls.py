@@ -18,7 +18,8 @@ from diag.symbolic.view import Packet
 class TranslatedCalls(Calls):
     """What a flow to the host turns into: its caller, the container's address and the container's port.
 
-    How it fares from there does not hang on what was called, as far as no rule asks conntrack for that.
+    How it fares from there does not hang on what was called, as far as no rule asks conntrack for that. Flows that are not
+    diverted in truth are solved with the others, and nobody asks for them.
     """
 
     translated = True
