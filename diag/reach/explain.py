@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from diag.interpreter.world import World
-from diag.model.analysis import NameAnswer
+from diag.model.analysis import NameAnswer, PortSet
 from diag.model.docker import Container, DockerNetwork
 from diag.model.flow import HopKind, Protocol, Trace
 from diag.model.reasons import Disposition, Reachability, Reason, Via
@@ -237,10 +237,15 @@ def _stopper(trace: Trace) -> str:
 def _ports_text(spans: list[Span]) -> str:
     parts = ["icmp"] if any(s.protocol is Protocol.ICMP for s in spans) else []
     for protocol in (Protocol.TCP, Protocol.UDP):
-        ports = port_set([s.ports for s in spans if s.protocol is protocol])
-        if ports:
-            parts.append(f"{protocol.value} {_short(str(ports))}")
+        mine = [span.ranges for span in spans if span.protocol is protocol]
+        if mine:
+            ports = port_set([r for ranges in mine for r in ranges]).ranges if len(mine) > 1 else mine[0]
+            parts.append(f"{protocol.value} {_short(str(PortSet(ports[:_SHOWN])))}")
     return ", ".join(parts)
+
+
+_SHOWN = 40
+"""Ranges of ports that are more than a short text holds."""
 
 
 def _short(ports: str) -> str:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from diag.reach.matrix import Cell, Column, PairMatrix, Signature, bits
+from diag.reach.matrix import Cell, Column, PairMatrix, Signature, chosen
 from diag.reach.pairs import PairFacts
 
 
@@ -47,12 +47,13 @@ def group_columns(matrix: PairMatrix) -> tuple[PairGroup, ...]:
     for column in matrix.columns():
         for cell in column.cells:
             by_signature.setdefault(cell.signature, []).append((column, cell))
+    everyone = [container.name for container in matrix.snapshot.containers]
     groups = []
     for found in by_signature.values():
         for sources, members in _joined(found):
             column, cell = members[0]
             addresses = {tuple(p.target.ip if p.target else None for p in c.paths) for _, c in members}
-            names = tuple(matrix.snapshot.containers[position].name for position in bits(sources))
+            names = tuple(chosen(everyone, sources))
             destinations = tuple(column.destination.name for column, _ in members)
             groups.append(PairGroup(names, destinations, matrix.example(column, cell), len(addresses) == 1))
     groups.sort(key=lambda g: (g.sources, g.destinations))

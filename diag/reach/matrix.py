@@ -6,10 +6,11 @@ each class, whose trace gives the reason: where it does not see the same set of 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import accumulate
+from itertools import accumulate, compress, count
 from operator import or_
+from typing import TypeVar
 
 from diag.model.address import Ip
 from diag.model.docker import Container
@@ -20,6 +21,7 @@ from diag.reach.windows import sampled
 from diag.symbolic.behaviours import Behaviour, Solution
 from diag.symbolic.engine import Solutions, solve
 
+T = TypeVar("T")
 Signature = tuple[object, ...]
 _Spans = tuple[tuple[int, Behaviour], ...]
 """Callers, a bit per container, with what their flows to one address do."""
@@ -49,16 +51,25 @@ class Column:
     cells: tuple[Cell, ...]
 
 
+_FLAGS = bytes.maketrans(b"01", b"\0\1")
+
+
+def chosen(items: Iterable[T], mask: int) -> Iterator[T]:
+    """The items whose bits are set, the lowest bit being the first item's.
+
+    >>> "".join(chosen("abcd", 0b1010))
+    'bd'
+    """
+    return compress(items, bin(mask)[:1:-1].encode().translate(_FLAGS))
+
+
 def bits(mask: int) -> Iterator[int]:
     """The positions of the bits that are set.
 
     >>> list(bits(0b1010))
     [1, 3]
     """
-    while mask:
-        low = mask & -mask
-        yield low.bit_length() - 1
-        mask ^= low
+    return chosen(count(), mask)
 
 
 class PairMatrix:

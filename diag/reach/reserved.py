@@ -177,7 +177,7 @@ class ReservedPairs:
             allowed = allowed_of((part.protocol, part.ports) for part in parts)
             return PathFacts(target, reachability_of(allowed), allowed, Reason.PUBLISHED_PORT, parts[0].by)
         spans = [
-            Span(part.protocol, part.ports, self.pairs.tracer.trace(Flow(WORLD, ip, part.protocol, part.ports[0])))
+            Span(part.protocol, (part.ports,), self.pairs.tracer.trace(Flow(WORLD, ip, part.protocol, part.ports[0])))
             for part in parts
         ]
         return self.pairs.path_of(target, part_of(ip, spans))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from diag.interpreter.trace import Tracer
 from diag.model.address import Ip
 from diag.model.analysis import Allowed, PortSet
 from diag.model.flow import Flow, Protocol, Trace
+from diag.model.netfilter import Ranges
 from diag.model.reasons import Disposition
 from diag.symbolic.behaviours import Behaviour
 from diag.symbolic.kinds import Kind
@@ -19,12 +20,17 @@ MAX_WINDOWS = 4096
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A range of destination ports with one behaviour, and a packet that shows it."""
+    """Destination ports with one behaviour, and a packet that shows it."""
 
     protocol: Protocol
-    ports: tuple[int, int]
-    """Inclusive; (0, 0) for ICMP."""
+    ranges: Ranges
+    """Inclusive, in order; (0, 0) for ICMP."""
     trace: Trace
+    widest: int = field(init=False)
+    """How many ports more than one the widest range has."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widest", max(high - low for low, high in self.ranges))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +50,7 @@ class Sweep:
         def weight(span: Span) -> tuple[bool, bool, int]:
             delivered = span.trace.disposition is Disposition.DELIVERED
             unknown = span.trace.disposition is Disposition.UNKNOWN
-            return delivered, not unknown, span.ports[1] - span.ports[0]
+            return delivered, not unknown, span.widest
 
         heaviest = max(self.spans, key=weight).trace
         ping = self.spans[0].trace
@@ -59,7 +65,7 @@ class Sweep:
 def sweep(tracer: Tracer, netns: str, address: Ip) -> Sweep:
     """What is delivered and answered of ICMP echo and of every TCP and UDP port."""
     ping = tracer.trace(Flow(netns, address, Protocol.ICMP))
-    spans = [Span(Protocol.ICMP, (0, 0), ping)]
+    spans = [Span(Protocol.ICMP, ((0, 0),), ping)]
     for protocol in (Protocol.TCP, Protocol.UDP):
         spans.extend(_port_spans(tracer, netns, address, protocol))
     return Sweep(address, _allowed(spans), tuple(spans))
@@ -72,16 +78,15 @@ def sampled(tracer: Tracer, netns: str, address: Ip, behaviour: Behaviour) -> Sw
     """
     traces: dict[Kind, Trace] = {}
     spans = []
-    for protocol, ranges in behaviour.flows:
-        for low, high, kind in ranges:
-            if kind.elsewhere:
-                continue
-            trace = traces.get(kind)
-            if trace is None:
-                trace = traces[kind] = tracer.trace(Flow(netns, address, protocol, low))
-                if not agrees(trace, kind):
-                    return None
-            spans.append(Span(protocol, (low, high), trace))
+    for protocol, kind, ranges in behaviour.by_kind:
+        if kind.elsewhere:
+            continue
+        trace = traces.get(kind)
+        if trace is None:
+            trace = traces[kind] = tracer.trace(Flow(netns, address, protocol, ranges[0][0]))
+            if not agrees(trace, kind):
+                return None
+        spans.append(Span(protocol, ranges, trace))
     return Sweep(address, behaviour.allowed, tuple(spans)) if spans else None
 
 
@@ -100,7 +105,7 @@ def restricted(whole: Sweep, keep: Callable[[Trace], bool]) -> Sweep:
 
 def part_of(address: Ip, spans: list[Span]) -> Sweep:
     """Some of the flows to an address; the others count as nothing."""
-    ordered = sorted(spans, key=lambda span: (span.protocol.value, span.ports))
+    ordered = sorted(spans, key=lambda span: (span.protocol.value, span.ranges))
     return Sweep(address, _allowed(ordered, complete=False), tuple(ordered))
 
 
@@ -118,7 +123,7 @@ def _port_spans(tracer: Tracer, netns: str, address: Ip, protocol: Protocol) -> 
     while port <= 65535 and len(spans) < MAX_WINDOWS:
         trace = tracer.trace(Flow(netns, address, protocol, port))
         last = max(port, min(trace.window[1], 65535))
-        spans.append(Span(protocol, (port, last), trace))
+        spans.append(Span(protocol, ((port, last),), trace))
         port = last + 1
     return spans
 
@@ -134,11 +139,11 @@ def _allowed(spans: list[Span], *, complete: bool = True) -> Allowed:
         if span.protocol is Protocol.ICMP:
             icmp = None if disposition is Disposition.UNKNOWN else disposition is Disposition.DELIVERED
             continue
-        swept[span.protocol] = span.ports[1]
+        swept[span.protocol] = span.ranges[-1][1]
         if disposition is Disposition.DELIVERED:
-            known[span.protocol].append(span.ports)
+            known[span.protocol].extend(span.ranges)
         elif disposition is Disposition.UNKNOWN:
-            unknown[span.protocol].append(span.ports)
+            unknown[span.protocol].extend(span.ranges)
     for protocol, last in swept.items():
         if complete and last < 65535:
             unknown[protocol].append((last + 1, 65535))

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from diag.model.address import Family, Ip
 from diag.model.analysis import Allowed, PortSet
 from diag.model.flow import Protocol
+from diag.model.netfilter import Ranges
 from diag.model.provenance import Evidence
 from diag.symbolic.coded import Coded, Spans, flow_spans, of_pair
 from diag.symbolic.kinds import FlowSets, Kind, Kinds
@@ -29,6 +30,8 @@ class Behaviour:
     """Whether the engine can tell."""
     allowed: Allowed = field(init=False)
     """What is delivered and answered."""
+    by_kind: tuple[tuple[Protocol, Kind, Ranges], ...] = field(init=False)
+    """Per protocol and kind, in order of their first port."""
 
     def __post_init__(self) -> None:
         known = {protocol: _ports(spans, lambda kind: kind.delivered) for protocol, spans in self.flows}
@@ -38,6 +41,12 @@ class Behaviour:
         allowed = Allowed(ping, known[tcp], known[udp], unknown[tcp], unknown[udp])
         object.__setattr__(self, "covered", all(kind.covered for _, spans in self.flows for _, _, kind in spans))
         object.__setattr__(self, "allowed", allowed)
+        found: dict[tuple[Protocol, Kind], list[tuple[int, int]]] = {}
+        for protocol, spans in self.flows:
+            for low, high, kind in spans:
+                found.setdefault((protocol, kind), []).append((low, high))
+        by_kind = tuple((protocol, kind, tuple(ranges)) for (protocol, kind), ranges in found.items())
+        object.__setattr__(self, "by_kind", by_kind)
 
     def kind(self, protocol: Protocol, port: int) -> Kind:
         """What becomes of one flow; 0 is the port of ICMP."""

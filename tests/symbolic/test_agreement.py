@@ -67,7 +67,7 @@ def test_published_ports(name: str) -> None:
             if taken is None:
                 continue
             for span in sweep(tracer, netns, port.address).spans:
-                found = [t for t in taken if (t.protocol, t.ports) == (span.protocol, span.ports)]
+                found = [t for t in taken if (t.protocol, (t.ports,)) == (span.protocol, span.ranges)]
                 delivered = span.trace.disposition is Disposition.DELIVERED
                 assert bool(found) or not delivered or span.trace.delivered_to == "host", (netns, port, span)
                 for part in found:
