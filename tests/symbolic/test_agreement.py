@@ -15,6 +15,7 @@ from diag.model.reasons import Disposition
 from diag.model.snapshot import Snapshot
 from diag.reach.beyond import WORLD, with_world
 from diag.reach.windows import restricted, sweep
+from diag.symbolic import space
 from diag.symbolic.behaviours import Decisions
 from diag.symbolic.engine import Solutions, solve
 from diag.symbolic.stacks import Port
@@ -262,3 +263,9 @@ def test_what_hangs_on_an_unknown_match_is_covered_as_unknown() -> None:
     behaviour = Decisions(solutions).behaviour(host.netns_of("one"), Ip.parse("10.201.2.12"))
     assert behaviour is not None
     assert str(behaviour.allowed) == "icmp; tcp? all; udp all"
+
+
+def test_diagrams_that_grow_too_large_cover_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(space, "_NODES", 256)
+    _, solutions = solved(five("", {}).snapshot())
+    assert not solutions
