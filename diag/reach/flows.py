@@ -18,6 +18,8 @@ from diag.symbolic.behaviours import Decisions
 from diag.symbolic.engine import solve
 from diag.symbolic.kinds import Kind
 
+MOST_KNOWN = 1 << 16
+"""Answers that are kept for flows that are asked about again."""
 MANY, MANY_PER_CONTAINER = 500, 4
 """Flows after which all pairs are solved at once, which takes about as long as to trace that many."""
 
@@ -34,6 +36,7 @@ class FlowAnswerer:
         self.tracer = tracer or Tracer(snapshot)
         self.resolver = Resolver(snapshot)
         self._beyond: Tracer | None = None
+        self._answers: dict[Flow, dict[str, Any]] = {}
         self._asked = 0
         self._decisions: Decisions | None = None
         self._dropping: dict[tuple[Kind, Protocol], Reason | None] = {}
@@ -79,12 +82,20 @@ class FlowAnswerer:
         netns = self.netns_of(source)
         if netns is None:
             return _not_running()
-        if not hops:
-            dropped = self._dropped(netns, address, protocol, port)
-            if dropped is not None:
-                return dropped
+        flow = Flow(netns, address, protocol, port)
+        if hops:
+            return self._traced(flow, hops=True)
+        known = self._answers.get(flow)
+        if known is None:
+            known = self._dropped(netns, address, protocol, port) or self._traced(flow, hops=False)
+            if len(self._answers) < MOST_KNOWN:
+                self._answers[flow] = known
+        return known
+
+    def _traced(self, flow: Flow, *, hops: bool) -> dict[str, Any]:
+        netns, address = flow.source, flow.destination
         tracer = self._world_tracer() if netns == WORLD or address in FAR.values() else self.tracer
-        trace = tracer.trace(Flow(netns, address, protocol, port))
+        trace = tracer.trace(flow)
         answer: dict[str, Any] = {
             "disposition": trace.disposition.value,
             "symptom": trace.symptom.value,

@@ -9,7 +9,7 @@ from what may be: flows go on as if it failed, and whatever the rule would do to
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from diag.model.address import Family, Ip
 from diag.model.netfilter import (
@@ -57,6 +57,8 @@ from diag.symbolic.view import View
 _MATCHES = (Within, Masked, AnyBit, Named, AnyOf, InSet, FibOif, Opaque)
 _MARKS = (Field.MARK, Field.CT_MARK)
 _MAX_DEPTH = 64
+_SHORT = 8
+"""Rules of a chain that are walked in a row."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,20 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class _Where:
+    """Which chains are walked, and for what."""
+
+    view: View
+    table: NfTable
+    within: Set
+    """Flows that can come here at all: chains that none of them would enter are not summed up."""
+    depth: int = 0
+
+    def inner(self) -> _Where:
+        return replace(self, depth=self.depth + 1)
+
+
+@dataclass(frozen=True, slots=True)
 class _Part:
     """What some rules in a row do."""
 
@@ -177,7 +193,10 @@ class RuleWalker:
         self.blockers: dict[tuple[str, About], Evidence | None] = {}
         """The rule behind each key, by what it is about; None where there are several."""
         self._marks_matter = not self.reads.isdisjoint(_MARKS)
-        self._summaries: dict[tuple[View, str, str, str], Outcome] = {}
+        self._summaries: dict[tuple[View, str, str, str, Set | None], Outcome] = {}
+        """By the flows that a summary is for; None: for all."""
+        self._pruned = 0
+        """How many chains were left out of summaries."""
 
     @property
     def rejects(self) -> bool:
@@ -202,7 +221,7 @@ class RuleWalker:
 
     def run(self, view: View, table: NfTable, chain: Chain, flows: Set, outcome: Outcome) -> Set:
         """A base chain; returns what passes, and adds the rest to `outcome`."""
-        found = self._chain(view, table, chain, 0)
+        found = self._chain(_Where(view, table, flows), chain)
         outcome.unclear = outcome.unclear | (flows & found.unclear)
         outcome.masked = outcome.masked | (flows & found.masked)
         nothing = view.space.empty
@@ -222,40 +241,56 @@ class RuleWalker:
         outcome.may_stop = outcome.may_stop | (flows & found.may_stop)
         return passed
 
-    def _chain(self, view: View, table: NfTable, chain: Chain, depth: int) -> Outcome:
-        key = (view, table.family.value + table.origin.value, table.name, chain.name)
-        if key not in self._summaries:
-            self._summaries[key] = self._sum_up(view, table, chain, depth)
-        return self._summaries[key]
+    def _chain(self, where: _Where, chain: Chain) -> Outcome:
+        table = where.table
+        key = (where.view, table.family.value + table.origin.value, table.name, chain.name)
+        found = self._summaries.get((*key, None)) or self._summaries.get((*key, where.within))
+        if found is None:
+            before = self._pruned
+            found = self._sum_up(where, chain)
+            self._summaries[*key, None if self._pruned == before else where.within] = found
+        return found
 
-    def _sum_up(self, view: View, table: NfTable, chain: Chain, depth: int) -> Outcome:
+    def _sum_up(self, where: _Where, chain: Chain) -> Outcome:
+        if len(chain.rules) <= _SHORT:
+            return self._in_a_row(where, chain.rules)
         translates = any(isinstance(part, Nat) for rule in chain.rules for part in rule.parts)
-        part = self._part(view, table, chain.rules, depth, by_port=translates)
+        part = self._part(where, chain.rules, by_port=translates)
         part.found.back = part.found.back | part.left
         return part.found
 
-    def _part(self, view: View, table: NfTable, rules: tuple[NfRule, ...], depth: int, *, by_port: bool) -> _Part:
+    def _in_a_row(self, where: _Where, rules: tuple[NfRule, ...]) -> Outcome:
+        """A short chain, rule by rule, each for the flows that the others leave."""
+        space = where.view.space
+        found, left = Outcome.none(space.empty), space.all
+        for rule in rules:
+            left = self._rule(replace(where, within=where.within & left), rule, left, found)
+        found.back = found.back | left
+        return found
+
+    def _part(self, where: _Where, rules: tuple[NfRule, ...], *, by_port: bool) -> _Part:
         """Some rules in a row.
 
         By halves: sets of many small parts are joined when both sides are about as large. Of published ports there are
         thousands, each for ports that no other rule is about (`by_port`), which then need not be cut down to what the
         rules before leave.
         """
-        space = view.space
+        space = where.view.space
         if len(rules) <= 1:
             found, left = Outcome.none(space.empty), space.all
             for rule in rules:
-                left = self._rule(view, table, rule, left, found, depth)
+                left = self._rule(where, rule, left, found)
             return _Part(found, left, space.ports_of(~left) if by_port else space.all)
         middle = len(rules) // 2
-        first = self._part(view, table, rules[:middle], depth, by_port=by_port)
-        then = self._part(view, table, rules[middle:], depth, by_port=by_port)
+        first = self._part(where, rules[:middle], by_port=by_port)
+        then = self._part(where, rules[middle:], by_port=by_port)
         apart = by_port and first.ports & then.ports == space.empty
         first.found.add(then.found, None if apart else first.left)
         return _Part(first.found, first.left & then.left, first.ports | then.ports)
 
-    def _rule(self, view: View, table: NfTable, rule: NfRule, left: Set, found: Outcome, depth: int) -> Set:
+    def _rule(self, where: _Where, rule: NfRule, left: Set, found: Outcome) -> Set:
         """One rule for the flows that are left; returns those that go on to the next rule."""
+        view, table = where.view, where.table
         here, sure, known, nothing = left, True, True, view.space.empty
 
         def find_set(match: InSet) -> NamedSet | None:
@@ -280,29 +315,33 @@ class RuleWalker:
                 found.unclear = found.unclear | here
                 return left & ~here
             if not known:
-                if not self._perhaps(view, table, part, here, found, depth):
+                if not self._perhaps(where, part, here, found):
                     found.unclear = found.unclear | here
                     return left & ~here
                 continue
-            going_on = self._statement(view, table, rule, part, here, found, depth)
+            going_on = self._statement(where, rule, part, here, found)
             left = left & ~(here & ~going_on)
             here = going_on
             if here == nothing:
                 return left
         return left
 
-    def _perhaps(self, view: View, table: NfTable, statement: Statement, here: Set, found: Outcome, depth: int) -> bool:
+    def _perhaps(self, where: _Where, statement: Statement, here: Set, found: Outcome) -> bool:
         """What a statement would do to flows that may meet it; False where that is more than to stop them or let them pass."""
         match statement:
             case Accept():
                 found.may_pass = found.may_pass | here
             case Drop() | Reject():
                 found.may_stop = found.may_stop | here
-            case Jump(name) if name in table.chains and depth <= _MAX_DEPTH:
-                inner, nothing = self._chain(view, table, table.chains[name], depth + 1), view.space.empty
-                found.unclear = found.unclear | (here & (inner.unclear | inner.masked | inner.all_diverted(view.space)))
+            case Jump(name) if name in where.table.chains and where.depth <= _MAX_DEPTH:
+                if not self._is_entered(where, here):
+                    return True
+                inner, nothing = self._chain(where.inner(), where.table.chains[name]), where.view.space.empty
+                found.unclear = found.unclear | (
+                    here & (inner.unclear | inner.masked | inner.all_diverted(where.view.space))
+                )
                 found.may_pass = found.may_pass | (here & (inner.accepted | inner.may_pass))
-                stopped = view.space.union(inner.stopped.values()) | inner.may_stop
+                stopped = where.view.space.union(inner.stopped.values()) | inner.may_stop
                 found.may_stop = found.may_stop | (here & stopped)
                 return found.unclear & here == nothing
             case _:
@@ -314,11 +353,9 @@ class RuleWalker:
             return not self._marks_matter
         return isinstance(statement, NoEffect)
 
-    def _statement(
-        self, view: View, table: NfTable, rule: NfRule, statement: Statement, here: Set, found: Outcome, depth: int
-    ) -> Set:
+    def _statement(self, where: _Where, rule: NfRule, statement: Statement, here: Set, found: Outcome) -> Set:
         """Returns the flows that go on in the rule."""
-        nothing = view.space.empty
+        nothing = where.view.space.empty
         match statement:
             case Accept():
                 found.accepted = found.accepted | here
@@ -328,15 +365,15 @@ class RuleWalker:
             case Return():
                 found.back = found.back | here
             case Jump(name) | Goto(name):
-                return self._jump(view, table, name, here, found, depth, goto=isinstance(statement, Goto))
+                return self._jump(where, name, here, found, goto=isinstance(statement, Goto))
             case VerdictMap(fields, name):
-                return self._verdict_map(view, table, rule, fields, table.sets.get(name), here, found, depth)
+                return self._verdict_map(where, rule, fields, where.table.sets.get(name), here, found)
             case NoEffect():
                 return here
             case Nat(family=TableFamily() as family) if family not in self._tables:
                 return here
             case Nat():
-                self._nat(view, rule, statement, here, found)
+                self._nat(where.view, rule, statement, here, found)
             case Queue() | SetMark() | CopyMark() | MapMark() | Notrack() | OpaqueStatement():
                 found.unclear = found.unclear | here
         return nothing
@@ -376,31 +413,38 @@ class RuleWalker:
             return None
         return Translation(low.value, port, evidence)
 
-    def _jump(self, view: View, table: NfTable, name: str, here: Set, found: Outcome, depth: int, *, goto: bool) -> Set:
-        target = table.chains.get(name)
-        if target is None or depth > _MAX_DEPTH:
+    def _is_entered(self, where: _Where, here: Set) -> bool:
+        """Whether any flow comes to a jump."""
+        entered = here & where.within != where.view.space.empty
+        self._pruned += not entered
+        return entered
+
+    def _jump(self, where: _Where, name: str, here: Set, found: Outcome, *, goto: bool) -> Set:
+        target = where.table.chains.get(name)
+        if target is None or where.depth > _MAX_DEPTH:
             found.unclear = found.unclear | here
-            return view.space.empty
-        inner = self._chain(view, table, target, depth + 1)
+            return where.view.space.empty
+        if not self._is_entered(where, here):
+            return here
+        inner = self._chain(where.inner(), target)
         returned = found.back
         found.add(inner, here)
         found.back, back = returned, here & inner.back
         if not goto:
             return back
         found.back = found.back | back
-        return view.space.empty
+        return where.view.space.empty
 
     def _verdict_map(
         self,
-        view: View,
-        table: NfTable,
+        where: _Where,
         rule: NfRule,
         fields: tuple[Field, ...],
         named: NamedSet | None,
         here: Set,
         found: Outcome,
-        depth: int,
     ) -> Set:
+        view = where.view
         if named is None or named.unmodelled:
             found.unclear = found.unclear | here
             return view.space.empty
@@ -413,7 +457,7 @@ class RuleWalker:
             inside = going_on & holds
             if inside == view.space.empty or element.verdict is None:
                 continue
-            after = self._statement(view, table, rule, element.verdict, inside, found, depth)
+            after = self._statement(where, rule, element.verdict, inside, found)
             going_on = (going_on & ~inside) | after
         return going_on
 
