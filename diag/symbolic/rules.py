@@ -196,7 +196,7 @@ class RuleWalker:
         self._summaries: dict[tuple[View, str, str, str, Set | None], Outcome] = {}
         """By the flows that a summary is for; None: for all."""
         self._pruned = 0
-        """How many chains were left out of summaries."""
+        """How often something was left out of a summary: one during which this grows is for some flows only."""
 
     @property
     def rejects(self) -> bool:
@@ -244,11 +244,15 @@ class RuleWalker:
     def _chain(self, where: _Where, chain: Chain) -> Outcome:
         table = where.table
         key = (where.view, table.family.value + table.origin.value, table.name, chain.name)
-        found = self._summaries.get((*key, None)) or self._summaries.get((*key, where.within))
-        if found is None:
-            before = self._pruned
-            found = self._sum_up(where, chain)
-            self._summaries[*key, None if self._pruned == before else where.within] = found
+        universal = self._summaries.get((*key, None))
+        if universal is not None:
+            return universal
+        found, before = self._summaries.get((*key, where.within)), self._pruned
+        if found is not None:
+            self._pruned += 1
+            return found
+        found = self._sum_up(where, chain)
+        self._summaries[*key, None if self._pruned == before else where.within] = found
         return found
 
     def _sum_up(self, where: _Where, chain: Chain) -> Outcome:
