@@ -110,7 +110,7 @@ class Hooks:
         link = LinkView(
             self._master(netns, devices.iif),
             self._master(netns, devices.oif),
-            self._packet_type(netns, frame, devices.iif),
+            self._packet_type(netns, family, frame, devices.iif),
         )
         surroundings = self.world.stack(netns, packet.family).surroundings
         passage = Passage(frame=frame)
@@ -121,7 +121,7 @@ class Hooks:
         stopped = run.run(table.steps(hook, tracked=True, priorities=priorities))
         return context.packet if stopped is None else self._stopped(netns, stopped, context)
 
-    def _packet_type(self, netns: str, frame: Frame, iif: str) -> int | None:
+    def _packet_type(self, netns: str, family: TableFamily, frame: Frame, iif: str) -> int | None:
         """eth_type_trans() and br_handle_frame(): whom the frame is for, as its input interface sees it."""
         if frame.outgoing:
             return 0
@@ -131,8 +131,10 @@ class Hooks:
             return 1
         if frame.daddr >> 40 & 1:
             return 2
-        own = (self.world.mac(netns, iif), self.world.mac(netns, self._master(netns, iif)))
-        return 0 if frame.daddr in own else 3
+        if frame.daddr == self.world.mac(netns, iif):
+            return 0
+        to_bridge = family is TableFamily.BRIDGE and frame.daddr == self.world.mac(netns, self._master(netns, iif))
+        return 0 if to_bridge else 3
 
     def _master(self, netns: str, name: str) -> str:
         link = self.world.link(netns, name) if name else None
