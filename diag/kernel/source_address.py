@@ -12,11 +12,6 @@ from diag.model.address import Family, Ip, Prefix
 from diag.model.netns import Address, Netns, Nexthop, Route, RouteType
 
 
-def select_source(netns: Netns, family: Family, route: Route, nexthop: Nexthop | None, daddr: int) -> int | None:
-    """One look-up, as :meth:`Sources.select`."""
-    return Sources(netns, family).select(route, nexthop, daddr)
-
-
 class Sources:
     """One family's addresses of one namespace, by interface."""
 

@@ -231,6 +231,8 @@ def _accepting_rule(trace: Trace | None) -> str:
 def _stopper(trace: Trace) -> str:
     if trace.disposition is Disposition.UNKNOWN:
         return "cannot be told, " + "; ".join(trace.unknown_causes)
+    if trace.reason is Reason.UNPUBLISHED_PORT and trace.delivered_to:  # its detail is about one port of many
+        return "nothing on the host listens there, and nothing is published"
     return trace.detail or trace.reason.value
 
 

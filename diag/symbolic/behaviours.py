@@ -53,10 +53,6 @@ class Behaviour:
         spans = dict(self.flows)[protocol]
         return next(kind for low, high, kind in spans if low <= port <= high)
 
-    def delivers(self, protocol: Protocol, port: int) -> bool:
-        """Whether one flow arrives and is answered."""
-        return self.kind(protocol, port).delivered
-
 
 @dataclass(frozen=True, slots=True)
 class Row:

@@ -17,7 +17,7 @@ Set = BDDFunction
 PORT_BITS = 16
 PROTOCOLS = (Protocol.ICMP, Protocol.TCP, Protocol.UDP)
 _NODES = 1 << 25
-"""Of all diagrams together. Memory is taken as they grow, about 14 bytes each."""
+"""Of all diagrams together. Memory is taken as they grow."""
 _CACHE = 1 << 18
 
 

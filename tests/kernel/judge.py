@@ -148,7 +148,7 @@ def compare(kernel: Kernel, truth: dict[Flow, str]) -> list[Difference]:
         netns = answerer.netns_of(flow.source)
         behaviour = _behaviour(decisions, netns or "", Ip.parse(flow.address))
         if behaviour is not None and answer["disposition"] != "unknown":
-            delivers = behaviour.delivers(Protocol(flow.protocol), flow.port)
+            delivers = behaviour.kind(Protocol(flow.protocol), flow.port).delivered
             delivered = answer["disposition"] == "delivered"
             taken = answer["delivered_to"] == "host" or flow.address not in host
             fate = decisions.fate(netns or "", Ip.parse(flow.address), Protocol(flow.protocol), flow.port)

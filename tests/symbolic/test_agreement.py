@@ -100,7 +100,7 @@ def test_most_pairs_of_real_hosts_are_covered() -> None:
             pairs = [(here, ip) for ip in called for here in netns if here != there]
             every += len(pairs)
             covered += sum(decisions.behaviour(here, ip) is not None for here, ip in pairs)
-    assert covered >= 0.7 * every
+    assert covered >= 0.8 * every
 
 
 def five(text: str, switches: dict[str, str]) -> Host:
@@ -176,6 +176,7 @@ SWITCHES6 = st.fixed_dictionaries(
 def assert_agreement(host: Host) -> int:
     """Every flow that is covered is as the interpreter says; how many these are."""
     tracer, solutions = solved(host.snapshot())
+    assert solutions, "nothing of this host is covered"
     decisions, covered = Decisions(solutions), 0
     for port in ports_of(solutions):
         for netns in sources_of(solutions, port):
@@ -202,7 +203,7 @@ def assert_agreement(host: Host) -> int:
 
 
 @pytest.mark.random
-@settings(max_examples=80, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=120, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(rules.iptables(), SWITCHES)
 def test_random_rules(text: str, switches: dict[str, str]) -> None:
     assert_agreement(five(text, switches))
@@ -233,7 +234,8 @@ DISCOVERY = (
 
 @pytest.mark.parametrize("rule", DISCOVERY)
 def test_rules_that_stop_neighbour_discovery(rule: str) -> None:
-    assert_agreement(replace(five6("", {}), ip6tables=f"*filter\n{_POLICIES}{rule}\nCOMMIT\n"))
+    covered = assert_agreement(replace(five6("", {}), ip6tables=f"*filter\n{_POLICIES}{rule}\nCOMMIT\n"))
+    assert covered < assert_agreement(five6("", {})), "the pairs whose discovery is stopped are left to the interpreter"
 
 
 _POLICIES = ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
