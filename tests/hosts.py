@@ -10,8 +10,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from diag.interpreter.trace import Tracer
 from diag.model.address import Family, Ip, Prefix
@@ -43,8 +45,7 @@ def connected(dev: str, address: Ip, prefix: Prefix) -> tuple[Route, Route]:
     )
 
 
-@dataclass(frozen=True)
-class Host:
+class Host(Struct, frozen=True):
     """A Docker host with bridges; every method returns a new one."""
 
     networks: tuple[DockerNetwork, ...] = ()

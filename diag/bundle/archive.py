@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from enum import Enum
 from typing import IO, BinaryIO, Protocol, cast
+
+from msgspec import Struct
 
 from diag.errors import BundleError
 
@@ -21,8 +22,7 @@ CHUNK = 1 << 16
 _BLOCK = 512
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(Struct, frozen=True):
     """What an archive may cost before it is refused; sizes in bytes."""
 
     archive: int = 512 * _MIB
@@ -48,8 +48,7 @@ class MemberKind(Enum):
     DAMAGED = "damaged"
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(Struct, frozen=True):
     """One entry of an archive."""
 
     name: str

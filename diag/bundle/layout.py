@@ -12,9 +12,10 @@ This is the layout as data: the reader loads exactly these paths and nothing els
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from enum import Flag, auto
 from functools import lru_cache
+
+from msgspec import Struct
 
 MANIFEST = "manifest.json"
 TOP_FOLDERS = frozenset({"host", "docker", "containers", "netns"})
@@ -31,8 +32,7 @@ class Scope(Flag):
     NETNS = HOST | CONTAINER | DOCKER_NETNS
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(Struct, frozen=True):
     """One thing that is captured of each namespace in `scope`."""
 
     files: tuple[str, ...]

@@ -16,8 +16,10 @@ import hashlib
 import json
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from typing import Any
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from diag import __version__
 from diag.bundle.layout import MANIFEST, is_layout_path
@@ -62,8 +64,7 @@ class FileRecords(Mapping[str, FileRecord]):
         return "" if fields is None else _text(fields.get("sha256"))
 
 
-@dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(Struct, frozen=True):
     """A decoded manifest; every field has a default, for a manifest may be of any quality."""
 
     host: str = ""

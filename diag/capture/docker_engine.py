@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from msgspec import Struct
+
 from diag.capture import netns, redact
 from diag.capture.docker_context import Address, Tls
 from diag.capture.steps import Output, Step, UnavailableError
@@ -22,8 +24,7 @@ _MAX_SILENT = 3
 """Containers that may fail to answer before the engine is left alone."""
 
 
-@dataclass(frozen=True, slots=True)
-class LiveContainer:
+class LiveContainer(Struct, frozen=True):
     """What the other collectors need to know of a container; does not leave this package."""
 
     id: str

@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from diag.capture import docker_engine, netfilter, netns, procfs, rtnetlink
 from diag.capture.docker_context import Address, find_engine
@@ -24,8 +27,7 @@ _HINT = "Run it as root on the Docker host, or read a bundle from there with --f
 _SANDBOXES = "/run/docker/netns"
 
 
-@dataclass(frozen=True, slots=True)
-class CaptureOptions:
+class CaptureOptions(Struct, frozen=True):
     """How long a capture may take; all in seconds."""
 
     timeout: float = 120.0
@@ -38,8 +40,11 @@ class CaptureOptions:
     """For all parts of one network namespace."""
 
 
+_DEFAULTS = CaptureOptions()
+
+
 def capture_live(
-    options: CaptureOptions = CaptureOptions(),
+    options: CaptureOptions = _DEFAULTS,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Bundle:
     """Capture this host and its containers. Changes nothing.

@@ -13,6 +13,8 @@ from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from msgspec import Struct
+
 from diag.model.bundle import FileRecord
 
 
@@ -20,8 +22,7 @@ class UnavailableError(Exception):
     """A step has nothing to give; the text says why and what would help."""
 
 
-@dataclass(frozen=True, slots=True)
-class Output:
+class Output(Struct, frozen=True):
     """What a step gives."""
 
     content: bytes
@@ -33,8 +34,7 @@ class Output:
     """The file it really is, when the step could only give another form than its own."""
 
 
-@dataclass(frozen=True, slots=True)
-class Step:
+class Step(Struct, frozen=True):
     """One file of the bundle in the making."""
 
     path: str
@@ -44,8 +44,7 @@ class Step:
     """None: there is nothing of the kind, which is no gap. Raises UnavailableError, or OSError, which is the same."""
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One file of the bundle, or its absence."""
 
     path: str
@@ -53,8 +52,7 @@ class Item:
     record: FileRecord
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Job:
+class Job(Struct, frozen=True, eq=False):
     """Steps that share a thread, run in order."""
 
     name: str

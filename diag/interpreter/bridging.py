@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+
+from msgspec.structs import replace
 
 from diag.interpreter.neighbours import Neighbours
 from diag.interpreter.outcome import Cause, Failed, Outcome
@@ -15,7 +16,6 @@ from diag.model.address import Family, Ip
 from diag.model.netns import BridgePort, RouteType
 
 
-@dataclass(slots=True)
 class Bridging(Neighbours):
     """From one namespace's layer 3 to the next one's."""
 

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from functools import partial
 from typing import NamedTuple, assert_never
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from diag.interpreter.conntrack import ConntrackTable, apply_nat
 from diag.interpreter.matching import Context, Test, lookup
@@ -71,8 +73,7 @@ _ACCEPT = "accept"
 _RETURN = "return"
 
 
-@dataclass(frozen=True, slots=True)
-class Stopped:
+class Stopped(Struct, frozen=True):
     """The packet does not pass the hook."""
 
     reject: str

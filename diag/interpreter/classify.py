@@ -6,7 +6,7 @@ networks, and for the wording a chain's name; it never changes the other two.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from diag.interpreter.outcome import Arrived, Cause, Failed
 from diag.interpreter.world import World

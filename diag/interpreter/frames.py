@@ -8,8 +8,6 @@ net/netfilter/nf_tables_core.c, net/core/dev.c (ingress and egress).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from diag.interpreter.chains import ALL_PRIORITIES
 from diag.interpreter.hooks import Devices, Hooks
 from diag.interpreter.outcome import Cause, Failed
@@ -25,7 +23,6 @@ _AFTER = (1, ALL_PRIORITIES[1])
 """Of br_netfilter's own hooks, whose priority is 0 (NF_BR_PRI_BRNF)."""
 
 
-@dataclass(slots=True)
 class Frames(Hooks):
     """The way over links and bridges. Every step gives the packet, or why it stops there."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass, field
 from typing import NamedTuple
+
+from msgspec import Struct, field
 
 from diag.interpreter.chains import ALL_PRIORITIES, ENTRY_HOOKS, HookRun, Stopped
 from diag.interpreter.choices import Choices
@@ -28,8 +29,7 @@ class Devices(NamedTuple):
     physout: str = ""
 
 
-@dataclass(slots=True)
-class Hooks:
+class Hooks(Struct):
     """The state of one walk, and its way through netfilter."""
 
     world: World

@@ -9,7 +9,8 @@ ipvlan_l3s.c.
 from __future__ import annotations
 
 from abc import abstractmethod
-from dataclasses import dataclass, replace
+
+from msgspec.structs import replace
 
 from diag.interpreter.bridging import Bridging
 from diag.interpreter.hooks import Devices
@@ -22,7 +23,6 @@ from diag.model.netfilter import Hook
 from diag.model.netns import Link, LinkKind
 
 
-@dataclass(slots=True)
 class Ipvlan(Bridging):
     """What ipvlan does instead of asking for a neighbour."""
 

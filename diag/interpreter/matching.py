@@ -6,10 +6,11 @@ A match becomes a function of the packet at its hook once (:func:`compiled`), si
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
 from operator import attrgetter
 from typing import NamedTuple, assert_never
+
+from msgspec import Struct
 
 from diag.interpreter.choices import Choices
 from diag.interpreter.packet import ETHER_TYPES, Packet, Passage, Port, PortKind
@@ -94,8 +95,7 @@ class Window:
         self.low = self.high = value
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(Struct, frozen=True):
     """What rules can ask of the namespace that they are in."""
 
     netns: str
@@ -115,8 +115,7 @@ class LinkView(NamedTuple):
     """As :attr:`Field.PKTTYPE`; None: not captured."""
 
 
-@dataclass(slots=True)
-class Context:
+class Context(Struct):
     """The packet at one hook of one namespace."""
 
     packet: Packet

@@ -7,8 +7,9 @@ nf_nat_masquerade.c, nf_nat_redirect.c, net/netfilter/xt_NETMAP.c.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from enum import Enum
+
+from msgspec.structs import replace
 
 from diag.interpreter.conntrack import ConntrackTable
 from diag.interpreter.matching import Context, lookup

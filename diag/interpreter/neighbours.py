@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from msgspec import field
+from msgspec.structs import replace
 
 from diag.interpreter.frames import Frames
 from diag.interpreter.hooks import Devices
@@ -23,7 +24,6 @@ _REQUEST, _REPLY = 1, 2
 _SOLICITATION, _ADVERTISEMENT = 135, 136
 
 
-@dataclass(slots=True)
 class Neighbours(Frames):
     """ARP (arp.c) and neighbour discovery (ndisc.c), or a permanent entry instead."""
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from diag.interpreter.chains import Stopped
 from diag.interpreter.packet import Packet
@@ -34,8 +35,7 @@ class Cause(Enum):
     """A reply that fits no socket of the caller: its source is not the address that was called."""
 
 
-@dataclass(frozen=True, slots=True)
-class Arrived:
+class Arrived(Struct, frozen=True):
     """The packet reached a local socket layer."""
 
     netns: str
@@ -47,8 +47,7 @@ class Arrived:
     """Its destination was rewritten on the way."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
+class Failed(Struct, frozen=True):
     """The packet did not."""
 
     cause: Cause

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import NamedTuple
+
+from msgspec import Struct
 
 from diag.model.address import Family, Ip
 from diag.model.flow import ICMP, ICMPV6, TCP, UDP
@@ -59,8 +60,7 @@ class Tuple(NamedTuple):
         return Tuple(self.protocol, self.daddr, self.dport, self.saddr, self.sport)
 
 
-@dataclass(slots=True)
-class Connection:
+class Connection(Struct):
     """A conntrack entry of one namespace (net/netfilter/nf_conntrack_core.c, nf_nat_core.c)."""
 
     original: Tuple
@@ -155,8 +155,7 @@ class Packet(NamedTuple):
         return f"[{ip}]:{port.value}" if self.family is Family.IPV6 else f"{ip}:{port.value}"
 
 
-@dataclass(slots=True)
-class Passage:
+class Passage(Struct):
     """What the kernel keeps with a packet while it is in one namespace."""
 
     connection: Connection | None = None

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from diag.interpreter.choices import Choices, TooManyUnknownsError, every_run
 from diag.interpreter.classify import (
@@ -29,8 +30,7 @@ _NO_ANSWER = frozenset({Symptom.TIMEOUT, Symptom.EHOSTUNREACH})
 _UNKNOWN_CAUSES = frozenset({Cause.NOT_CAPTURED, Cause.NOT_MODELLED, Cause.LEFT_HOST})
 
 
-@dataclass(slots=True)
-class _Run:
+class _Run(Struct):
     """A flow's fate under one set of answers."""
 
     choices: Choices
@@ -79,8 +79,7 @@ def request_packet(world: World, flow: Flow) -> Packet:
     )
 
 
-@dataclass(slots=True)
-class _OneRun:
+class _OneRun(Struct):
     world: World
     flow: Flow
     walk: Walk

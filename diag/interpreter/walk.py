@@ -7,7 +7,7 @@ drivers/net/veth.c and their IPv6 siblings.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from msgspec.structs import replace
 
 from diag.interpreter.hooks import Devices
 from diag.interpreter.ipvlan import Ipvlan
@@ -26,7 +26,6 @@ _WAYS = frozenset({RouteType.LOCAL, RouteType.UNICAST})
 """Types of routes that a packet can take."""
 
 
-@dataclass(slots=True)
 class Walk(Ipvlan):
     """The packets of one flow, there and back, under one set of answers."""
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Set
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from diag.interpreter.chains import HookTable
 from diag.interpreter.matching import Surroundings
@@ -74,8 +75,7 @@ class Answering:
         return self._single.get(ip, frozenset()) | self._wide
 
 
-@dataclass(slots=True)
-class Stack:
+class Stack(Struct):
     """One family's half of a namespace's network stack."""
 
     netns: Netns

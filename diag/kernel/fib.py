@@ -6,8 +6,9 @@ Follows net/ipv4/fib_rules.c, fib_trie.c and net/ipv6/ip6_fib.c as far as `ip ro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from typing import NamedTuple
+
+from msgspec.structs import replace
 
 from diag.model.address import Family, Ip, Prefix
 from diag.model.netns import Netns, Nexthop, PolicyRule, Route, RouteType

@@ -7,16 +7,16 @@ ping_err(); REJECT's kinds from `iptables-extensions(8)` and net/ipv4/netfilter/
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from diag.model.address import Family
 from diag.model.flow import Protocol
 from diag.model.reasons import Symptom
 
 
-@dataclass(frozen=True, slots=True)
-class IcmpError:
+class IcmpError(Struct, frozen=True):
     """A kind of destination-unreachable."""
 
     code: int

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from diag.model.address import Family
 from diag.model.netns import Netns
@@ -63,8 +63,7 @@ def arp_ignore(netns: Netns, iif: str) -> int:
     return _strongest(netns, "arp_ignore", iif) or 0
 
 
-@dataclass(frozen=True, slots=True)
-class Switches:
+class Switches(Struct, frozen=True):
     """What the sysctls of a namespace say of one of its interfaces, each as its function above gives it."""
 
     rp_filter: int | None

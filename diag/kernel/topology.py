@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from diag.model.netns import Link, LinkKind, Netns
 from diag.model.snapshot import Snapshot
@@ -16,8 +17,7 @@ _PAIRED = (LinkKind.VETH, LinkKind.DEVICE)
 """Kinds that can be one end of a veth pair: a capture without `-d` does not tell."""
 
 
-@dataclass(frozen=True, slots=True)
-class Crossing:
+class Crossing(Struct, frozen=True):
     """A bridge that a frame goes through from port to port."""
 
     netns: str
@@ -26,8 +26,7 @@ class Crossing:
     out_port: str
 
 
-@dataclass(frozen=True, slots=True)
-class Attachment:
+class Attachment(Struct, frozen=True):
     """A place where a frame that leaves some link can come up for layer 3."""
 
     netns: str
@@ -37,8 +36,7 @@ class Attachment:
     """For a bridge of its own: the port by which the frame comes in."""
 
 
-@dataclass(frozen=True, slots=True)
-class Obstacle:
+class Obstacle(Struct, frozen=True):
     """Why a frame does not get further in one direction."""
 
     kind: str
@@ -48,8 +46,7 @@ class Obstacle:
     detail: str
 
 
-@dataclass(frozen=True, slots=True)
-class Segment:
+class Segment(Struct, frozen=True):
     """Everything that one link's frames can reach on layer 2."""
 
     attachments: tuple[Attachment, ...]

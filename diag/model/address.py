@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
-from dataclasses import dataclass
 from enum import IntEnum
 from functools import lru_cache
+
+from msgspec import Struct
 
 
 class Family(IntEnum):
@@ -32,8 +33,7 @@ def is_loopback(family: Family, value: int) -> bool:
     return value in _LOOPBACK_V4 if family is Family.IPV4 else value == 1
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Ip:
+class Ip(Struct, frozen=True, order=True):
     """One address."""
 
     family: Family
@@ -65,8 +65,7 @@ class Ip:
         return self._standard().is_multicast
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Prefix:
+class Prefix(Struct, frozen=True, order=True):
     """A network: the first `length` bits of `value` count, the others are zero."""
 
     family: Family

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from diag.model.flow import Hop
 from diag.model.provenance import Evidence, Gap
@@ -11,8 +12,7 @@ from diag.model.reasons import Reachability, Reason, Via
 from diag.model.snapshot import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class PortSet:
+class PortSet(Struct, frozen=True):
     """Destination ports as sorted, disjoint, inclusive ranges within 1-65535."""
 
     ranges: tuple[tuple[int, int], ...] = ()
@@ -36,8 +36,7 @@ class PortSet:
         return ",".join(str(lo) if lo == hi else f"{lo}-{hi}" for lo, hi in self.ranges)
 
 
-@dataclass(frozen=True, slots=True)
-class Allowed:
+class Allowed(Struct, frozen=True):
     """Exactly what is delivered and answered; ports in `unknown_*` cannot be told."""
 
     icmp: bool | None = False
@@ -72,8 +71,7 @@ class Allowed:
         return "; ".join(parts) or "none"
 
 
-@dataclass(frozen=True, slots=True)
-class Fix:
+class Fix(Struct, frozen=True):
     """A command that was applied to the model before it is suggested."""
 
     command: str
@@ -85,8 +83,7 @@ class Fix:
     note: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Path:
+class Path(Struct, frozen=True):
     """One way from source to destination: one destination address, or in a group one class of them."""
 
     family: str
@@ -109,8 +106,7 @@ class Path:
     """For `partial`: one clause per blocked set of ports, with its rule."""
 
 
-@dataclass(frozen=True, slots=True)
-class NameAnswer:
+class NameAnswer(Struct, frozen=True):
     """A name as one container resolves it."""
 
     name: str
@@ -124,8 +120,7 @@ class NameAnswer:
     explanation: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PairResult:
+class PairResult(Struct, frozen=True):
     """One ordered pair."""
 
     source: str
@@ -135,8 +130,7 @@ class PairResult:
     names: tuple[NameAnswer, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Group:
+class Group(Struct, frozen=True):
     """Every ordered pair of `sources` × `destinations` (a container with itself left out) behaves alike."""
 
     sources: tuple[str, ...]
@@ -151,8 +145,7 @@ class Group:
         return sum(1 for s in self.sources for d in self.destinations if s != d)
 
 
-@dataclass(frozen=True, slots=True)
-class MissingNames:
+class MissingNames(Struct, frozen=True):
     """Names of other containers that one cannot resolve, all for one reason."""
 
     names: tuple[str, ...]
@@ -163,8 +156,7 @@ class MissingNames:
     explanation: str
 
 
-@dataclass(frozen=True, slots=True)
-class NameScope:
+class NameScope(Struct, frozen=True):
     """What one container can call the others."""
 
     container: str
@@ -176,8 +168,7 @@ class NameScope:
     """Names of other containers that it cannot resolve, by reason."""
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceRole:
+class InterfaceRole(Struct, frozen=True):
     """Row 1 of the product: who is what on the host."""
 
     name: str
@@ -191,8 +182,7 @@ class InterfaceRole:
     evidence: Evidence | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Analysis:
+class Analysis(Struct, frozen=True):
     """One host, analysed."""
 
     snapshot: Snapshot

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+
+from msgspec import Struct, field
 
 from diag.model.provenance import Gap
 
@@ -12,8 +13,7 @@ SCHEMA_VERSION = 1
 """Version of the layout, written to and checked in `manifest.json`."""
 
 
-@dataclass(frozen=True, slots=True)
-class FileRecord:
+class FileRecord(Struct, frozen=True):
     """What the manifest says of one file: how it was made, or why it is not there."""
 
     command: str
@@ -26,8 +26,7 @@ class FileRecord:
     """Why the collector has no output: no permission, no binary, time limit… Empty when all went well."""
 
 
-@dataclass(frozen=True, slots=True)
-class Bundle:
+class Bundle(Struct, frozen=True):
     """One host's captured state.
 
     `files` maps a path such as `host/ip-addr.json` to its bytes; the top folder of an archive is already taken off.

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from types import MappingProxyType
+
+from msgspec import Struct, field
 
 from diag.model.address import Ip, Prefix
 from diag.model.provenance import Evidence
 
 
-@dataclass(frozen=True, slots=True)
-class IpamConfig:
+class IpamConfig(Struct, frozen=True):
     """One subnet of a network."""
 
     subnet: Prefix
     gateway: Ip | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkMember:
+class NetworkMember(Struct, frozen=True):
     """A container as `docker network inspect` lists it."""
 
     container_id: str
@@ -28,8 +27,7 @@ class NetworkMember:
     endpoint_id: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class DockerNetwork:
+class DockerNetwork(Struct, frozen=True):
     """`docker network inspect`."""
 
     name: str
@@ -69,8 +67,7 @@ class DockerNetwork:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Struct, frozen=True):
     """A container's place on a network (`NetworkSettings.Networks`)."""
 
     network: str
@@ -89,8 +86,7 @@ class Endpoint:
     gw_priority: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class PublishedPort:
+class PublishedPort(Struct, frozen=True):
     """One binding of `-p`."""
 
     container_port: int
@@ -100,8 +96,7 @@ class PublishedPort:
     """None or all zeros: any address."""
 
 
-@dataclass(frozen=True, slots=True)
-class Container:
+class Container(Struct, frozen=True):
     """`docker inspect` of a container."""
 
     id: str
@@ -141,8 +136,7 @@ class Container:
         return self.network_mode.partition(":")[2] if self.network_mode.startswith("container:") else ""
 
 
-@dataclass(frozen=True, slots=True)
-class Engine:
+class Engine(Struct, frozen=True):
     """`docker version` and `docker info`, as far as the analysis uses them."""
 
     version: str = ""

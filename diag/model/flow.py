@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
+
+from msgspec import Struct
 
 from diag.model.address import Family, Ip
 from diag.model.provenance import Evidence
@@ -30,8 +31,7 @@ class Protocol(StrEnum):
                 return ICMP if family is Family.IPV4 else ICMPV6
 
 
-@dataclass(frozen=True, slots=True)
-class Flow:
+class Flow(Struct, frozen=True):
     """One request as an application makes it: the kernel chooses the source address and port."""
 
     source: str
@@ -59,8 +59,7 @@ class HopKind(StrEnum):
     NOTE = "note"
 
 
-@dataclass(frozen=True, slots=True)
-class Hop:
+class Hop(Struct, frozen=True):
     """One step."""
 
     kind: HopKind
@@ -73,8 +72,7 @@ class Hop:
     chain: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Trace:
+class Trace(Struct, frozen=True):
     """One flow's fate, there and back."""
 
     flow: Flow

@@ -10,9 +10,10 @@ Semantics: `iptables-extensions(8)`, `nft(8)`, net/netfilter/core.c.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
 from types import MappingProxyType
+
+from msgspec import Struct, field
 
 from diag.model.address import Ip
 from diag.model.provenance import Evidence
@@ -157,8 +158,7 @@ Ranges = tuple[tuple[int, int], ...]
 """Inclusive ranges."""
 
 
-@dataclass(frozen=True, slots=True)
-class Within:
+class Within(Struct, frozen=True):
     """The field's value lies in one of the ranges."""
 
     field: Field
@@ -166,8 +166,7 @@ class Within:
     negated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Masked:
+class Masked(Struct, frozen=True):
     """`(field & mask) == value`."""
 
     field: Field
@@ -176,8 +175,7 @@ class Masked:
     negated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AnyBit:
+class AnyBit(Struct, frozen=True):
     """`(field & mask) != 0`: what `ct state a,b` and `--ctstate A,B` mean."""
 
     field: Field
@@ -185,8 +183,7 @@ class AnyBit:
     negated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Named:
+class Named(Struct, frozen=True):
     """The name is one of these; a pattern that ends in `*` is a prefix."""
 
     field: Field
@@ -194,16 +191,14 @@ class Named:
     negated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AnyOf:
+class AnyOf(Struct, frozen=True):
     """At least one alternative holds; an alternative is a conjunction."""
 
     alternatives: tuple[tuple[Match, ...], ...]
     negated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class InSet:
+class InSet(Struct, frozen=True):
     """The tuple of fields is an element of a named set (ipset, or an nft set of the rule's own table)."""
 
     set_name: str
@@ -213,8 +208,7 @@ class InSet:
     ipset: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class FibOif:
+class FibOif(Struct, frozen=True):
     """nft's `fib saddr . iif oif`: the device by which an address is routed (net/ipv4/netfilter/nft_fib_ipv4.c)."""
 
     source: bool
@@ -228,8 +222,7 @@ class FibOif:
     negated: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Opaque:
+class Opaque(Struct, frozen=True):
     """A match that the model cannot evaluate: it may hold or not."""
 
     text: str
@@ -239,60 +232,51 @@ class Opaque:
 Match = Within | Masked | AnyBit | Named | AnyOf | InSet | FibOif | Opaque
 
 
-@dataclass(frozen=True, slots=True)
-class Accept:
+class Accept(Struct, frozen=True):
     """Ends the base chain; later base chains of the hook still run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Drop:
+class Drop(Struct, frozen=True):
     """Ends the packet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reject:
+class Reject(Struct, frozen=True):
     """Ends the packet and answers."""
 
     kind: str = "icmp-port-unreachable"
     """iptables' `--reject-with` word, e.g. `tcp-reset`, `icmp-admin-prohibited`, `icmp6-port-unreachable`, `icmpx-…`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Jump:
+class Jump(Struct, frozen=True):
     """Go on in another chain and come back."""
 
     chain: str
 
 
-@dataclass(frozen=True, slots=True)
-class Goto:
+class Goto(Struct, frozen=True):
     """Go on in another chain; its end is the end of the calling chain."""
 
     chain: str
 
 
-@dataclass(frozen=True, slots=True)
-class Return:
+class Return(Struct, frozen=True):
     """Back to the caller; in a base chain, its policy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Queue:
+class Queue(Struct, frozen=True):
     """Handed to a program in user space."""
 
     bypass: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DataMap:
+class DataMap(Struct, frozen=True):
     """What a named or anonymous nft map holds for the packet; a rule has asked before whether it holds anything."""
 
     fields: tuple[Field, ...]
     map_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Nat:
+class Nat(Struct, frozen=True):
     """DNAT, SNAT, REDIRECT or MASQUERADE."""
 
     kind: NatKind
@@ -321,8 +305,7 @@ class NatKind(StrEnum):
     NETMAP = "netmap"
 
 
-@dataclass(frozen=True, slots=True)
-class SetMark:
+class SetMark(Struct, frozen=True):
     """`field = (field & ~mask) ^ value`; xt_MARK's `--set-xmark value/mask`."""
 
     field: Field
@@ -330,8 +313,7 @@ class SetMark:
     mask: int = 0xFFFFFFFF
 
 
-@dataclass(frozen=True, slots=True)
-class CopyMark:
+class CopyMark(Struct, frozen=True):
     """`target = (target & ~mask) | ((source & source_mask) ^ toggled)`: CONNMARK save and restore, nft's mark expressions."""
 
     source: Field
@@ -341,36 +323,31 @@ class CopyMark:
     toggled: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class MapMark:
+class MapMark(Struct, frozen=True):
     """`meta mark set … map …`."""
 
     field: Field
     data: DataMap
 
 
-@dataclass(frozen=True, slots=True)
-class Notrack:
+class Notrack(Struct, frozen=True):
     """The packet gets no connection tracking in this namespace."""
 
 
-@dataclass(frozen=True, slots=True)
-class NoEffect:
+class NoEffect(Struct, frozen=True):
     """LOG, counter, comment, TRACE, MSS clamping: the walk goes on with the next part of the rule."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class VerdictMap:
+class VerdictMap(Struct, frozen=True):
     """nft `vmap`: look the fields up, and do what the element says, if there is one."""
 
     fields: tuple[Field, ...]
     map_name: str
 
 
-@dataclass(frozen=True, slots=True)
-class OpaqueStatement:
+class OpaqueStatement(Struct, frozen=True):
     """A target whose effect the model does not know: it may end the walk or change the packet."""
 
     text: str
@@ -395,8 +372,7 @@ Statement = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NfRule:
+class NfRule(Struct, frozen=True):
     """One rule: the parts are evaluated in order until a match fails or a statement ends it."""
 
     parts: tuple[Match | Statement, ...]
@@ -414,8 +390,7 @@ class ChainType(StrEnum):
     ROUTE = "route"
 
 
-@dataclass(frozen=True, slots=True)
-class Base:
+class Base(Struct, frozen=True):
     """How a base chain is attached."""
 
     hook: Hook
@@ -427,8 +402,7 @@ class Base:
     """The line that gives the policy."""
 
 
-@dataclass(frozen=True, slots=True)
-class Chain:
+class Chain(Struct, frozen=True):
     """A chain; `base` is None for one that is only jumped to."""
 
     name: str
@@ -436,8 +410,7 @@ class Chain:
     base: Base | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class SetElement:
+class SetElement(Struct, frozen=True):
     """One element: per dimension a range of integers, or a name."""
 
     key: tuple[tuple[int, int] | str, ...]
@@ -449,8 +422,7 @@ class SetElement:
     """What a map gives for the key: per dimension a range."""
 
 
-@dataclass(frozen=True, slots=True)
-class NamedSet:
+class NamedSet(Struct, frozen=True):
     """An ipset, an nft set or an nft verdict map."""
 
     name: str
@@ -462,8 +434,7 @@ class NamedSet:
     """ipset only: `ip`, `net`, `port`, `iface` or `mark` per dimension; a port is kept as protocol × 65536 + port."""
 
 
-@dataclass(frozen=True, slots=True)
-class NfTable:
+class NfTable(Struct, frozen=True):
     """A table of one family in one variant."""
 
     family: TableFamily
@@ -473,8 +444,7 @@ class NfTable:
     sets: Mapping[str, NamedSet] = field(default_factory=lambda: MappingProxyType({}))
 
 
-@dataclass(frozen=True, slots=True)
-class Ruleset:
+class Ruleset(Struct, frozen=True):
     """All tables of a namespace."""
 
     tables: tuple[NfTable, ...] = ()

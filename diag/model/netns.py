@@ -6,9 +6,10 @@ The host is one namespace among many; containers and Docker's own namespaces are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+
+from msgspec import Struct, field
 
 from diag.model.address import Family, Ip, Prefix
 from diag.model.netfilter import Ruleset
@@ -31,8 +32,7 @@ class LinkKind(StrEnum):
     OTHER = "other"
 
 
-@dataclass(frozen=True, slots=True)
-class Address:
+class Address(Struct, frozen=True):
     """An address on a link."""
 
     ip: Ip
@@ -44,8 +44,7 @@ class Address:
     """`dadfailed` of IPv6: the kernel does not answer for it. Plain `tentative` passes within a second or two."""
 
 
-@dataclass(frozen=True, slots=True)
-class BridgePort:
+class BridgePort(Struct, frozen=True):
     """What `bridge -d link` says of a port; None where the capture does not say."""
 
     state: str | None = None
@@ -54,8 +53,7 @@ class BridgePort:
     isolated: bool | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Link:
+class Link(Struct, frozen=True):
     """An interface."""
 
     name: str
@@ -107,8 +105,7 @@ class RouteType(StrEnum):
     NAT = "nat"
 
 
-@dataclass(frozen=True, slots=True)
-class Nexthop:
+class Nexthop(Struct, frozen=True):
     """One way out of a route."""
 
     dev: str
@@ -117,8 +114,7 @@ class Nexthop:
     onlink: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Struct, frozen=True):
     """One FIB entry."""
 
     destination: Prefix
@@ -133,8 +129,7 @@ class Route:
     evidence: Evidence | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class PolicyRule:
+class PolicyRule(Struct, frozen=True):
     """One line of `ip rule`; None in a selector means any."""
 
     priority: int
@@ -156,8 +151,7 @@ class PolicyRule:
     evidence: Evidence | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbour:
+class Neighbour(Struct, frozen=True):
     """A line of `ip neigh` or a static FDB-like fact."""
 
     ip: Ip
@@ -167,8 +161,7 @@ class Neighbour:
     """`PERMANENT`, `REACHABLE`, `STALE`, `FAILED`…"""
 
 
-@dataclass(frozen=True, slots=True)
-class FdbEntry:
+class FdbEntry(Struct, frozen=True):
     """Where a VXLAN link sends frames for a MAC address, `bridge fdb show`."""
 
     mac: str
@@ -178,8 +171,7 @@ class FdbEntry:
     evidence: Evidence | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Socket:
+class Socket(Struct, frozen=True):
     """A listening TCP socket or a bound UDP socket."""
 
     protocol: str
@@ -190,8 +182,7 @@ class Socket:
     evidence: Evidence | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Netns:
+class Netns(Struct, frozen=True):
     """One network namespace. A part that is None was not captured."""
 
     id: str
@@ -210,8 +201,7 @@ class Netns:
     fdb: tuple[FdbEntry, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class HostsEntry:
+class HostsEntry(Struct, frozen=True):
     """A line of `/etc/hosts`, `hosts(5)`."""
 
     ip: Ip
@@ -219,8 +209,7 @@ class HostsEntry:
     evidence: Evidence | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ResolvConf:
+class ResolvConf(Struct, frozen=True):
     """`resolv.conf(5)`."""
 
     nameservers: tuple[Ip, ...] = ()

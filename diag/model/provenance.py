@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
+from msgspec import Struct
 
-@dataclass(frozen=True, slots=True, order=True)
-class Evidence:
+
+class Evidence(Struct, frozen=True, order=True):
     """A line of a captured file."""
 
     file: str
@@ -36,8 +36,7 @@ class GapKind(StrEnum):
     """Two captured facts contradict each other."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Gap:
+class Gap(Struct, frozen=True, order=True):
     """A fact that the analysis has to do without."""
 
     kind: GapKind

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
+
+from msgspec import Struct, field
 
 from diag.model.docker import Container, DockerNetwork, Engine
 from diag.model.netns import HostsEntry, Netns, ResolvConf
 from diag.model.provenance import Gap
 
 
-@dataclass(frozen=True, slots=True)
-class NameFiles:
+class NameFiles(Struct, frozen=True):
     """A container's own resolver files; None: not captured. Even a container on the host's network has its own."""
 
     hosts: tuple[HostsEntry, ...] | None = None
     resolv: ResolvConf | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Snapshot:
+class Snapshot(Struct, frozen=True, dict=True):
     """The facts of a bundle. Namespaces are keyed by their `id`; every container in `netns_of` has one."""
 
     engine: Engine
@@ -39,14 +39,16 @@ class Snapshot:
     """False: `docker/containers.json` is missing and the containers are those that the networks list."""
     files: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     """The captured text files that evidence points into, decoded, for the report's appendix."""
-    _by_name: dict[str, Container] = field(init=False, repr=False, compare=False)
-    _networks: dict[str, DockerNetwork] = field(init=False, repr=False, compare=False)
-    """By name and by id; the first of several counts."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "_by_name", {c.name: c for c in reversed(self.containers)})
-        networks = {key: n for n in reversed(self.networks) for key in (n.id, n.name)}
-        object.__setattr__(self, "_networks", networks)
+    @cached_property
+    def _by_name(self) -> dict[str, Container]:
+        """The first of several counts."""
+        return {c.name: c for c in reversed(self.containers)}
+
+    @cached_property
+    def _networks(self) -> dict[str, DockerNetwork]:
+        """By name and by id; the first of several counts."""
+        return {key: n for n in reversed(self.networks) for key in (n.id, n.name)}
 
     def container(self, name: str) -> Container | None:
         """By name, or by an id prefix of at least 4 characters that fits one container only."""

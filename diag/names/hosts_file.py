@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from diag.model.address import Ip
 from diag.model.docker import Container
@@ -11,8 +12,7 @@ from diag.model.netns import HostsEntry
 from diag.model.snapshot import Snapshot
 
 
-@dataclass(frozen=True, slots=True)
-class HostsFile:
+class HostsFile(Struct, frozen=True):
     """The lines, and each lower-case name's own."""
 
     lines: tuple[HostsEntry, ...]

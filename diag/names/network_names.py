@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+
+from msgspec import Struct, field
 
 from diag.model.analysis import NameAnswer
 from diag.model.docker import Container, Endpoint
 from diag.model.reasons import Via
 
 
-@dataclass(slots=True)
-class _Network:
+class _Network(Struct):
     members: list[tuple[Container, Endpoint]] = field(default_factory=list)
     by_label: dict[str, list[tuple[Container, Endpoint]]] = field(default_factory=dict)
     """By lower-case name."""

@@ -9,8 +9,9 @@ The default bridge has no names there, only those that `--link` wrote into `/etc
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import islice
+
+from msgspec import Struct
 
 from diag.model.address import Ip
 from diag.model.analysis import MissingNames, NameAnswer, NameScope
@@ -27,8 +28,7 @@ MAX_MISSING = 24
 """Names listed for one reason; the rest is counted."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Caller:
+class _Caller(Struct, frozen=True):
     """Where a container's names come from."""
 
     stack: Container

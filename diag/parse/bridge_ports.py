@@ -14,8 +14,10 @@ veth160e3cd docker0 8000.0242cef1fc32
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from diag.model.netns import BridgePort, Link, LinkKind
 from diag.model.provenance import Evidence, Gap, GapKind
@@ -26,8 +28,7 @@ from diag.parse.ticket_lines import ticket_lines, unreadable
 _AFFECTS = "every flow over these bridges"
 
 
-@dataclass(frozen=True, slots=True)
-class PortFacts:
+class PortFacts(Struct, frozen=True):
     """One port, or with an empty `name` a bridge that shows none."""
 
     name: str

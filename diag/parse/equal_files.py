@@ -13,10 +13,11 @@ and gaps.
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, fields, is_dataclass
 from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeVar
+
+from msgspec import Struct
 
 from diag.model.provenance import Evidence, Gap
 from diag.parse.result import Parsed
@@ -27,8 +28,7 @@ _Maker = Callable[[str], Any]
 """Makes facts again that differ in nothing but the name of the file."""
 
 
-@dataclass(slots=True)
-class _First:
+class _First(Struct):
     """The first of some equal files."""
 
     file: str
@@ -72,10 +72,10 @@ def _maker(value: Any) -> _Maker | None:
             return _maker_of_parts(value.values(), lambda made: MappingProxyType(dict(zip(value, made, strict=True))))
         case Mapping():
             return _maker_of_parts(value.values(), lambda made: dict(zip(value, made, strict=True)))
-    if not is_dataclass(value):
+    if not isinstance(value, Struct):
         return None
     kind: type = type(value)
-    parts = [getattr(value, field.name) for field in fields(value) if field.init]
+    parts = [getattr(value, name) for name in value.__struct_fields__]
     if parts and isinstance(parts[-1], Evidence) and not any(_maker(part) for part in parts[:-1]):
         return _maker_of_fact(partial(kind, *parts[:-1]), parts[-1])
     return _maker_of_parts(parts, lambda made: kind(*made))

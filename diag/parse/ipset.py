@@ -14,8 +14,10 @@ ports holds for TCP and UDP alike.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from itertools import product
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from diag.model.address import Ip, Prefix
 from diag.model.flow import TCP, UDP
@@ -45,8 +47,7 @@ def parse_ipset(data: bytes, file: str) -> Parsed[dict[str, NamedSet]]:
     return Parsed({name: draft.named for name, draft in sets.items()}, tuple(gaps))
 
 
-@dataclass(frozen=True, slots=True)
-class _Draft:
+class _Draft(Struct, frozen=True):
     """A set on its way, and how its elements are read."""
 
     named: NamedSet

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from functools import lru_cache
+
+from msgspec import Struct, field
 
 from diag.model.address import Ip, Prefix
 from diag.model.netfilter import (
@@ -79,8 +80,7 @@ def _quoted(word: str) -> str:
     return f'"{escaped}"'
 
 
-@dataclass(slots=True)
-class _Words:
+class _Words(Struct):
     """A cursor over the words of a rule."""
 
     words: list[str]

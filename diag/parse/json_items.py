@@ -12,16 +12,16 @@ host/ip-addr.json:1: it is no JSON from here on, what comes after is lost
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any
+
+from msgspec import Struct
 
 from diag.model.provenance import Gap, GapKind
 from diag.parse.result import Parsed
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Struct, frozen=True):
     """One object of the array and the 1-based line where it starts."""
 
     line: int
@@ -38,8 +38,7 @@ class Ending(Enum):
     """What follows is no JSON."""
 
 
-@dataclass(frozen=True, slots=True)
-class Elements:
+class Elements(Struct, frozen=True):
     """As much of an array as could be read."""
 
     values: tuple[tuple[int, Any], ...]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gc
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from types import MappingProxyType
+
+from msgspec.structs import replace
 
 from diag.model.bundle import Bundle
 from diag.model.docker import Container, DockerNetwork, Endpoint

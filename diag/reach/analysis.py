@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from msgspec.structs import replace
 
 from diag.interpreter.trace import Tracer
 from diag.model.analysis import Analysis, Group, PairResult, Path

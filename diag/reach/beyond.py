@@ -8,8 +8,10 @@ what the internet knows: the uplinks' own networks, Docker networks in gateway m
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
 from types import MappingProxyType
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip, Prefix
@@ -33,8 +35,7 @@ _FIRST_INDEX = 1 << 24
 """Interface indexes that no host has."""
 
 
-@dataclass(frozen=True, slots=True)
-class Uplink:
+class Uplink(Struct, frozen=True):
     """A link by which a default route leaves."""
 
     position: int
@@ -76,8 +77,7 @@ def _gateways(host: Netns, dev: str) -> Iterator[tuple[Family, Ip | None]]:
                 yield from ((family, n.gateway) for n in route.nexthops if n.dev == dev and not n.dead)
 
 
-@dataclass(slots=True)
-class _Beyond:
+class _Beyond(Struct):
     """The world's namespace on its way."""
 
     links: list[Link] = field(default_factory=list)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from diag.errors import UsageError
 from diag.model.address import Ip
@@ -20,8 +20,7 @@ from diag.reach.flows import FlowAnswerer
 from diag.reach.pairs import PairFacts, PathFacts, Target
 
 
-@dataclass(frozen=True, slots=True)
-class Explanation:
+class Explanation(Struct, frozen=True):
     """The answer of `diag explain`."""
 
     source: str

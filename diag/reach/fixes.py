@@ -5,7 +5,9 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from diag.interpreter.trace import Tracer
 from diag.model.address import Family
@@ -26,8 +28,7 @@ MAX_OPENS = 200
 """Pairs listed for one fix; the note says how many more there are."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
+class Proposal(Struct, frozen=True):
     """A command, the snapshot after it, and the containers whose pairs it can touch."""
 
     command: str

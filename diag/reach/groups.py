@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from diag.reach.matrix import Cell, Column, PairMatrix, Signature, chosen
 from diag.reach.pairs import PairFacts
 
 
-@dataclass(frozen=True, slots=True)
-class PairGroup:
+class PairGroup(Struct, frozen=True):
     """Every ordered pair of `sources` × `destinations`, a container with itself left out."""
 
     sources: tuple[str, ...]

@@ -7,10 +7,12 @@ each class, whose trace gives the reason: where it does not see the same set of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
 from itertools import accumulate, compress, count
 from operator import or_
 from typing import TypeVar
+
+from msgspec import Struct
+from msgspec.structs import replace
 
 from diag.model.address import Ip
 from diag.model.docker import Container
@@ -27,8 +29,7 @@ _Spans = tuple[tuple[int, Behaviour], ...]
 """Callers, a bit per container, with what their flows to one address do."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cell:
+class Cell(Struct, frozen=True):
     """Sources whose pairs with one destination behave alike."""
 
     sources: int
@@ -41,8 +42,7 @@ class Cell:
     """Per address of the destination, where the symbolic engine covers the pairs."""
 
 
-@dataclass(frozen=True, slots=True)
-class Column:
+class Column(Struct, frozen=True):
     """Every pair with one destination: each source but itself is in one cell."""
 
     position: int

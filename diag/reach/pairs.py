@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from diag.interpreter.trace import Tracer
 from diag.model.address import Family, Ip
@@ -19,8 +20,7 @@ from diag.reach.windows import Sweep, sweep
 LOOPBACK = Ip.parse("127.0.0.1")
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(Struct, frozen=True):
     """An address of the destination that the source could use."""
 
     ip: Ip
@@ -28,8 +28,7 @@ class Target:
     """The Docker network it belongs to; empty for a loopback or host address."""
 
 
-@dataclass(frozen=True, slots=True)
-class PathFacts:
+class PathFacts(Struct, frozen=True):
     """One destination address, before any words are made."""
 
     target: Target | None
@@ -57,8 +56,7 @@ class PathFacts:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class PairFacts:
+class PairFacts(Struct, frozen=True):
     """One ordered pair."""
 
     source: str

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from msgspec import Struct
 
 from diag.interpreter.trace import Tracer
 from diag.model.analysis import Allowed, PortSet
@@ -52,8 +53,7 @@ class PairRow(NamedTuple):
         return (self.source, self.destination, *self.text.columns, " ".join(self.names))
 
 
-@dataclass(frozen=True, slots=True)
-class SourceRows:
+class SourceRows(Struct, frozen=True):
     """All rows of one source, in the destinations' order."""
 
     source: str

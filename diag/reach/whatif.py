@@ -8,8 +8,9 @@ per-address rules that later versions add, by copying those of another container
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from types import MappingProxyType
+
+from msgspec.structs import replace
 
 from diag.model.address import Family, Ip, Prefix
 from diag.model.docker import Container, DockerNetwork, Endpoint

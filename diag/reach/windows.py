@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from diag.interpreter.trace import Tracer
 from diag.model.address import Ip
@@ -18,23 +19,21 @@ MAX_WINDOWS = 4096
 """Distinct behaviours per protocol before the rest of the ports is called unknown."""
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(Struct, frozen=True):
     """Destination ports with one behaviour, and a packet that shows it."""
 
     protocol: Protocol
     ranges: Ranges
     """Inclusive, in order; (0, 0) for ICMP."""
     trace: Trace
-    widest: int = field(init=False)
-    """How many ports more than one the widest range has."""
 
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "widest", max(high - low for low, high in self.ranges))
+    @property
+    def widest(self) -> int:
+        """How many ports more than one the widest range has."""
+        return max(high - low for low, high in self.ranges)
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
+class Sweep(Struct, frozen=True):
     """Everything that one namespace can do with one address."""
 
     address: Ip

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from diag.model.analysis import Analysis
 from diag.model.provenance import Evidence
@@ -13,8 +14,7 @@ CONTEXT = 3
 """Lines shown around a cited line."""
 
 
-@dataclass(frozen=True, slots=True)
-class Cited:
+class Cited(Struct, frozen=True):
     """A line of evidence and where the appendix shows it."""
 
     file: str
@@ -24,8 +24,7 @@ class Cited:
     """Empty when the file is not in the appendix."""
 
 
-@dataclass(frozen=True, slots=True)
-class EvidenceLine:
+class EvidenceLine(Struct, frozen=True):
     """A line of a captured file; `number` 0 stands for lines left out."""
 
     number: int
@@ -34,8 +33,7 @@ class EvidenceLine:
     cited: bool
 
 
-@dataclass(frozen=True, slots=True)
-class EvidenceFile:
+class EvidenceFile(Struct, frozen=True):
     """The cited parts of one captured file."""
 
     path: str

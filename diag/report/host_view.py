@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from diag.model.analysis import Analysis
 from diag.model.docker import Container, DockerNetwork, Endpoint
@@ -11,8 +12,7 @@ from diag.model.provenance import Gap
 from diag.report.shown import shown
 
 
-@dataclass(frozen=True, slots=True)
-class MemberView:
+class MemberView(Struct, frozen=True):
     """A container on a network."""
 
     name: str
@@ -20,8 +20,7 @@ class MemberView:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkView:
+class NetworkView(Struct, frozen=True):
     """A Docker network."""
 
     name: str
@@ -33,8 +32,7 @@ class NetworkView:
     members: tuple[MemberView, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerView:
+class ContainerView(Struct, frozen=True):
     """A container."""
 
     name: str
@@ -44,8 +42,7 @@ class ContainerView:
     ports: str
 
 
-@dataclass(frozen=True, slots=True)
-class InterfaceView:
+class InterfaceView(Struct, frozen=True):
     """A host interface."""
 
     name: str
@@ -54,8 +51,7 @@ class InterfaceView:
     state: str
 
 
-@dataclass(frozen=True, slots=True)
-class GapView:
+class GapView(Struct, frozen=True):
     """Something that is not known."""
 
     where: str

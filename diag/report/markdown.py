@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from diag.model.analysis import Analysis
 from diag.report.members_view import MembersView
@@ -36,8 +37,7 @@ def render_markdown(analysis: Analysis) -> bytes:
     return "".join((head, *texts)).encode()
 
 
-@dataclass(frozen=True, slots=True)
-class _Section:
+class _Section(Struct, frozen=True):
     """A heading and what can be left out one by one."""
 
     heading: str

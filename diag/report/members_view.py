@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from diag.model.snapshot import Snapshot
 from diag.report.shown import shown
@@ -13,8 +13,7 @@ FIRST = 12
 BUT = "all containers but "
 
 
-@dataclass(frozen=True, slots=True)
-class MembersView:
+class MembersView(Struct, frozen=True):
     """Some of the containers."""
 
     lead: str

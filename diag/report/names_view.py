@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from itertools import compress
+
+from msgspec import Struct
 
 from diag.model.analysis import Analysis, MissingNames, NameAnswer, NameScope
 from diag.model.reasons import Via
@@ -16,8 +17,7 @@ from diag.report.words import LARGE
 SHARED = "Each resolves these names, except those that are its alone."
 
 
-@dataclass(frozen=True, slots=True)
-class NameRow:
+class NameRow(Struct, frozen=True):
     """A name and what it gives."""
 
     name: str
@@ -26,16 +26,14 @@ class NameRow:
     explanation: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallerView:
+class CallerView(Struct, frozen=True):
     """A container, and the names that it resolves beside those of its row."""
 
     container: str
     own: tuple[NameRow, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class ScopeView:
+class ScopeView(Struct, frozen=True):
     """What one container can call others, or several on the same networks."""
 
     callers: tuple[CallerView, ...]
@@ -68,8 +66,7 @@ def scope_views(analysis: Analysis) -> Iterator[ScopeView]:
 _Key = tuple[str, tuple[str, ...], Via | None, str]
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
+class _Scope(Struct, frozen=True):
     scope: NameScope
     answers: dict[_Key, NameAnswer]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from msgspec import Struct
 
 from diag.model.analysis import Analysis, Fix, Group, Path
 from diag.model.flow import Hop
@@ -12,8 +12,7 @@ from diag.report.shown import shown
 from diag.report.words import MARKS, WORDS
 
 
-@dataclass(frozen=True, slots=True)
-class HopView:
+class HopView(Struct, frozen=True):
     """One step of a trace."""
 
     text: str
@@ -21,8 +20,7 @@ class HopView:
     cited: Cited | None
 
 
-@dataclass(frozen=True, slots=True)
-class FixView:
+class FixView(Struct, frozen=True):
     """A command and what it does."""
 
     command: str
@@ -30,8 +28,7 @@ class FixView:
     note: str
 
 
-@dataclass(frozen=True, slots=True)
-class PathView:
+class PathView(Struct, frozen=True):
     """One destination address, or class of them."""
 
     title: str
@@ -47,8 +44,7 @@ class PathView:
     fixes: tuple[FixView, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class GroupView:
+class GroupView(Struct, frozen=True):
     """Pairs that behave alike."""
 
     id: str
@@ -63,8 +59,7 @@ class GroupView:
     paths: tuple[PathView, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class CellView:
+class CellView(Struct, frozen=True):
     """One cell of the matrix; `group` is empty on the diagonal."""
 
     id: str
@@ -74,16 +69,14 @@ class CellView:
     group: str
 
 
-@dataclass(frozen=True, slots=True)
-class RowView:
+class RowView(Struct, frozen=True):
     """One source of the matrix."""
 
     source: str
     cells: tuple[CellView, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class EndpointView:
+class EndpointView(Struct, frozen=True):
     """What containers, the host and the world can do with each other: one group of pairs."""
 
     key: str

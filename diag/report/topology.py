@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from html import escape
+
+from msgspec import Struct
 
 from diag.model.analysis import Analysis
 from diag.model.docker import Container, DockerNetwork, Endpoint
@@ -15,16 +16,14 @@ BOX, GAP, ROW, WIDTH = 176, 14, 96, 1120
 """Width of a container's box, space between boxes, height of a row of boxes, width of the picture; in pixels."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Box:
+class _Box(Struct, frozen=True):
     title: str
     lines: tuple[str, ...]
     kind: str
     """`ok`, `down`, `host`, `none`."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Lane:
+class _Lane(Struct, frozen=True):
     title: str
     subtitle: str
     boxes: tuple[_Box, ...]

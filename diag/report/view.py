@@ -7,7 +7,8 @@ is the renderer's part.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from diag import __version__
 from diag.model.analysis import Analysis
@@ -30,8 +31,7 @@ from diag.report.shown import shown
 from diag.report.words import LARGE, MARKS, WORDS
 
 
-@dataclass(frozen=True, slots=True)
-class Count:
+class Count(Struct, frozen=True):
     """How many ordered pairs have one result."""
 
     key: str
@@ -40,8 +40,7 @@ class Count:
     pairs: int
 
 
-@dataclass(frozen=True, slots=True)
-class ReportView:
+class ReportView(Struct, frozen=True):
     """A whole report."""
 
     title: str

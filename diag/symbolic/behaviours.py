@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from functools import cached_property
+
+from msgspec import Struct
 
 from diag.model.address import Family, Ip
 from diag.model.analysis import Allowed, PortSet
@@ -21,32 +23,33 @@ Flows = tuple[tuple[Protocol, tuple[tuple[int, int, Kind], ...]], ...]
 """Per protocol: ranges of ports, in order, each with its kind; one range for ICMP."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Behaviour:
+class Behaviour(Struct, frozen=True, eq=False, dict=True):
     """What all flows of a pair do. Of one solution equal behaviours are one object."""
 
     flows: Flows
-    covered: bool = field(init=False)
-    """Whether the engine can tell."""
-    allowed: Allowed = field(init=False)
-    """What is delivered and answered."""
-    by_kind: tuple[tuple[Protocol, Kind, Ranges], ...] = field(init=False)
-    """Per protocol and kind, in order of their first port."""
 
-    def __post_init__(self) -> None:
+    @cached_property
+    def covered(self) -> bool:
+        """Whether the engine can tell."""
+        return all(kind.covered for _, spans in self.flows for _, _, kind in spans)
+
+    @cached_property
+    def allowed(self) -> Allowed:
+        """What is delivered and answered."""
         known = {protocol: _ports(spans, lambda kind: kind.delivered) for protocol, spans in self.flows}
         unknown = {protocol: _ports(spans, lambda kind: kind.unknown) for protocol, spans in self.flows}
         icmp, tcp, udp = Protocol.ICMP, Protocol.TCP, Protocol.UDP
         ping = None if unknown[icmp] else bool(known[icmp])
-        allowed = Allowed(ping, known[tcp], known[udp], unknown[tcp], unknown[udp])
-        object.__setattr__(self, "covered", all(kind.covered for _, spans in self.flows for _, _, kind in spans))
-        object.__setattr__(self, "allowed", allowed)
+        return Allowed(ping, known[tcp], known[udp], unknown[tcp], unknown[udp])
+
+    @cached_property
+    def by_kind(self) -> tuple[tuple[Protocol, Kind, Ranges], ...]:
+        """Per protocol and kind, in order of their first port."""
         found: dict[tuple[Protocol, Kind], list[tuple[int, int]]] = {}
         for protocol, spans in self.flows:
             for low, high, kind in spans:
                 found.setdefault((protocol, kind), []).append((low, high))
-        by_kind = tuple((protocol, kind, tuple(ranges)) for (protocol, kind), ranges in found.items())
-        object.__setattr__(self, "by_kind", by_kind)
+        return tuple((protocol, kind, tuple(ranges)) for (protocol, kind), ranges in found.items())
 
     def kind(self, protocol: Protocol, port: int) -> Kind:
         """What becomes of one flow; 0 is the port of ICMP."""
@@ -54,16 +57,14 @@ class Behaviour:
         return next(kind for low, high, kind in spans if low <= port <= high)
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(Struct, frozen=True):
     """One destination: sources by number, first to last, with the behaviour of their pairs."""
 
     destination: int
     spans: tuple[tuple[int, int, Behaviour], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
+class Taken(Struct, frozen=True):
     """Flows to one address, and who gets them."""
 
     protocol: Protocol

@@ -7,7 +7,8 @@ in whichever direction: a neighbour that only the other side can ask for is know
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from diag.kernel.fib import Fib, FibQuery
 from diag.kernel.topology import Topology
@@ -36,8 +37,7 @@ _CONSTANTS: Mapping[Field, Constant] = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Neighbours:
+class Neighbours(Struct, frozen=True):
     """The addresses that neighbours ask from and for, where they are not those of the flows."""
 
     on_bridge: Mapping[str, int]
@@ -47,8 +47,7 @@ class Neighbours:
     asked: Mapping[int, int]
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(Struct, frozen=True):
     """A question or an answer."""
 
     solicits: bool

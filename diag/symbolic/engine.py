@@ -7,8 +7,8 @@ them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
+from msgspec.structs import replace
 from oxidd.util import DDMemoryError
 
 from diag.kernel.topology import Topology

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 from collections import defaultdict
-from dataclasses import dataclass
+
+from msgspec import Struct
 
 from diag.model.address import Family, Ip
 from diag.model.flow import Protocol
@@ -15,8 +16,7 @@ from diag.symbolic.space import runs
 _END = 65536
 
 
-@dataclass(frozen=True, slots=True)
-class HostPorts:
+class HostPorts(Struct, frozen=True):
     """The ports of one protocol at one address."""
 
     own: Ranges

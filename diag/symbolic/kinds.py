@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import Struct
 
 from diag.model.provenance import Evidence
 from diag.symbolic.pairs import Pairs
@@ -11,9 +12,11 @@ from diag.symbolic.rules import About, Translation
 from diag.symbolic.space import Set
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
-    """What a set of flows has in common."""
+class Kind(Struct, frozen=True, cache_hash=True):
+    """What a set of flows has in common.
+
+    The hash is kept: behaviours of many ranges are compared again and again.
+    """
 
     delivered: bool
     """And answered."""
@@ -33,32 +36,12 @@ class Kind:
     """What Docker says of the networks between: of the source's, the destination's, and whether they are one."""
     covered: bool = True
     """Whether the engine can tell; else the interpreter decides."""
-    _hash: int = field(init=False, repr=False, compare=False)
-
-    def __post_init__(self) -> None:
-        parts = (
-            self.delivered,
-            self.unknown,
-            self.routed,
-            self.blocker,
-            self.doubtful,
-            self.reply,
-            self.elsewhere,
-            self.networks,
-            self.covered,
-        )
-        object.__setattr__(self, "_hash", hash(parts))
-
-    def __hash__(self) -> int:
-        """Computed once: behaviours of many ranges are compared again and again."""
-        return self._hash
 
 
 Kinds = tuple[tuple[Kind, Set], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class FlowSets:
+class FlowSets(Struct, frozen=True):
     """The flows of one family of all pairs of plain stacks, by kind: disjoint sets that together are all."""
 
     pairs: Pairs

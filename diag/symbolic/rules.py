@@ -9,7 +9,9 @@ from what may be: flows go on as if it failed, and whatever the rule would do to
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+
+from msgspec import Struct, field
+from msgspec.structs import replace
 
 from diag.model.address import Family, Ip
 from diag.model.netfilter import (
@@ -61,16 +63,14 @@ _SHORT = 8
 """Rules of a chain that are walked in a row."""
 
 
-@dataclass(frozen=True, slots=True)
-class Blocker:
+class Blocker(Struct, frozen=True):
     """What stops flows: a rule, or several that say the same of their own destination."""
 
     key: str
     rejects: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Translation:
+class Translation(Struct, frozen=True):
     """A destination that a DNAT rule gives flows instead of their own."""
 
     ip: int
@@ -79,8 +79,7 @@ class Translation:
     evidence: Evidence
 
 
-@dataclass(slots=True)
-class Outcome:
+class Outcome(Struct):
     """What becomes of flows: disjoint sets."""
 
     nothing: Set
@@ -149,8 +148,7 @@ class Outcome:
         self.diverted[translation] = flows if known is None else known | flows
 
 
-@dataclass(frozen=True, slots=True)
-class _Where:
+class _Where(Struct, frozen=True):
     """Which chains are walked, and for what."""
 
     view: View
@@ -163,8 +161,7 @@ class _Where:
         return replace(self, depth=self.depth + 1)
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _Part(Struct, frozen=True):
     """What some rules in a row do."""
 
     found: Outcome

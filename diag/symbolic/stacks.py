@@ -7,8 +7,9 @@ the destination is left to the interpreter, with all of its pairs. Nothing here 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from diag.kernel import sysctl
 from diag.kernel.fib import DEFAULT_RULES, Fib, FibQuery, RouteNotCapturedError
@@ -38,8 +39,7 @@ class Way(Enum):
     """Something that is left to the interpreter."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reach:
+class Reach(Struct, frozen=True):
     """Destination addresses, first to last, that leave in one way."""
 
     first: int
@@ -49,8 +49,7 @@ class Reach:
     """Empty without a route."""
 
 
-@dataclass(frozen=True, slots=True)
-class Port:
+class Port(Struct, frozen=True):
     """A stack's link: its one address of a family, and the port of the host's bridge behind it."""
 
     netns: str
@@ -63,8 +62,7 @@ class Port:
         return self.address.value
 
 
-@dataclass(frozen=True, slots=True)
-class Stack:
+class Stack(Struct, frozen=True):
     """A namespace that the engine takes as source and as destination."""
 
     netns: str
@@ -89,8 +87,7 @@ def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: 
     return tuple(sorted(stacks, key=lambda s: min(p.ip for p in s.ports)))
 
 
-@dataclass(frozen=True, slots=True)
-class Ends:
+class Ends(Struct, frozen=True):
     """Destinations that are the host itself."""
 
     ports: tuple[Port, ...]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from enum import Enum
+
+from msgspec import Struct
 
 from diag.kernel import sysctl
 from diag.kernel.fib import Fib, RouteNotCapturedError
@@ -56,8 +57,7 @@ class Packet(Enum):
     """The ACK that ends TCP's handshake."""
 
 
-@dataclass(frozen=True, slots=True)
-class OfProtocol:
+class OfProtocol(Struct, frozen=True):
     """A field that differs by protocol; protocols without it are left out."""
 
     values: dict[Protocol, int]

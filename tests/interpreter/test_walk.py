@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from types import MappingProxyType
 
 import pytest
+from msgspec.structs import replace
 
 from diag.model.address import Family, Ip, Prefix
 from diag.model.netns import BridgePort, Link, Netns, Nexthop, Route, RouteType, Socket
@@ -20,7 +20,7 @@ ONE = Host().network("a", "10.1.0.0/24").container("web", "a").container("db", "
 
 def edit_link(host: Host, space: str, name: str, **changes: object) -> Host:
     found = host.spaces[host.netns_of(space)]
-    links = tuple(replace(k, **changes) if k.name == name else k for k in found.links or ())  # type: ignore[arg-type]
+    links = tuple(replace(k, **changes) if k.name == name else k for k in found.links or ())
     return host.change(space, replace(found, links=links))
 
 

@@ -6,11 +6,11 @@ import json
 import re
 import subprocess
 import sys
-from dataclasses import replace
 from html.parser import HTMLParser
 
 import jsonschema
 import pytest
+from msgspec.structs import replace
 
 from diag.errors import UsageError
 from diag.model.analysis import Analysis

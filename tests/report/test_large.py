@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import replace
 from importlib import resources
 
 import jsonschema
+from msgspec.structs import replace
 
 from diag.model.analysis import Analysis
 from diag.model.docker import Container
