@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import ipaddress
-from enum import IntEnum
 from functools import lru_cache
 
 from msgspec import Struct
 
+from diag.model.enums import Number
 
-class Family(IntEnum):
+
+class Family(Number):
     """Address family of a packet."""
 
     IPV4 = 4

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from msgspec import Struct
 
 from diag.model.address import Family, Ip
+from diag.model.enums import Word
 from diag.model.provenance import Evidence
 from diag.model.reasons import Disposition, Reason, Symptom
 
@@ -14,7 +13,7 @@ ICMP, TCP, UDP, ICMPV6 = 1, 6, 17, 58
 """IP protocol numbers."""
 
 
-class Protocol(StrEnum):
+class Protocol(Word):
     """What `diag trace` and `diag explain` can be asked about; `icmp` is an echo request of either family."""
 
     ICMP = "icmp"
@@ -42,7 +41,7 @@ class Flow(Struct, frozen=True):
     """Destination port; 0 for ICMP."""
 
 
-class HopKind(StrEnum):
+class HopKind(Word):
     """What a step of a trace is."""
 
     SEND = "send"

@@ -10,16 +10,16 @@ Semantics: `iptables-extensions(8)`, `nft(8)`, net/netfilter/core.c.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import IntEnum, StrEnum
 from types import MappingProxyType
 
 from msgspec import Struct, field
 
 from diag.model.address import Ip
+from diag.model.enums import Number, Word
 from diag.model.provenance import Evidence
 
 
-class Hook(StrEnum):
+class Hook(Word):
     """Where a base chain is attached."""
 
     INGRESS = "ingress"
@@ -31,7 +31,7 @@ class Hook(StrEnum):
     EGRESS = "egress"
 
 
-class TableFamily(StrEnum):
+class TableFamily(Word):
     """Family of a table, `nft(8)`."""
 
     IP = "ip"
@@ -42,7 +42,7 @@ class TableFamily(StrEnum):
     NETDEV = "netdev"
 
 
-class Origin(StrEnum):
+class Origin(Word):
     """Which variant a table lives in: each is a set of base chains of its own."""
 
     IPTABLES_LEGACY = "iptables-legacy"
@@ -50,7 +50,7 @@ class Origin(StrEnum):
     NFT = "nft"
 
 
-class Field(StrEnum):
+class Field(Word):
     """What a match looks at. Values are integers unless noted."""
 
     SADDR = "saddr"
@@ -116,7 +116,7 @@ class Field(StrEnum):
     """1 for a second or later fragment; the model's packets are whole."""
 
 
-class CtState(IntEnum):
+class CtState(Number):
     """Bits of `ct state` (include/uapi/linux/netfilter/nf_conntrack_common.h, nft's numbering)."""
 
     INVALID = 1
@@ -126,7 +126,7 @@ class CtState(IntEnum):
     UNTRACKED = 64
 
 
-class CtStatus(IntEnum):
+class CtStatus(Number):
     """Bits of `ct status`."""
 
     EXPECTED = 1
@@ -137,7 +137,7 @@ class CtStatus(IntEnum):
     DNAT = 32
 
 
-class AddrType(IntEnum):
+class AddrType(Number):
     """RTN_* of include/uapi/linux/rtnetlink.h, as xt_addrtype and `fib … type` use them."""
 
     UNSPEC = 0
@@ -295,7 +295,7 @@ class Nat(Struct, frozen=True):
     """Packets of the other family pass by (nft_nat_inet_eval())."""
 
 
-class NatKind(StrEnum):
+class NatKind(Word):
     """What a NAT statement rewrites."""
 
     DNAT = "dnat"
@@ -382,7 +382,7 @@ class NfRule(Struct, frozen=True):
     comment: str = ""
 
 
-class ChainType(StrEnum):
+class ChainType(Word):
     """Type of an nft base chain."""
 
     FILTER = "filter"

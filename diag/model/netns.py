@@ -6,17 +6,17 @@ The host is one namespace among many; containers and Docker's own namespaces are
 from __future__ import annotations
 
 from collections.abc import Mapping
-from enum import StrEnum
 from types import MappingProxyType
 
 from msgspec import Struct, field
 
 from diag.model.address import Family, Ip, Prefix
+from diag.model.enums import Word
 from diag.model.netfilter import Ruleset
 from diag.model.provenance import Evidence
 
 
-class LinkKind(StrEnum):
+class LinkKind(Word):
     """`linkinfo.info_kind` of `ip -d link`, as far as the model knows it."""
 
     LOOPBACK = "loopback"
@@ -90,7 +90,7 @@ class Link(Struct, frozen=True):
     evidence: Evidence | None = None
 
 
-class RouteType(StrEnum):
+class RouteType(Word):
     """Type of a FIB entry, `ip-route(8)`."""
 
     UNICAST = "unicast"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-
 from msgspec import Struct
+
+from diag.model.enums import Word
 
 
 class Evidence(Struct, frozen=True, order=True):
@@ -21,7 +21,7 @@ class Evidence(Struct, frozen=True, order=True):
         return f"{self.file}:{self.line}: {self.text}" if self.line else f"{self.file}: {self.text}"
 
 
-class GapKind(StrEnum):
+class GapKind(Word):
     """Why something is not known."""
 
     MISSING = "missing"

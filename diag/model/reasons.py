@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
+from diag.model.enums import Word
 
 
-class Disposition(StrEnum):
+class Disposition(Word):
     """What happened to a flow."""
 
     DELIVERED = "delivered"
@@ -18,7 +18,7 @@ class Disposition(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Symptom(StrEnum):
+class Symptom(Word):
     """What the caller sees."""
 
     OK = "ok"
@@ -37,7 +37,7 @@ class Symptom(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Reachability(StrEnum):
+class Reachability(Word):
     """The result for an ordered pair."""
 
     REACHABLE = "reachable"
@@ -46,7 +46,7 @@ class Reachability(StrEnum):
     UNKNOWN = "unknown"
 
 
-class Via(StrEnum):
+class Via(Word):
     """By what a name was resolved."""
 
     HOSTS = "hosts"
@@ -56,7 +56,7 @@ class Via(StrEnum):
     EXTERNAL = "external"
 
 
-class Reason(StrEnum):
+class Reason(Word):
     """Why: documented by `diag codes` (:mod:`diag.reach.codes`)."""
 
     SAME_NETNS = "same-netns"
