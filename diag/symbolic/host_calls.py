@@ -22,7 +22,7 @@ class HostCalls(Calls):
         outcome = self.outcome()
         sent = self.hook(Packet.REQUEST, Hook.OUTPUT, near, outcome)
         sent = self.hook(Packet.REQUEST, Hook.POSTROUTING, sent, outcome)
-        self.give_up(outcome.masked | outcome.all_diverted(self.space))
+        self.give_up(outcome.masked | outcome.elsewhere)
         self.note(outcome, reply=False)
         outcome = self.outcome()
         back = self.hook(Packet.REPLY, Hook.PREROUTING, sent & ~self.unclear, outcome)

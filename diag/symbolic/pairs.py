@@ -153,31 +153,33 @@ class Pairs:
 
     def _ways_forth(self) -> dict[Way, Set]:
         """How each pair's request leaves its source. NONE: there is no route, or nobody has the address."""
-        found = dict.fromkeys(Way, self.space.empty)
+        found: dict[Way, list[Set]] = {way: [] for way in Way}
+        by_gateway = []
         for reaches, numbers in self._alike():
             sources = self.space.sources_among(self.owner[n] for n in numbers)
             bridge = self.ports[numbers[0]].bridge
             for first, last, way in reaches:
-                pairs = sources & self.daddr(((first, last),))
-                host, pairs = pairs & self.to_host, pairs & ~self.to_host
+                called = self.daddr(((first, last),))
+                host, others = sources & called & self.to_host, called & ~self.to_host
                 if way is Way.DIRECT:
                     near = host & self._host_on.get(bridge, self.space.empty)
-                    found[Way.UP] = found[Way.UP] | near
-                    found[Way.OTHER] = found[Way.OTHER] | (host & ~near)
-                    elsewhere = pairs & ~self.to_bridge[bridge]
-                    found[Way.OTHER] = found[Way.OTHER] | (elsewhere & self._answers_on[bridge])
-                    pairs = pairs & self.to_bridge[bridge]
+                    found[Way.UP].append(near)
+                    found[Way.OTHER].append(host & ~near)
+                    elsewhere = others & ~self.to_bridge[bridge]
+                    found[Way.OTHER].append(sources & elsewhere & self._answers_on[bridge])
+                    others = others & self.to_bridge[bridge]
                 elif way is Way.GATEWAY:
-                    self.by_gateway = self.by_gateway | host
-                    found[Way.UP] = found[Way.UP] | host
+                    by_gateway.append(host)
+                    found[Way.UP].append(host)
                 else:
-                    found[way] = found[way] | host
-                found[way] = found[way] | pairs
-        return found
+                    found[way].append(host)
+                found[way].append(sources & others)
+        self.by_gateway = self.space.union(by_gateway)
+        return {way: self.space.union(sets) for way, sets in found.items()}
 
     def _ways_back(self) -> dict[Way, Set]:
         """How each pair's reply leaves its destination by the link that was called. OTHER: by another one."""
-        found = dict.fromkeys(Way, self.space.empty)
+        parts: dict[Way, list[Set]] = {way: [] for way in Way}
         for reaches, numbers in self._alike():
             destinations = self.space.destinations_among(numbers)
             bridge = self.ports[numbers[0]].bridge
@@ -185,7 +187,8 @@ class Pairs:
                 pairs = destinations & self.saddr(((first, last),))
                 if way is Way.DIRECT:
                     pairs = pairs & self.from_bridge[bridge]
-                found[way] = found[way] | pairs
+                parts[way].append(pairs)
+        found = {way: self.space.union(sets) for way, sets in parts.items()}
         found[Way.UP] = self.to_host
         found[Way.OTHER] = ~(found[Way.DIRECT] | found[Way.GATEWAY] | found[Way.NONE] | found[Way.UP])
         return found

@@ -9,6 +9,7 @@ from what may be: flows go on as if it failed, and whatever the rule would do to
 from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping
+from functools import cached_property
 
 from msgspec import Struct, field
 from msgspec.structs import replace
@@ -57,6 +58,8 @@ from diag.symbolic.tables import TABLES
 from diag.symbolic.view import View
 
 _MATCHES = (Within, Masked, AnyBit, Named, AnyOf, InSet, FibOif, Opaque)
+_PLAIN = (Within, Masked, AnyBit, Named)
+"""Matches that look nothing up."""
 _MARKS = (Field.MARK, Field.CT_MARK)
 _MAX_DEPTH = 64
 _SHORT = 8
@@ -89,18 +92,20 @@ class Outcome(Struct):
     unclear: Set
     masked: Set
     """Their source becomes the host's address on the link by which they leave (MASQUERADE)."""
+    elsewhere: Set
+    """They go to an address that is not the host's own (DNAT)."""
     may_pass: Set
     may_stop: Set
     """What a rule of which it is not known whether it matches would do to flows of any of the other sets."""
     stopped: dict[Blocker, Set] = field(default_factory=dict)
     diverted: dict[Translation, Set] = field(default_factory=dict)
-    """They go to an address that is not the host's own (DNAT), as far as they are in `diverting`."""
+    """What goes `elsewhere`, by the address, as far as it is in `diverting`."""
     diverting: Set | None = None
     """None: all flows. Of published ports there are thousands, which are not cut down one by one."""
 
     @classmethod
     def none(cls, nothing: Set) -> Outcome:
-        return cls(nothing, nothing, nothing, nothing, nothing, nothing, nothing)
+        return cls(nothing, nothing, nothing, nothing, nothing, nothing, nothing, nothing)
 
     def add(self, other: Outcome, flows: Set | None) -> None:
         """What becomes of some of the flows by other rules; of all that these rules are about, where none is given."""
@@ -131,6 +136,7 @@ class Outcome(Struct):
         within = both[0] & both[-1] if both else None
         if not self.diverted:
             self.diverted, self.diverting = other.diverted.copy(), within
+            self.elsewhere = other.elsewhere if flows is None else other.elsewhere & flows
             return
         if self.diverting is not None:
             self.diverted = {key: found & self.diverting for key, found in self.diverted.items()}
@@ -138,12 +144,8 @@ class Outcome(Struct):
         for translation, diverted in other.diverted.items():
             self.divert(translation, diverted if within is None else diverted & within)
 
-    def all_diverted(self, space: PacketSpace) -> Set:
-        """Whatever goes to another address."""
-        found = space.union(self.diverted.values())
-        return found if self.diverting is None else found & self.diverting
-
     def divert(self, translation: Translation, flows: Set) -> None:
+        self.elsewhere = self.elsewhere | flows
         known = self.diverted.get(translation)
         self.diverted[translation] = flows if known is None else known | flows
 
@@ -159,6 +161,18 @@ class _Where(Struct, frozen=True):
 
     def inner(self) -> _Where:
         return replace(self, depth=self.depth + 1)
+
+
+_Effect = Accept | Blocker | Translation | NatKind
+"""NatKind: MASQUERADE."""
+
+
+class _Simple(Struct, frozen=True):
+    """A rule that ends all flows that it fits."""
+
+    flows: Set
+    effect: _Effect | None
+    """None: it fits none."""
 
 
 class _Part(Struct, frozen=True):
@@ -195,7 +209,7 @@ class RuleWalker:
         self._pruned = 0
         """How often something was left out of a summary: one during which this grows is for some flows only."""
 
-    @property
+    @cached_property
     def rejects(self) -> bool:
         """Some rule answers instead of dropping in silence."""
         verdicts = (e.verdict for t in self.ruleset.tables for s in t.sets.values() for e in s.elements)
@@ -256,7 +270,8 @@ class RuleWalker:
         if len(chain.rules) <= _SHORT:
             return self._in_a_row(where, chain.rules)
         translates = any(isinstance(part, Nat) for rule in chain.rules for part in rule.parts)
-        part = self._part(where, chain.rules, by_port=translates)
+        simple = tuple(self._simple(where.view, rule) for rule in chain.rules)
+        part = self._part(where, chain.rules, simple, by_port=translates)
         part.found.back = part.found.back | part.left
         return part.found
 
@@ -269,25 +284,90 @@ class RuleWalker:
         found.back = found.back | left
         return found
 
-    def _part(self, where: _Where, rules: tuple[NfRule, ...], *, by_port: bool) -> _Part:
-        """Some rules in a row.
+    def _part(
+        self, where: _Where, rules: tuple[NfRule, ...], simple: tuple[_Simple | None, ...], *, by_port: bool
+    ) -> _Part:
+        """Some rules in a row, with what is known of each that is simple.
 
         By halves: sets of many small parts are joined when both sides are about as large. Of published ports there are
         thousands, each for ports that no other rule is about (`by_port`), which then need not be cut down to what the
         rules before leave.
         """
         space = where.view.space
+        at_once = self._at_once(space, simple, by_port=by_port)
+        if at_once is not None:
+            return at_once
         if len(rules) <= 1:
             found, left = Outcome.none(space.empty), space.all
             for rule in rules:
                 left = self._rule(where, rule, left, found)
             return _Part(found, left, space.ports_of(~left) if by_port else space.all)
         middle = len(rules) // 2
-        first = self._part(where, rules[:middle], by_port=by_port)
-        then = self._part(where, rules[middle:], by_port=by_port)
+        first = self._part(where, rules[:middle], simple[:middle], by_port=by_port)
+        then = self._part(where, rules[middle:], simple[middle:], by_port=by_port)
         apart = by_port and first.ports & then.ports == space.empty
         first.found.add(then.found, None if apart else first.left)
         return _Part(first.found, first.left & then.left, first.ports | then.ports)
+
+    def _at_once(self, space: PacketSpace, simple: tuple[_Simple | None, ...], *, by_port: bool) -> _Part | None:
+        """Simple rules that all do the same, or all send different ports elsewhere; None for others.
+
+        Chains that are walked `by_port` have rules that send elsewhere.
+        """
+        if not simple or any(rule is None for rule in simple):
+            return None
+        some = [rule for rule in simple if rule is not None and rule.effect is not None]
+        if not some:
+            return _Part(Outcome.none(space.empty), space.all, space.empty)
+        effects = {rule.effect: rule.flows for rule in some}
+        elsewhere = {effect: flows for effect, flows in effects.items() if isinstance(effect, Translation)}
+        if len(elsewhere) < len(some) if elsewhere else len(effects) > 1:
+            return None
+        about = [space.ports_of(rule.flows) for rule in some] if by_port else [space.all]
+        ports = space.union_of_disjoint(about) if elsewhere else space.union(about)
+        if ports is None:
+            return None
+        join = space.union_by_pairs if elsewhere else space.union
+        found, ended = Outcome.none(space.empty), join(rule.flows for rule in some)
+        match some[0].effect:
+            case Accept():
+                found.accepted = ended
+            case NatKind():
+                found.masked = ended
+            case Blocker() as blocker:
+                found.stop(blocker, ended)
+            case _:
+                found.diverted, found.elsewhere = elsewhere, ended
+        return _Part(found, ~ended, ports)
+
+    def _simple(self, view: View, rule: NfRule) -> _Simple | None:
+        """What a rule of exact matches does that ends all flows that it fits; None for any other."""
+        here: Set | None = None
+        for part in rule.parts:
+            if isinstance(part, _PLAIN):
+                holds = view.plain(part)
+                if holds is None:
+                    return None
+                here = holds if here is None else here & holds
+            elif not self._is_inert(part):
+                if here is None:
+                    here = view.space.all
+                elif here == view.space.empty:
+                    return _Simple(here, None)
+                effect = self._effect(view, rule, part)
+                return _Simple(here, effect) if effect is not None else None
+        return None
+
+    def _effect(self, view: View, rule: NfRule, part: Match | Statement) -> _Effect | None:
+        match part:
+            case Accept():
+                return part
+            case Drop() | Reject():
+                return Blocker(self._blocker_key(rule), isinstance(part, Reject))
+            case Nat(family=family) if family is None or family in self._tables:
+                return NatKind.MASQUERADE if _masks(view, part) else self._translation(view, part, rule.evidence)
+            case _:
+                return None
 
     def _rule(self, where: _Where, rule: NfRule, left: Set, found: Outcome) -> Set:
         """One rule for the flows that are left; returns those that go on to the next rule."""
@@ -338,9 +418,7 @@ class RuleWalker:
                 if not self._is_entered(where, here):
                     return True
                 inner, nothing = self._chain(where.inner(), where.table.chains[name]), where.view.space.empty
-                found.unclear = found.unclear | (
-                    here & (inner.unclear | inner.masked | inner.all_diverted(where.view.space))
-                )
+                found.unclear = found.unclear | (here & (inner.unclear | inner.masked | inner.elsewhere))
                 found.may_pass = found.may_pass | (here & (inner.accepted | inner.may_pass))
                 stopped = where.view.space.union(inner.stopped.values()) | inner.may_stop
                 found.may_stop = found.may_stop | (here & stopped)
@@ -349,7 +427,7 @@ class RuleWalker:
                 return False
         return True
 
-    def _is_inert(self, statement: Statement) -> bool:
+    def _is_inert(self, statement: Match | Statement) -> bool:
         if isinstance(statement, (SetMark, CopyMark, MapMark)):
             return not self._marks_matter
         return isinstance(statement, NoEffect)
@@ -392,19 +470,25 @@ class RuleWalker:
         return key
 
     def _nat(self, view: View, rule: NfRule, nat: Nat, here: Set, found: Outcome) -> None:
-        plain = not (nat.unmodelled or nat.ports or nat.random or nat.address_map or nat.port_map)
-        if nat.kind is NatKind.MASQUERADE and plain and view.hook is Hook.POSTROUTING:
+        if _masks(view, nat):
             found.masked = found.masked | here
             return
-        translation = self._translation(nat, rule.evidence) if view.hook is Hook.PREROUTING else None
+        translation = self._translation(view, nat, rule.evidence)
         if translation is not None:
             found.divert(translation, here)
         else:
             found.unclear = found.unclear | here
 
-    def _translation(self, nat: Nat, evidence: Evidence) -> Translation | None:
+    def _translation(self, view: View, nat: Nat, evidence: Evidence) -> Translation | None:
         """Where DNAT to one place that is not the host's own sends everything."""
-        if nat.kind is not NatKind.DNAT or nat.unmodelled or nat.random or nat.address_map or nat.port_map:
+        if (
+            view.hook is not Hook.PREROUTING
+            or nat.kind is not NatKind.DNAT
+            or nat.unmodelled
+            or nat.random
+            or nat.address_map
+            or nat.port_map
+        ):
             return None
         port, last_port = nat.ports or (None, None)
         if len(nat.addresses) != 1 or port != last_port:
@@ -461,6 +545,12 @@ class RuleWalker:
             after = self._statement(where, rule, element.verdict, inside, found)
             going_on = (going_on & ~inside) | after
         return going_on
+
+
+def _masks(view: View, nat: Nat) -> bool:
+    """Whether it is MASQUERADE to any port, and nothing more."""
+    plain = not (nat.unmodelled or nat.ports or nat.random or nat.address_map or nat.port_map)
+    return nat.kind is NatKind.MASQUERADE and plain and view.hook is Hook.POSTROUTING
 
 
 def _about(rule: NfRule, family: Family) -> About:

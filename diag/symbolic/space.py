@@ -32,6 +32,8 @@ class PacketSpace:
         self._protocol = self._variables(2)
         self._port = self._variables(PORT_BITS)
         self._cubes: dict[tuple[str, int, int], Set] = {}
+        self._lower_bits: dict[tuple[str, int, int], Set] = {}
+        """By how many bits they are."""
         self._of_one_pair = self._every((*self._protocol, *self._port))
         self._of_pair = self._every((*self._destination, *self._source))
         self._of_destination = self._every(self._destination)
@@ -109,14 +111,52 @@ class PacketSpace:
             left = [one | other for one, other in zip(left[::2], left[1::2], strict=False)] + odd
         return left[0] if left else self.empty
 
+    def union_by_pairs(self, sets: Iterable[Set]) -> Set:
+        """The same, sets of the same pairs first: of many ports of few kinds of pairs what is joined stays small."""
+        alike: dict[Set, list[Set]] = {}
+        for flows in sets:
+            alike.setdefault(self.pairs_with(flows), []).append(flows)
+        return self.union(self.union(some) for some in alike.values())
+
+    def union_of_disjoint(self, sets: Iterable[Set]) -> Set | None:
+        """The same; None where a flow is in two of them."""
+        left = list(sets)
+        while len(left) > 1:
+            odd = left[-1:] if len(left) % 2 else []
+            both = list(zip(left[::2], left[1::2], strict=False))
+            if any(one & other != self.empty for one, other in both):
+                return None
+            left = [one | other for one, other in both] + odd
+        return left[0] if left else self.empty
+
     def _cube(self, name: str, variables: list[Set], first: int, last: int) -> Set:
         key = (name, first, last)
-        if key not in self._cubes:
+        found = self._cubes.get(key)
+        if found is None:
             top = (1 << len(variables)) - 1
-            low = self._bound(variables, first, upper=False) if first > 0 else self.all
-            high = self._bound(variables, last, upper=True) if last < top else self.all
-            self._cubes[key] = low & high
-        return self._cubes[key]
+            if first == last:
+                found = self._number(name, variables, first)
+            else:
+                low = self._bound(variables, first, upper=False) if first > 0 else self.all
+                high = self._bound(variables, last, upper=True) if last < top else self.all
+                found = low & high
+            self._cubes[key] = found
+        return found
+
+    def _number(self, name: str, variables: list[Set], value: int) -> Set:
+        """One number. Its lower bits are shared with others."""
+        start, found = len(variables), self.all
+        for bits in range(len(variables), 0, -1):
+            known = self._lower_bits.get((name, bits, value & (1 << bits) - 1))
+            if known is not None:
+                start, found = len(variables) - bits, known
+                break
+        for position in range(start - 1, -1, -1):
+            bits = len(variables) - position
+            variable = variables[position]
+            found = (variable if value >> bits - 1 & 1 else ~variable) & found
+            self._lower_bits[name, bits, value & (1 << bits) - 1] = found
+        return found
 
     def _bound(self, variables: list[Set], value: int, *, upper: bool) -> Set:
         """Numbers up to a value, or from it: bit by bit from the lowest."""

@@ -46,7 +46,7 @@ class StackCalls(Calls):
         inside, passed = self.hooks(Packet.REQUEST, direct & filtered, gateway, up, outcome)
         self.diverted = outcome.diverted
         self.diverting = outcome.diverting if outcome.diverting is not None else self.space.all
-        diverted = outcome.all_diverted(self.space)
+        diverted = outcome.elsewhere
         self.add(Kind(delivered=False, elsewhere=True), diverted & up)
         self.give_up(diverted & (~up | outcome.may_stop) | outcome.masked & direct)
         self.note(outcome, reply=False)

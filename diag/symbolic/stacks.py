@@ -6,6 +6,7 @@ the destination is left to the interpreter, with all of its pairs. Nothing here 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from enum import Enum
 
@@ -100,11 +101,13 @@ def ends(snapshot: Snapshot, topology: Topology, family: Family, stacks: tuple[S
     """The host on the links behind which the stacks stand."""
     host = snapshot.netns["host"]
     fib, sources = Fib(host, family), Sources(host, family)
-    ports = []
-    for name in sorted({port.bridge for stack in stacks for port in stack.ports}):
+    ports, behind = [], defaultdict(list)
+    for stack in stacks:
+        for port in stack.ports:
+            behind[port.bridge].append(port)
+    for name, mine in sorted(behind.items()):
         link = topology.link("host", name)
         addresses = [a for a in link.addresses if a.ip.family is family and a.scope == "global"] if link else []
-        mine = [port for stack in stacks for port in stack.ports if port.bridge == name]
         if len(addresses) != 1 or addresses[0].tentative or not fib.is_local(addresses[0].ip.value):
             continue
         if all(_sends_from(sources, fib, port, addresses[0].ip) for port in mine):

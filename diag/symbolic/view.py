@@ -129,9 +129,15 @@ class View:
             return self._in_set(match, find_set(match))
         if isinstance(match, AnyOf):
             return self._any_of(match, find_set)
-        if match not in self._known:
-            self._known[match] = self._plain(match)
-        return self._known[match]
+        return self.plain(match)
+
+    def plain(self, match: Match) -> Set | None:
+        """The same of a match that looks nothing up."""
+        try:
+            return self._known[match]
+        except KeyError:
+            found = self._known[match] = self._plain(match)
+            return found
 
     def element(self, fields: tuple[Field, ...], element: SetElement) -> Set | None:
         """The flows whose fields are in an element of a set."""
