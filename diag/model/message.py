@@ -1,0 +1,46 @@
+"""Sentences with their parts apart: English as they are, and ready to be said in another language.
+
+>>> why = say("rule {number} of {chain} drops it", number=3, chain="DOCKER-USER")
+>>> print(say("{a} cannot reach {b}: {why}.", a="web", b="db", why=why))
+web cannot reach db: rule 3 of DOCKER-USER drops it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+
+class Message(str):
+    """The English text, with what it was made of."""
+
+    __slots__ = ("parts", "template")
+
+    template: str
+    """English with `{name}` where parts go: what catalogues of other languages know it by."""
+    parts: Mapping[str, object]
+    """Texts and numbers; texts that are messages themselves are translated too."""
+
+
+class Listing(str):
+    """Several texts as one."""
+
+    __slots__ = ("separator", "texts")
+
+    separator: str
+    """As in English; catalogues know it too."""
+    texts: tuple[str, ...]
+
+
+def say(template: str, /, **parts: object) -> Message:
+    """One message. `template` is a literal, for that is where catalogues are made from."""
+    made = Message(template.format_map(parts) if parts else template)
+    made.template, made.parts = template, parts
+    return made
+
+
+def listed(texts: Iterable[str], separator: str = ", ") -> Listing:
+    """Several messages or names in a row."""
+    found = tuple(texts)
+    made = Listing(separator.join(found))
+    made.separator, made.texts = separator, found
+    return made

@@ -1,0 +1,57 @@
+"""Languages of a report: messages by gettext catalogues in `diag/locale`. English is what the program itself says."""
+
+from __future__ import annotations
+
+import gettext
+import os
+from collections.abc import Mapping
+from importlib import resources
+from pathlib import Path
+
+from diag.model.message import Listing, Message
+
+DOMAIN = "diag"
+LANGUAGES = ("en", "zh")
+LOCALES = Path(str(resources.files("diag"))) / "locale"
+
+
+class Language:
+    """Says messages in one language. What a catalogue lacks is said in English."""
+
+    def __init__(self, code: str = "en") -> None:
+        """Raises ValueError for a language that is not one of :data:`LANGUAGES`."""
+        if code not in LANGUAGES:
+            raise ValueError(f"no language {code!r}")
+        self.code = code
+        self.catalogue = gettext.translation(DOMAIN, LOCALES, [code], fallback=code == "en")
+
+    def of(self, text: str) -> str:
+        """A text of the analysis: translated as far as it is made of messages."""
+        match text:
+            case Message():
+                return self.say(text.template, **text.parts)
+            case Listing():
+                return self.catalogue.gettext(text.separator).join(self.of(part) for part in text.texts)
+            case _:
+                return text
+
+    def say(self, template: str, /, **parts: object) -> str:
+        """A message of the report itself."""
+        found = self.catalogue.gettext(template) if template else template
+        said = {name: self.of(part) if isinstance(part, str) else part for name, part in parts.items()}
+        return found.format_map(said) if said else found
+
+    def count(self, one: str, many: str, number: int, /, **parts: object) -> str:
+        """A message about a number of things, which is its part `n`."""
+        found = self.catalogue.ngettext(one, many, number)
+        return found.format_map({**parts, "n": number})
+
+
+def language_of(environment: Mapping[str, str] = os.environ) -> str:
+    """The language of a locale, by LC_ALL, LC_MESSAGES and LANG as POSIX has it; English for any that there is no catalogue of."""
+    for variable in ("LC_ALL", "LC_MESSAGES", "LANG"):
+        value = environment.get(variable)
+        if value:
+            code = value.partition(".")[0].partition("_")[0].lower()
+            return code if code in LANGUAGES else "en"
+    return "en"
