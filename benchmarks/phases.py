@@ -51,7 +51,7 @@ PHASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "diag.reach.fixes:FixFinder.find",
         ),
         "names": ("diag.names.resolver:Resolver.scope", "diag.names.resolver:Resolver.names_for"),
-        "render": ("diag.report.render:render",),
+        "render": ("diag.report.render:render_parts",),
     }
 )
 """The functions of each phase, as `module:name`."""

@@ -223,3 +223,11 @@ def test_the_readme_names_the_set_up_commands() -> None:
     for target in ("report", "test"):
         assert f"make {target}" in text
         assert f"\n{target}:" in makefile
+
+
+def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    report = tmp_path / "report.json"
+    assert diag("report", "-f", SEED, "-o", str(report)).returncode == 0
+    assert json.loads(report.read_bytes())["names"]
+    assert list(tmp_path.iterdir()) == [report]
+    assert "Not a directory" in one_line(diag("report", "-f", SEED, "-o", str(report / "inside.json")))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 import click
@@ -10,6 +12,9 @@ import click
 from diag.cli import DONE
 from diag.cli.source import load_bundle, source_option, working
 from diag.errors import DiagError
+
+_BUFFER = 1 << 20
+"""Bytes that are written at once."""
 
 
 @click.command("report")
@@ -24,8 +29,7 @@ from diag.errors import DiagError
 def command(source: str, outputs: tuple[str, ...], form: str | None) -> int:
     """Analyse a host and write .html, .pdf, .md, .json or .txt; without -o, a summary on the terminal."""
     from diag.pipeline import analyse_bundle
-    from diag.report.render import ReportFormat, format_of, render
-    from diag.report.text import render_summary
+    from diag.report.render import ReportFormat, format_of, render_parts
 
     if "-" in outputs and form is None:
         raise click.UsageError("-o - needs --format")
@@ -34,25 +38,31 @@ def command(source: str, outputs: tuple[str, ...], form: str | None) -> int:
     with working("analysing"):
         analysis = analyse_bundle(bundle)
     if not wanted:
+        from diag.report.text import render_summary
+
         print(render_summary(analysis))
         return DONE
     for name, report_format in wanted:
         with working(f"writing {report_format.value}"):
-            content = render(analysis, report_format)
-        if name == "-":
-            sys.stdout.buffer.write(content)
-        else:
-            _write(Path(name), content)
+            parts = render_parts(analysis, report_format)
+            if name == "-":
+                sys.stdout.buffer.writelines(parts)
+            else:
+                _write(Path(name), parts)
+        if name != "-":
+            print(Path(name).resolve(), file=sys.stderr)
     return DONE
 
 
-def _write(path: Path, content: bytes) -> None:
+def _write(path: Path, parts: Iterable[bytes]) -> None:
     """Whole or not at all: a report that was there stays until the new one is complete."""
     partial = path.with_name(f".{path.name}.partial")
     try:
-        partial.write_bytes(content)
+        with partial.open("wb", buffering=_BUFFER) as file:
+            file.writelines(parts)
         partial.replace(path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
         raise DiagError(f"cannot write {path}", why=error.strerror or str(error)) from error
-    print(path.resolve(), file=sys.stderr)
+    finally:
+        with contextlib.suppress(OSError):
+            partial.unlink()

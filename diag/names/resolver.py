@@ -8,7 +8,7 @@ The default bridge has no names there, only those that `--link` wrote into `/etc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from msgspec import Struct
@@ -22,6 +22,7 @@ from diag.model.reasons import Reason, Via
 from diag.model.snapshot import NameFiles, Snapshot
 from diag.names.hosts_file import HostsFile, hosts_file
 from diag.names.network_names import NetworkNames, dns_answer, network_key
+from diag.names.shared_names import SharedNames
 
 EMBEDDED_DNS = Ip.parse("127.0.0.11")
 MAX_MISSING = 24
@@ -42,6 +43,11 @@ class _Caller(Struct, frozen=True):
     networks: frozenset[str]
     """Theirs."""
 
+    @property
+    def is_like_others(self) -> bool:
+        """Docker's DNS answers it as it answers every container on the same networks."""
+        return self.stack.running and not any(endpoint.links for endpoint in self.endpoints)
+
 
 class Resolver:
     """Answers look-ups about one snapshot."""
@@ -54,6 +60,8 @@ class Resolver:
         self._on_network = NetworkNames()
         self._callers: dict[str, _Caller | None] = {}
         self._stacks: dict[str, _Caller] = {}
+        self._shared_on: dict[tuple[tuple[str, str], ...], SharedNames] = {}
+        """By network and its name, in the order in which the DNS asks."""
         self._owner: dict[Ip, str] = {}
         self._known: dict[str, list[str]] = {}
         self._spelt: dict[str, list[str]] = {}
@@ -93,27 +101,43 @@ class Resolver:
         caller = self._caller(source)
         if caller is None or self.snapshot.container(source) is None:
             return NameScope(source, "hosts-only", ())
-        candidates = self._candidates(caller)
-        answers = (self._look_up(caller, name) for name in candidates)
-        found = tuple(answer for answer in answers if answer is not None and answer.addresses)
-        missing = self._missing(source, caller, candidates, found)
+        shared = self._shared(caller)
+        alone = self._on_network.its_alone(caller.stack, caller.endpoints)
+        asked = {name: self._look_up(caller, name) for name in self._own_names(caller, shared, alone)}
+        asked = {name: answer if answer and answer.addresses else None for name, answer in asked.items()}
+        found = shared.with_own({**dict.fromkeys(alone), **asked})
+        missing = self._missing(source, caller, shared, alone - asked.keys(), asked)
         return NameScope(source, self._resolver_label(caller), found, tuple(missing))
 
     def _missing(
-        self, source: str, caller: _Caller, candidates: list[str], found: tuple[NameAnswer, ...]
+        self,
+        source: str,
+        caller: _Caller,
+        shared: SharedNames,
+        alone: set[str],
+        asked: Mapping[str, NameAnswer | None],
     ) -> Iterator[MissingNames]:
-        """Other containers by the reason why their names are not found. A name that is no candidate resolves to nothing."""
-        reached = {answer.target for answer in found} | {source}
-        possible = {name.lower() for name in candidates} | caller.hosts.by_name.keys()
-        named = {container for name in possible for container in self._spelt.get(name, ())}
-        in_vain = self._containers.intersection(candidates) - reached - {answer.name for answer in found}
-        fine = (named | reached) - in_vain
+        """Other containers by the reason why their names are not found.
+
+        What it calls others are the shared names, but for those that are its `alone`, and those that it was `asked` for,
+        with their answers. Any other name resolves to nothing.
+        """
+        own = alone | asked.keys()
+        reached = shared.targets_without(own) | {answer.target for answer in asked.values() if answer} | {source}
+        in_hosts_or_asked = caller.hosts.by_name.keys() | asked.keys()
+        named = shared.spelt_without(alone).union(*map(self._spelling, in_hosts_or_asked))
+        unanswered = (shared.in_vain - own).union(name for name, answer in asked.items() if answer is None)
+        fine = (named | reached) - (self._containers.intersection(unanswered) - reached)
         for containers, in_order in self._by_state:
             count = len(containers) - len(containers & fine)
             if count:
                 listed = tuple(islice((name for name in in_order if name not in fine), MAX_MISSING))
                 first = self._not_found(caller, listed[0])
                 yield MissingNames(listed, count, first.reason, first.explanation)
+
+    def _spelling(self, name: str) -> Sequence[str]:
+        """The containers that have this name but for upper and lower case."""
+        return self._spelt.get(name.lower(), ())
 
     def names_for(self, source: str, destination: str) -> tuple[NameAnswer, ...]:
         """What `source` may call `destination`."""
@@ -305,13 +329,27 @@ class Resolver:
             return "embedded-dns"
         return ", ".join(self._upstream(caller.stack)) or "hosts-only"
 
-    def _candidates(self, caller: _Caller) -> list[str]:
-        """Every name that could resolve in this container to another container, sorted."""
-        names = [n for h in caller.hosts.lines for n in h.names if not n.startswith(("ip6-", "localhost"))]
-        for endpoint in caller.endpoints:
-            names += (alias for _, alias in endpoint.links)
-            names += self._on_network.of_others(endpoint, caller.stack.name)
-        return sorted(dict.fromkeys(names))
+    # What it can call others
+
+    def _shared(self, caller: _Caller) -> SharedNames:
+        """What Docker's DNS gives to all that are on the same networks; nothing for one that it answers in another way."""
+        endpoints = caller.endpoints if caller.is_like_others else ()
+        key = tuple((network_key(e), e.network) for e in endpoints)
+        if key not in self._shared_on:
+            names = sorted({name for e in endpoints for name in self._on_network.on(e)})
+            answers = {name: self._literal(name) or self._from_embedded_dns(caller, name) for name in names}
+            self._shared_on[key] = SharedNames.of(answers, self._spelling)
+        return self._shared_on[key]
+
+    def _own_names(self, caller: _Caller, shared: SharedNames, alone: set[str]) -> set[str]:
+        """The names for others that are to be looked up in this container."""
+        names = {n for h in caller.hosts.lines for n in h.names if not n.startswith(("ip6-", "localhost"))}
+        names.update(name for name in shared.like(caller.hosts.by_name) if name not in alone)
+        if not caller.is_like_others:
+            for endpoint in caller.endpoints:
+                names.update(alias for _, alias in endpoint.links)
+                names.update(self._on_network.of_others(endpoint, caller.stack.name))
+        return names
 
 
 def _every_name(container: Container) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from diag import __version__
@@ -11,20 +11,35 @@ from diag.model.docker import Container, DockerNetwork
 from diag.model.provenance import Gap
 from diag.reach.flows import evidence_json
 from diag.report.explanation import name_json, path_json
-from diag.report.json_text import array_of, object_of, on_lines, on_one_line
+from diag.report.json_text import array_of, lines_of, object_of, on_lines, on_one_line
 
 SCHEMA_VERSION = 1
 
 
-def render_json(analysis: Analysis) -> bytes:
-    """UTF-8, two spaces, keys in a fixed order, a line per name: the same analysis gives the same bytes."""
-    members = {key: on_lines(value, 1) for key, value in _before_names(analysis).items()}
-    members["names"] = array_of(list(_scopes(analysis.names)), 1)
-    members |= {key: on_lines(value, 1) for key, value in _after_names(analysis).items()}
-    return object_of(members, 0) + b"\n"
+def json_parts(analysis: Analysis) -> Iterator[bytes]:
+    """UTF-8, two spaces, keys in a fixed order, a line per name: the same analysis gives the same bytes, part by part."""
+    yield from object_of(_members(analysis), 0)
+    yield b"\n"
 
 
-def _before_names(analysis: Analysis) -> dict[str, Any]:
+def _members(analysis: Analysis) -> Iterator[tuple[str, Iterable[bytes]]]:
+    snapshot = analysis.snapshot
+    for key, value in _about(analysis).items():
+        yield key, [on_lines(value, 1)]
+    yield "networks", _array(_network(n) for n in snapshot.networks)
+    yield "containers", _array(_container(c, analysis) for c in snapshot.containers)
+    yield "groups", _array(_group(g) for g in analysis.groups)
+    yield "endpoints", _array(_group(g) for g in analysis.endpoints)
+    yield "names", array_of(_scopes(analysis.names), 1)
+    yield "findings", _array(())
+    yield "gaps", _array(_gap(g) for g in analysis.gaps)
+
+
+def _array(items: Iterable[dict[str, Any]]) -> Iterator[bytes]:
+    return array_of(([on_lines(item, 2)] for item in items), 1)
+
+
+def _about(analysis: Analysis) -> dict[str, Any]:
     snapshot = analysis.snapshot
     engine = snapshot.engine
     return {
@@ -42,15 +57,7 @@ def _before_names(analysis: Analysis) -> dict[str, Any]:
             ],
         },
         "captured_at": snapshot.captured_at,
-        "networks": [_network(n) for n in snapshot.networks],
-        "containers": [_container(c, analysis) for c in snapshot.containers],
-        "groups": [_group(g) for g in analysis.groups],
-        "endpoints": [_group(g) for g in analysis.endpoints],
     }
-
-
-def _after_names(analysis: Analysis) -> dict[str, Any]:
-    return {"findings": [], "gaps": [_gap(g) for g in analysis.gaps]}
 
 
 def _network(network: DockerNetwork) -> dict[str, Any]:
@@ -111,20 +118,22 @@ def _group(group: Group) -> dict[str, Any]:
     }
 
 
-def _scopes(scopes: tuple[NameScope, ...]) -> Iterator[bytes]:
+def _scopes(scopes: tuple[NameScope, ...]) -> Iterator[Iterator[bytes]]:
     """Containers on one network share their answers, so that each answer is written once and copied."""
-    written: dict[int, bytes] = {}
+    answers: dict[int, NameAnswer] = {}
     for scope in scopes:
-        for answer in scope.names:
-            if id(answer) not in written:
-                written[id(answer)] = on_one_line(_name(answer))
+        answers.update(zip(map(id, scope.names), scope.names, strict=True))
+    written = {key: on_one_line(_name(answer)) for key, answer in answers.items()}
+    for scope in scopes:
+        names = lines_of(map(written.__getitem__, map(id, scope.names)), 3)
+        missing = lines_of((on_one_line(_missing(m)) for m in scope.missing), 3)
         members = {
             "container": on_one_line(scope.container),
             "resolver": on_one_line(scope.resolver),
-            "names": array_of([written[id(answer)] for answer in scope.names], 3),
-            "missing": array_of([on_one_line(_missing(m)) for m in scope.missing], 3),
+            "names": names,
+            "missing": missing,
         }
-        yield object_of(members, 2)
+        yield object_of(((key, [text]) for key, text in members.items()), 2)
 
 
 def _name(answer: NameAnswer) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import msgspec
@@ -25,19 +26,33 @@ def on_one_line(value: Any) -> bytes:
         return _escaped(value)
 
 
-def array_of(items: list[bytes], depth: int) -> bytes:
+def lines_of(items: Iterable[bytes], depth: int) -> bytes:
     """An array of texts, each on a line of its own, `depth` levels deep in a document."""
-    if not items:
-        return b"[]"
     start = b"\n" + b"  " * (depth + 1)
-    return b"[" + start + (b"," + start).join(items) + start[:-2] + b"]"
+    text = (b"," + start).join(items)
+    return b"[" + start + text + start[:-2] + b"]" if text else b"[]"
 
 
-def object_of(items: dict[str, bytes], depth: int) -> bytes:
-    """The same for an object and the texts of its values."""
+def array_of(items: Iterable[Iterable[bytes]], depth: int) -> Iterator[bytes]:
+    """The same part by part, of items that come in parts."""
     start = b"\n" + b"  " * (depth + 1)
-    members = (b'"%s": %s' % (key.encode(), text) for key, text in items.items())
-    return b"{" + start + (b"," + start).join(members) + start[:-2] + b"}"
+    before = b"[" + start
+    for item in items:
+        yield before
+        yield from item
+        before = b"," + start
+    yield start[:-2] + b"]" if before.startswith(b",") else b"[]"
+
+
+def object_of(members: Iterable[tuple[str, Iterable[bytes]]], depth: int) -> Iterator[bytes]:
+    """The same for an object of at least one member; the parts are those of its values."""
+    start = b"\n" + b"  " * (depth + 1)
+    before = b"{" + start
+    for key, value in members:
+        yield b'%s"%s": ' % (before, key.encode())
+        yield from value
+        before = b"," + start
+    yield start[:-2] + b"}"
 
 
 def _escaped(value: Any, indent: int | None = None) -> bytes:

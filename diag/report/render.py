@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from enum import StrEnum
 from pathlib import PurePath
 from typing import assert_never
@@ -32,26 +33,31 @@ def format_of(name: str) -> ReportFormat:
 
 def render(analysis: Analysis, report_format: ReportFormat) -> bytes:
     """The report in one format. Raises DiagError where a format needs libraries that are missing."""
+    return b"".join(render_parts(analysis, report_format))
+
+
+def render_parts(analysis: Analysis, report_format: ReportFormat) -> Iterator[bytes]:
+    """The same one part after the other: the JSON of a large host is much larger than what is kept of the host."""
     match report_format:
         case ReportFormat.HTML:
             from diag.report.html import render_html
 
-            return render_html(analysis)
+            yield render_html(analysis)
         case ReportFormat.PDF:
             from diag.report.pdf import render_pdf
 
-            return render_pdf(analysis)
+            yield render_pdf(analysis)
         case ReportFormat.MARKDOWN:
             from diag.report.markdown import render_markdown
 
-            return render_markdown(analysis)
+            yield render_markdown(analysis)
         case ReportFormat.JSON:
-            from diag.report.analysis_json import render_json
+            from diag.report.analysis_json import json_parts
 
-            return render_json(analysis)
+            yield from json_parts(analysis)
         case ReportFormat.TEXT:
             from diag.report.text import render_text
 
-            return render_text(analysis)
+            yield render_text(analysis)
         case _:
             assert_never(report_format)

@@ -11,12 +11,12 @@ import pytest
 from benchmarks.behaviours import kinds, main
 from benchmarks.hosts import HostSpec, write_host
 from diag.pipeline import analyse_bundle, load_bundle
-from diag.report.analysis_json import render_json
+from diag.report.render import ReportFormat, render
 
 
 def report(folder: Path, spec: HostSpec) -> str:
     write_host(folder, spec)
-    return render_json(analyse_bundle(load_bundle(str(folder)))).decode()
+    return render(analyse_bundle(load_bundle(str(folder))), ReportFormat.JSON).decode()
 
 
 @pytest.mark.parametrize("indent", [None, 2])

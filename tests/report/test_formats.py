@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Iterable
 from html.parser import HTMLParser
 
 import jsonschema
@@ -16,7 +17,7 @@ from diag.errors import UsageError
 from diag.model.analysis import Analysis
 from diag.reach.analysis import analyse
 from diag.report.html import render_html
-from diag.report.json_text import array_of, object_of, on_lines, on_one_line
+from diag.report.json_text import array_of, lines_of, object_of, on_lines, on_one_line
 from diag.report.markdown import LIMIT, code, render_markdown
 from diag.report.render import ReportFormat, format_of, render
 from diag.report.shown import shown
@@ -125,8 +126,16 @@ def test_json_is_what_the_standard_library_writes() -> None:
     assert on_lines(values) == json.dumps(values, ensure_ascii=False, indent=2).encode()
     assert on_one_line(values) == json.dumps(values, ensure_ascii=False).encode()
     lines = on_lines(values, 1), on_one_line("x"), on_lines({"half": "\ud800é"}, 1)
-    assembled = object_of({"values": lines[0], "x": array_of([lines[1]], 1), "none": array_of([], 1), "y": lines[2]}, 0)
-    whole = {"values": values, "x": ["x"], "none": [], "y": {"half": "\ud800é"}}
+    members: dict[str, Iterable[bytes]] = {
+        "values": [lines[0]],
+        "x": [lines_of([lines[1]], 1)],
+        "xs": array_of([[lines[1]], [b"[", b"]"]], 1),
+        "none": [lines_of([], 1)],
+        "nothing": array_of([], 1),
+        "y": [lines[2]],
+    }
+    assembled = b"".join(object_of(members.items(), 0))
+    whole = {"values": values, "x": ["x"], "xs": ["x", []], "none": [], "nothing": [], "y": {"half": "\ud800é"}}
     assert assembled == json.dumps(whole, ensure_ascii=False, indent=2).encode("utf-8", "backslashreplace")
     assert json.loads(on_one_line(["\ud800", "é"])) == ["\ud800", "é"]
 
