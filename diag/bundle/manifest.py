@@ -18,6 +18,7 @@ import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from typing import Any
 
+import msgspec.json
 from msgspec import Struct, field
 from msgspec.structs import replace
 
@@ -132,6 +133,8 @@ def _load(content: bytes) -> Any:
     running = gc.isenabled()
     gc.disable()
     try:
+        return msgspec.json.decode(content)
+    except (ValueError, RecursionError):  # what is laxer than strict JSON in UTF-8, or tells what is wrong
         return json.loads(content)
     finally:
         if running:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Set
+from collections.abc import Iterable, Set
 
 from msgspec import Struct
 
@@ -125,12 +125,15 @@ class World:
         version = re.match(r"(\d+)\.(\d+)", snapshot.engine.kernel)
         self.kernel = (int(version[1]), int(version[2])) if version else None
         """Version of the kernel; None: not captured."""
-        links = (TableFamily.BRIDGE, TableFamily.NETDEV, TableFamily.ARP)
+        rulesets = [space.ruleset for space in snapshot.netns.values()]
         self.has_link_rules = any(
-            HookTable.of_links(space.ruleset, family).acts for space in snapshot.netns.values() for family in links
+            HookTable.of_links(ruleset, family).acts
+            for ruleset in rulesets
+            if _may_stop_frames(ruleset)
+            for family in _LINK_FAMILIES
         )
         """Some frame may be stopped below layer 3."""
-        statements = {kind for space in snapshot.netns.values() for kind in _statements(space.ruleset)}
+        statements = set[type]().union(*map(_statements, rulesets))
         self.has_reject = Reject in statements
         """Some rule on this host answers instead of dropping in silence."""
         self.has_notrack = Notrack in statements
@@ -240,8 +243,21 @@ class World:
         return found
 
 
-def _statements(ruleset: Ruleset) -> Iterator[type]:
+_LINK_FAMILIES = (TableFamily.BRIDGE, TableFamily.NETDEV, TableFamily.ARP)
+
+
+def _may_stop_frames(ruleset: Ruleset) -> bool:
+    """Whether it is worth a look for chains that frames meet: inet's may be at a device."""
+    if ruleset.missing:
+        return True
+    return any(table.family is TableFamily.INET or table.family in _LINK_FAMILIES for table in ruleset.tables)
+
+
+def _statements(ruleset: Ruleset) -> set[type]:
     """The kinds of matches and statements in a ruleset."""
+    found: set[type] = set()
     for table in ruleset.tables:
-        yield from (type(element.verdict) for named in table.sets.values() for element in named.elements)
-        yield from (type(part) for chain in table.chains.values() for rule in chain.rules for part in rule.parts)
+        found.update([type(element.verdict) for named in table.sets.values() for element in named.elements])
+        for chain in table.chains.values():
+            found.update([type(part) for rule in chain.rules for part in rule.parts])
+    return found

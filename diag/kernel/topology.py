@@ -15,6 +15,8 @@ L3_MODES = ("l3", "l3s")
 """Modes of ipvlan in which links take no part in layer 2."""
 _PAIRED = (LinkKind.VETH, LinkKind.DEVICE)
 """Kinds that can be one end of a veth pair: a capture without `-d` does not tell."""
+_STACKED = (LinkKind.MACVLAN, LinkKind.IPVLAN)
+"""Kinds that are children of another link."""
 
 
 class Crossing(Struct, frozen=True):
@@ -78,8 +80,8 @@ class Topology:
         self.peers: dict[LinkId, LinkId] = _match_peers(candidates)
         self.ambiguous: set[LinkId] = {key for key, found in candidates.items() if found and key not in self.peers}
         self._children: dict[LinkId, list[LinkId]] = {}
-        for key, link in self.links.items():
-            found = self.parent(key[0], link) if link.kind in (LinkKind.MACVLAN, LinkKind.IPVLAN) else None
+        for key in [key for key, link in self.links.items() if link.kind in _STACKED]:
+            found = self.parent(key[0], self.links[key])
             if found is not None:
                 self._children.setdefault((found[0].id, found[1].name), []).append(key)
         self._segments: dict[LinkId, Segment] = {}
@@ -133,8 +135,9 @@ def _peer_candidates(links: dict[LinkId, Link], indexed: list[tuple[int, LinkId]
     """Other ends by ifindex and iflink; a shared ifindex is told apart by being in this namespace or not."""
     by_ends: dict[tuple[int, int], list[LinkId]] = {}
     for index, key in indexed:
-        if links[key].kind in _PAIRED:
-            by_ends.setdefault((index, links[key].peer_index), []).append(key)
+        link = links[key]
+        if link.kind in _PAIRED:
+            by_ends.setdefault((index, link.peer_index), []).append(key)
     candidates: _Candidates = {}
     for key, link in links.items():
         if link.kind not in _PAIRED:
@@ -152,12 +155,14 @@ def _peer_candidates(links: dict[LinkId, Link], indexed: list[tuple[int, LinkId]
 
 def _match_peers(candidates: _Candidates) -> dict[LinkId, LinkId]:
     """Pairs of links that have only each other left; each pair may leave others with one."""
+    peers = {
+        key: found[0] for key, found in candidates.items() if len(found) == 1 and candidates.get(found[0]) == [key]
+    }
+    waiting = sorted([key for key in candidates if key not in peers], reverse=True)
     wanted_by: _Candidates = {}
-    for key, found in candidates.items():
-        for other in found:
+    for key in waiting:
+        for other in candidates[key]:
             wanted_by.setdefault(other, []).append(key)
-    peers: dict[LinkId, LinkId] = {}
-    waiting = sorted(candidates, reverse=True)
     while waiting:
         key = waiting.pop()
         free = [c for c in candidates[key] if c not in peers] if key not in peers else []

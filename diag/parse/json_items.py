@@ -12,10 +12,12 @@ host/ip-addr.json:1: it is no JSON from here on, what comes after is lost
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from enum import Enum, auto
 from typing import Any
 
-from msgspec import Struct
+from msgspec import Raw, Struct
+from msgspec.json import Decoder
 
 from diag.model.provenance import Gap, GapKind
 from diag.parse.result import Parsed
@@ -51,6 +53,10 @@ class Elements(Struct, frozen=True):
 
 
 _DECODER = json.JSONDecoder()
+_ARRAY = Decoder(list)
+_PIECES = Decoder(list[Raw])
+_VALUE = Decoder()
+"""These take less than :data:`_DECODER`, neither NaN nor half of a surrogate pair, and give the same for what they take."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -62,9 +68,35 @@ def decode(data: bytes) -> str:
 def read_array(text: str, start: int) -> Elements:
     """The array whose `[` is at `start`; commas may be missing or too many. Never raises."""
     line = 1 + text.count("\n", 0, start)
-    whole = _array_on_one_line(text, start)
-    if whole is not None:
-        return Elements(tuple((line, value) for value in whole), line, Ending.CLOSED)
+    try:
+        return _read_at_once(text[start : text.rfind("]") + 1], line)
+    except (ValueError, RecursionError):  # what is damaged, or laxer than strict JSON, is read piece by piece
+        return read_one_by_one(text, start, line)
+
+
+def _read_at_once(array: str, line: int) -> Elements:
+    """An array and nothing else, which begins in a line. Raises ValueError or RecursionError unless it is strict JSON."""
+    if "\n" not in array:
+        return Elements(tuple([(line, value) for value in _ARRAY.decode(array)]), line, Ending.CLOSED)
+    if not array.isascii():
+        raise ValueError("the pieces are counted in bytes")
+    values = tuple([(line + before, _VALUE.decode(piece)) for before, piece in _pieces(array)])
+    return Elements(values, line + array.count("\n"), Ending.CLOSED)
+
+
+def _pieces(array: str) -> Iterator[tuple[int, Raw]]:
+    """The elements of an ASCII text, each with the number of line breaks before it."""
+    lines, position = 0, 1
+    for piece in _PIECES.decode(array):
+        begin = _skip(array, position)
+        lines += array.count("\n", position, begin)
+        yield lines, piece
+        position = begin + len(memoryview(piece))
+        lines += array.count("\n", begin, position)
+
+
+def read_one_by_one(text: str, start: int, line: int) -> Elements:
+    """The same, given the line of the `[`, for any array: the elements before the damage, NaN, commas too many."""
     values: list[tuple[int, Any]] = []
     position = counted = start + 1
     while True:
@@ -82,18 +114,6 @@ def read_array(text: str, start: int) -> Elements:
         values.append((line, value))
         if text.startswith(",\n", position):
             position += 2
-
-
-def _array_on_one_line(text: str, start: int) -> list[Any] | None:
-    """All elements at once where they are on the same line and are strict JSON."""
-    if text.find("\n", start, text.rfind("]")) >= 0:
-        return None
-    try:
-        value, _ = _DECODER.raw_decode(text, start)
-    except (ValueError, RecursionError):
-        return None
-    assert isinstance(value, list)
-    return value
 
 
 def one_on_each_line(data: bytes) -> list[str] | None:
@@ -114,9 +134,15 @@ def one_on_each_line(data: bytes) -> list[str] | None:
 
 def object_of(line: str) -> dict[str, Any]:
     """One of :func:`one_on_each_line`. Raises ValueError or RecursionError when it is not one object."""
-    value, end = _DECODER.raw_decode(line)
-    if end != len(line) or not isinstance(value, dict):
-        raise ValueError("more than one object")
+    if not line.startswith("{") or not line.endswith("}"):
+        raise ValueError("not one object")
+    try:
+        value = _VALUE.decode(line)
+    except ValueError:
+        value, end = _DECODER.raw_decode(line)
+        if end != len(line):
+            raise ValueError("more than one object") from None
+    assert isinstance(value, dict)
     return value
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import TypeVar
 
 from diag.model.address import Family
-from diag.model.bundle import Bundle
+from diag.model.bundle import FileRecord
 from diag.model.netfilter import Hook, NfTable, Origin, Ruleset, TableFamily
 from diag.model.netns import HostsEntry, Link, Netns, PolicyRule, ResolvConf, Route, RouteType, Socket
 from diag.model.provenance import Gap, GapKind
@@ -40,9 +40,12 @@ _NO_SYSCTLS: SysctlFacts = (MappingProxyType({}), MappingProxyType({}))
 
 @dataclass
 class NetnsReader:
-    """Reads the files under one prefix and collects what was missing or unreadable."""
+    """Reads the files of one folder and collects what was missing or unreadable."""
 
-    bundle: Bundle
+    files: Mapping[str, bytes]
+    """By their names in the folder."""
+    records: Mapping[str, FileRecord]
+    """What the manifest says of files, by their paths in the bundle."""
     prefix: str
     """`host/`, `containers/<id>/` or `netns/<name>/`."""
     label: str
@@ -81,15 +84,14 @@ class NetnsReader:
 
     def has(self, name: str) -> bool:
         """Whether the bundle holds the file."""
-        return self.prefix + name in self.bundle.files
+        return name in self.files
 
     def _take(self, names: tuple[str, ...], parse: Callable[..., Parsed[T]], *options: Hashable) -> T | None:
         """Parse the first of these files that is there."""
         for name in names:
-            path = self.prefix + name
-            data = self.bundle.files.get(path)
+            data = self.files.get(name)
             if data is not None:
-                parsed = self.equal.parse(parse, data, path, *options)
+                parsed = self.equal.parse(parse, data, self.prefix + name, *options)
                 if parsed.gaps:
                     self.gaps += parsed.gaps
                 return parsed.value
@@ -98,7 +100,7 @@ class NetnsReader:
     def missing(self, name: str, what: str, affects: str) -> None:
         """Record that a file is not there, with the collector's own reason if the manifest has one."""
         path = self.prefix + name
-        record = self.bundle.records.get(path)
+        record = self.records.get(path)
         if record is not None and record.error:
             self.gaps.append(Gap(GapKind.FAILED, path, 0, f"{what} could not be captured: {record.error}", affects))
         else:
@@ -160,7 +162,7 @@ class NetnsReader:
     def _ruleset(self) -> Ruleset:
         tables: list[NfTable] = []
         for name, family in _SAVE_FILES:
-            data = self.bundle.files.get(self.prefix + name)
+            data = self.files.get(name)
             if data is not None:
                 found = self._take((name,), parse_iptables_save, family, _origin(name, data)) or ()
                 tables.extend(t for t in found if not _known(t, tables))
@@ -196,7 +198,7 @@ class NetnsReader:
 
     def _lost_rules(self, name: str, what: str) -> str:
         self.missing(name, what, f"every flow that meets the rules of {self.label}")
-        record = self.bundle.records.get(self.prefix + name)
+        record = self.records.get(self.prefix + name)
         return record.error if record is not None and record.error else f"{self.prefix}{name} is not in the bundle"
 
 

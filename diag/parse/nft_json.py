@@ -24,10 +24,14 @@ iptables-nft are listed too: those that `iptables-save` shows are left out, so t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 from typing import Any, assert_never
+
+from msgspec import Struct
+from msgspec.json import Decoder
 
 from diag.model.netfilter import (
     Base,
@@ -71,8 +75,38 @@ def parse_nft_json(
     data: bytes, file: str, compat: frozenset[tuple[str, str]] = frozenset()
 ) -> Parsed[tuple[NfTable, ...]]:
     """Read the tables that are not in `compat`, which holds (family, name) of those that iptables-save shows."""
-    objects, gaps = _objects(decode(data), file)
+    text = decode(data)
+    if compat and _shows_nothing_else(text, compat):
+        return Parsed(())
+    objects, gaps = _objects(text, file)
     return tables_of(objects, file, compat, gaps)
+
+
+class _Owner(Struct):
+    """What an object of the list says of the table that it is in."""
+
+    family: str = ""
+    table: str = ""
+    name: str = ""
+    """The table's own, if the object is one."""
+
+
+_OWNERS = Decoder(list[dict[str, _Owner]])
+_TOO_LONG = re.compile(r"[0-9]{4300}")
+"""A number that Python does not convert: it would be damage."""
+
+
+def _shows_nothing_else(text: str, compat: frozenset[tuple[str, str]]) -> bool:
+    """Whether all is in tables of `compat`, as it is inside of most containers: then nothing more needs to be read."""
+    try:
+        objects = _OWNERS.decode(text[text.find("[") : text.rfind("]") + 1])
+    except (ValueError, RecursionError):
+        return False
+    for item in objects:
+        kind, owner = next(iter(item.items()), ("metainfo", _Owner()))
+        if kind != "metainfo" and (owner.family, owner.name if kind == "table" else owner.table) not in compat:
+            return False
+    return not _TOO_LONG.search(text)
 
 
 def tables_of(

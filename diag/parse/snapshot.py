@@ -51,17 +51,17 @@ def _snapshot(bundle: Bundle) -> Snapshot:
     gaps = list(bundle.gaps)
     networks = _networks(bundle, gaps)
     containers, captured = _containers(bundle, networks, gaps)
-    folders = _folders(bundle, containers, gaps)
+    readers = _Readers(bundle)
+    folders = _folders(readers, containers, gaps)
     containers = (*containers, *_from_folders(folders, containers))
     engine = parse_engine(bundle.files.get("docker/version.json"), bundle.files.get("docker/info.json"))
-    equal = EqualFiles()
-    host = NetnsReader(bundle, "host/", "the host", equal)
+    host = readers.of("host", "the host")
     netns: dict[str, Netns] = {HOST: host.read(HOST)}
     gaps += host.gaps
     netns_of = _netns_of(containers, folders)
-    _read_containers(bundle, containers, folders, netns_of, netns, gaps, equal)
-    for name in _owners(bundle, "netns"):
-        reader = NetnsReader(bundle, f"netns/{name}/", f"Docker's namespace {name}", equal)
+    _read_containers(readers, containers, folders, netns_of, netns, gaps)
+    for name in readers.owners("netns"):
+        reader = readers.of(f"netns/{name}", f"Docker's namespace {name}")
         netns[f"netns/{name}"] = reader.read(f"netns/{name}")
         gaps += reader.gaps
     return Snapshot(
@@ -70,13 +70,33 @@ def _snapshot(bundle: Bundle) -> Snapshot:
         tuple(sorted(containers, key=lambda c: c.name)),
         MappingProxyType(netns),
         MappingProxyType(netns_of),
-        MappingProxyType(_name_files(bundle, containers, folders, equal)),
+        MappingProxyType(_name_files(readers, containers, folders)),
         bundle.captured_at,
         bundle.host or engine.name,
         tuple(dict.fromkeys(gaps)),
         captured,
         _Texts({path: data for path, data in bundle.files.items() if not path.startswith("docker/")}),
     )
+
+
+class _Readers:
+    """Of the folders of a bundle; a file that equals one of another folder is not parsed again."""
+
+    def __init__(self, bundle: Bundle) -> None:
+        self._records = bundle.records
+        self._equal = EqualFiles()
+        self._files: dict[str, dict[str, bytes]] = {}
+        for path, data in bundle.files.items():
+            folder, _, name = path.rpartition("/")
+            self._files.setdefault(folder, {})[name] = data
+
+    def of(self, folder: str, label: str) -> NetnsReader:
+        """A person calls its namespace by the label."""
+        return NetnsReader(self._files.get(folder, {}), self._records, f"{folder}/", label, self._equal)
+
+    def owners(self, top: str) -> list[str]:
+        """The names of the folders below `containers/` or `netns/`, sorted."""
+        return sorted({folder.split("/")[1] for folder in self._files if folder.startswith(f"{top}/")})
 
 
 class _Texts(Mapping[str, str]):
@@ -142,17 +162,11 @@ def _members(networks: tuple[DockerNetwork, ...]) -> tuple[Container, ...]:
     return tuple(found.values())
 
 
-def _owners(bundle: Bundle, top: str) -> list[str]:
-    """The names of the folders below `containers/` or `netns/`, sorted."""
-    folders = {path.rpartition("/")[0] for path in bundle.files}
-    return sorted({folder.split("/")[1] for folder in folders if folder.startswith(f"{top}/")})
-
-
-def _folders(bundle: Bundle, containers: tuple[Container, ...], gaps: list[Gap]) -> dict[str, str]:
+def _folders(readers: _Readers, containers: tuple[Container, ...], gaps: list[Gap]) -> dict[str, str]:
     """Container name to its folder in the bundle; folders are named by id or by name."""
     by_key = {c.name: c.name for c in containers} | {c.short_id: c.name for c in containers}
     found: dict[str, str] = {}
-    for name in _owners(bundle, "containers"):
+    for name in readers.owners("containers"):
         owner = by_key.get(name) or by_key.get(name[:12])
         if owner is None:
             owner = name
@@ -190,13 +204,12 @@ def _netns_of(containers: tuple[Container, ...], folders: Mapping[str, str]) -> 
 
 
 def _read_containers(
-    bundle: Bundle,
+    readers: _Readers,
     containers: tuple[Container, ...],
     folders: Mapping[str, str],
     netns_of: Mapping[str, str],
     netns: dict[str, Netns],
     gaps: list[Gap],
-    equal: EqualFiles,
 ) -> None:
     """Every namespace once: from its owner's folder, else from that of a container that shares it."""
     ordered = sorted(containers, key=lambda c: netns_of.get(c.name) != c.short_id)
@@ -208,7 +221,7 @@ def _read_containers(
         old = netns.get(key)
         if old is not None and (old.links is not None or folder is None):
             continue
-        reader = NetnsReader(bundle, f"containers/{folder or container.short_id}/", container.name, equal)
+        reader = readers.of(f"containers/{folder or container.short_id}", container.name)
         if (folder is not None and reader.has("ip-addr.json")) or reader.has("ip-addr.txt"):
             netns[key] = reader.read(key)
             gaps += reader.gaps
@@ -219,13 +232,13 @@ def _read_containers(
 
 
 def _name_files(
-    bundle: Bundle, containers: tuple[Container, ...], folders: Mapping[str, str], equal: EqualFiles
+    readers: _Readers, containers: tuple[Container, ...], folders: Mapping[str, str]
 ) -> dict[str, NameFiles]:
     found = {}
     for container in containers:
         folder = folders.get(container.name)
         if folder is None:
             continue
-        reader = NetnsReader(bundle, f"containers/{folder}/", container.name, equal)
+        reader = readers.of(f"containers/{folder}", container.name)
         found[container.name] = NameFiles(reader.hosts(), reader.resolv_conf())
     return found

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diag.model.address import Family
-from diag.parse.json_items import decode, json_items, object_of, one_on_each_line
+from diag.parse.json_items import decode, json_items, object_of, one_on_each_line, read_array, read_one_by_one
 from diag.parse.links import parse_links_json
 from diag.parse.nft_json import parse_nft_json
 from diag.parse.routes import parse_routes_json
@@ -43,6 +43,30 @@ def test_lines(text: str, expected: list[int]) -> None:
 def test_values_are_those_of_json(values: list[dict[str, object]], indent: int | None) -> None:
     items = json_items(json.dumps(values, indent=indent).encode(), "f").value
     assert [item.body for item in items] == values
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
+    max_leaves=8,
+)
+DAMAGE = st.sampled_from(
+    ["", ",", "]", "[", "{", '"', "\\", "\n", " ", "é", "-0", "01", "1e999", "9" * 30, '"\\ud800"', "\x1f"]
+)
+
+
+@given(st.lists(JSON, max_size=4), st.sampled_from([None, 0, 2]), st.booleans(), st.data())
+def test_an_array_read_at_once_is_the_same_as_element_by_element(
+    values: list[object], indent: int | None, ascii_only: bool, data: st.DataObject
+) -> None:
+    text = json.dumps(values, indent=indent, ensure_ascii=ascii_only, allow_nan=True)
+    at = data.draw(st.integers(1, len(text)))
+    text = text[:at] + data.draw(DAMAGE) + text[at + data.draw(st.integers(0, 2)) :]
+    at_once, one_by_one = read_array(f"\n{text}", 1), read_one_by_one(f"\n{text}", 1, 2)
+    assert repr((at_once.values, at_once.ending, at_once.error)) == repr(
+        (one_by_one.values, one_by_one.ending, one_by_one.error)
+    )
+    assert at_once.line == one_by_one.line
 
 
 @pytest.mark.parametrize("separator", [", ", ",\n"])

@@ -174,6 +174,25 @@ def test_tables_that_iptables_save_shows_are_left_out() -> None:
     assert [t.name for t in parsed.value] == ["mine"]
 
 
+@pytest.mark.parametrize(
+    ("odd", "names", "damaged"),
+    [
+        ('{"metainfo": {"version": "1.0.6"}}', [], False),
+        ('{"rule": {"family": "ip", "table": "nat", "chain": "c", "handle": 1e400}}', [], False),
+        ('{"table": {"family": "ip", "name": "own"}}', ["own"], False),
+        ('{"chain": {"family": "ip", "table": "own", "name": "nat"}}', ["own"], False),
+        ("{}, null, 7", [], False),
+        (f'{{"rule": {{"family": "ip", "table": "nat", "chain": "c", "handle": {"9" * 5000}}}}}', [], True),
+        ('{"rule": {"family": "ip", "table": "nat", "chain": NOTHING}}', [], True),
+    ],
+)
+def test_beside_tables_that_iptables_save_shows(odd: str, names: list[str], damaged: bool) -> None:
+    text = f'{{"nftables": [{{"table": {{"family": "ip", "name": "nat"}}}}, {odd}]}}'
+    parsed = parse_nft_json(text.encode(), "nft.json", frozenset({("ip", "nat")}))
+    assert [table.name for table in parsed.value] == names
+    assert bool(parsed.gaps) is damaged
+
+
 def test_a_chain_at_a_hook_that_is_not_known_makes_its_table_unknown() -> None:
     where = {"family": "ip", "table": "t"}
     listing = [

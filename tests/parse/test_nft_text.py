@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
-from diag.model.bundle import Bundle
 from diag.model.netfilter import Accept, Drop, OpaqueStatement
 from diag.parse.netns import NetnsReader
 from diag.parse.nft_text import parse_nft_text
@@ -55,8 +52,8 @@ def test_devices_priorities_and_comments() -> None:
 
 
 def test_a_bundle_with_the_text_only_is_read() -> None:
-    files = {"host/nft-ruleset.txt": (TABLE % "drop").encode(), "host/ip-addr.json": b"[]"}
-    reader = NetnsReader(Bundle("x", MappingProxyType(files)), "host/", "the host")
+    files = {"nft-ruleset.txt": (TABLE % "drop").encode(), "ip-addr.json": b"[]"}
+    reader = NetnsReader(files, {}, "host/", "the host")
     ruleset = reader.read("host").ruleset
     assert [table.name for table in ruleset.tables] == ["t"]
 
