@@ -3,7 +3,7 @@
 CAPTURE = fixtures/captures/seed_connected-d20/bundle.tar.gz
 BIN = .venv/bin
 
-.PHONY: report test kernel-soak check format dist clean
+.PHONY: report test kernel-soak check messages format dist clean
 
 report: ## the main job on a bundled real capture
 	@scripts/setup.sh report
@@ -33,6 +33,10 @@ check: ## the static part only
 format:
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+messages: ## the catalogues of other languages, after a text was changed: then say what is new in diag/locale/*/LC_MESSAGES/diag.po
+	@scripts/setup.sh test
+	$(BIN)/python scripts/messages.py
 
 dist: ## wheel and sdist in dist/
 	@scripts/setup.sh test

@@ -26,25 +26,32 @@ _BUFFER = 1 << 20
     type=click.Choice(["html", "pdf", "md", "json", "txt"]),
     help="Format of `-o -` (standard output).",
 )
-def command(source: str, outputs: tuple[str, ...], form: str | None) -> int:
+@click.option(
+    "--lang",
+    type=click.Choice(["en", "zh"]),
+    help="Language of HTML, PDF, Markdown and text.  [default: the locale's]",
+)
+def command(source: str, outputs: tuple[str, ...], form: str | None, lang: str | None) -> int:
     """Analyse a host and write .html, .pdf, .md, .json or .txt; without -o, a summary on the terminal."""
     from diag.pipeline import analyse_bundle
+    from diag.report.language import Language, language_of
     from diag.report.render import ReportFormat, format_of, render_parts
 
     if "-" in outputs and form is None:
         raise click.UsageError("-o - needs --format")
     wanted = [(name, ReportFormat(str(form)) if name == "-" else format_of(name)) for name in outputs]
+    language = Language(lang or language_of())
     bundle = load_bundle(source)
     with working("analysing"):
         analysis = analyse_bundle(bundle)
     if not wanted:
         from diag.report.text import render_summary
 
-        print(render_summary(analysis))
+        print(render_summary(analysis, language))
         return DONE
     for name, report_format in wanted:
         with working(f"writing {report_format.value}"):
-            parts = render_parts(analysis, report_format)
+            parts = render_parts(analysis, report_format, language)
             if name == "-":
                 sys.stdout.buffer.writelines(parts)
             else:

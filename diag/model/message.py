@@ -38,7 +38,11 @@ def say(template: str, /, **parts: object) -> Message:
     return made
 
 
-def listed(texts: Iterable[str], separator: str = ", ") -> Listing:
+COMMA = say(", ")
+SEMICOLON = say("; ")
+
+
+def listed(texts: Iterable[str], separator: str = COMMA) -> Listing:
     """Several messages or names in a row."""
     found = tuple(texts)
     made = Listing(separator.join(found))

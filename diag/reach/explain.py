@@ -8,6 +8,7 @@ from diag.interpreter.world import World
 from diag.model.analysis import NameAnswer, PortSet
 from diag.model.docker import Container, DockerNetwork
 from diag.model.flow import HopKind, Protocol, Trace
+from diag.model.message import say
 from diag.model.reasons import Disposition, Reachability, Reason, Via
 from diag.model.snapshot import Snapshot
 from diag.reach.beyond import HOST, RESERVED, WORLD
@@ -29,7 +30,7 @@ class Explainer:
             return self._no_address(a, b, path.reason)
         match path.reachability:
             case Reachability.REACHABLE:
-                return f"{a} reaches {b} at {path.target.ip}: {self._how(a, b, path)}."
+                return say("{a} reaches {b} at {ip}: {how}.", a=a, b=b, ip=path.target.ip, how=self._how(a, b, path))
             case Reachability.PARTIAL if a == WORLD and path.reason in (Reason.PUBLISHED_PORT, Reason.DOCKER_PROXY):
                 return f"{a} reaches {b} at {path.target.ip} on {path.allowed} only: {self._how(a, b, path)}."
             case Reachability.PARTIAL:
@@ -42,7 +43,9 @@ class Explainer:
                 causes = "; ".join(dict.fromkeys(trace.unknown_causes)) if trace else "something was not captured"
                 return f"Whether {a} reaches {b} at {path.target.ip} cannot be told: {causes}."
             case Reachability.UNREACHABLE:
-                return f"{a} cannot reach {b} at {path.target.ip}: {self._why_not(a, b, path)}."
+                return say(
+                    "{a} cannot reach {b} at {ip}: {why}.", a=a, b=b, ip=path.target.ip, why=self._why_not(a, b, path)
+                )
 
     def partial_clauses(self, path: PathFacts) -> tuple[str, ...]:
         """For each set of ports that is stopped by one fact: which ports, and by what."""

@@ -8,20 +8,21 @@ import hashlib
 from markupsafe import Markup
 
 from diag.model.analysis import Analysis
+from diag.report.language import Language
 from diag.report.templates_env import environment, template_folder
 from diag.report.topology import topology_svg
 from diag.report.view import build_view
 
 
-def render_html(analysis: Analysis) -> bytes:
+def render_html(analysis: Analysis, language: Language) -> bytes:
     """The whole page; its content security policy allows its own style and script by their hashes, and nothing else."""
     folder = template_folder()
     style = (folder / "report.css").read_text(encoding="utf-8")
     script = (folder / "report.js").read_text(encoding="utf-8")
-    page = environment().get_template("report.html.j2")
+    page = environment(language).get_template("report.html.j2")
     text = page.render(
-        view=build_view(analysis),
-        topology=Markup(topology_svg(analysis)),  # noqa: S704  escapes its own text
+        view=build_view(analysis, language),
+        topology=Markup(topology_svg(analysis, language)),  # noqa: S704  escapes its own text
         style=Markup(style),  # noqa: S704  packaged file
         script=Markup(script),  # noqa: S704  packaged file
         style_hash=_hash(style),

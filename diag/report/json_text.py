@@ -8,11 +8,14 @@ from typing import Any
 
 import msgspec
 
+_encoder = msgspec.json.Encoder(enc_hook=str)
+"""Messages are texts to JSON."""
+
 
 def on_lines(value: Any, depth: int = 0) -> bytes:
     """The value with every item on a line of its own, `depth` levels deep in a document."""
     try:
-        text = msgspec.json.format(msgspec.json.encode(value), indent=2)
+        text = msgspec.json.format(_encoder.encode(value), indent=2)
     except UnicodeEncodeError:
         text = _escaped(value, indent=2)
     return text.replace(b"\n", b"\n" + b"  " * depth) if depth else text
@@ -21,7 +24,7 @@ def on_lines(value: Any, depth: int = 0) -> bytes:
 def on_one_line(value: Any) -> bytes:
     """The value without a line break."""
     try:
-        return msgspec.json.format(msgspec.json.encode(value), indent=0)
+        return msgspec.json.format(_encoder.encode(value), indent=0)
     except UnicodeEncodeError:
         return _escaped(value)
 

@@ -41,14 +41,14 @@ class Language:
         said = {name: self.of(part) if isinstance(part, str) else part for name, part in parts.items()}
         return found.format_map(said) if said else found
 
-    def count(self, one: str, many: str, number: int, /, **parts: object) -> str:
+    def plural(self, one: str, many: str, number: int, /, **parts: object) -> str:
         """A message about a number of things, which is its part `n`."""
         found = self.catalogue.ngettext(one, many, number)
         return found.format_map({**parts, "n": number})
 
 
 def language_of(environment: Mapping[str, str] = os.environ) -> str:
-    """The language of a locale, by LC_ALL, LC_MESSAGES and LANG as POSIX has it; English for any that there is no catalogue of."""
+    """The language of a locale: LC_ALL, LC_MESSAGES, LANG, as POSIX has it. English where there is no catalogue."""
     for variable in ("LC_ALL", "LC_MESSAGES", "LANG"):
         value = environment.get(variable)
         if value:

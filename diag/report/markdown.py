@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from diag.model.analysis import Analysis
+from diag.report.language import Language
 from diag.report.members_view import MembersView
 from diag.report.names_view import CallerView, ScopeView
 from diag.report.pairs_view import EndpointView, GroupView, PathView
@@ -22,9 +23,9 @@ _PAIRS = 1
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>()#+!|~@&-])")
 
 
-def render_markdown(analysis: Analysis) -> bytes:
+def render_markdown(analysis: Analysis, language: Language) -> bytes:
     """The document; what does not fit is counted, never cut in the middle."""
-    view = build_view(analysis)
+    view = build_view(analysis, language)
     head = "\n".join(_head(view))
     sections = [_networks(view), _pairs(view), _endpoints(view), _names(view), _gaps(view)]
     texts = [section.text() for section in sections]

@@ -7,6 +7,7 @@ from msgspec import Struct
 from diag.model.analysis import Analysis, Fix, Group, Path
 from diag.model.flow import Hop
 from diag.report.evidence_view import Appendix, Cited
+from diag.report.language import Language
 from diag.report.members_view import MembersView, MembersViews
 from diag.report.shown import shown
 from diag.report.words import MARKS, WORDS
@@ -95,19 +96,19 @@ def pair_count(group: Group) -> int:
     return len(group.sources) * len(group.destinations) - len(both)
 
 
-def group_view(number: int, group: Group, appendix: Appendix, members: MembersViews) -> GroupView:
+def group_view(number: int, group: Group, appendix: Appendix, members: MembersViews, language: Language) -> GroupView:
     best = group.paths[0]
     return GroupView(
         f"group-{number}",
         group.reachability.value,
         MARKS[group.reachability],
-        WORDS[group.reachability],
+        language.of(WORDS[group.reachability]),
         members.of(group.sources),
         members.of(group.destinations),
         pair_count(group),
         best.reason.value,
-        shown(best.explanation, 4000),
-        tuple(_path(p, appendix) for p in group.paths),
+        shown(language.of(best.explanation), 4000),
+        tuple(_path(p, appendix, language) for p in group.paths),
     )
 
 
@@ -155,7 +156,7 @@ def matrix_view(analysis: Analysis, ordered: list[Group]) -> tuple[RowView, ...]
     return tuple(rows)
 
 
-def _path(path: Path, appendix: Appendix) -> PathView:
+def _path(path: Path, appendix: Appendix, language: Language) -> PathView:
     where = path.network or path.address or "no address"
     title = f"{where} ({path.address})" if path.network and path.address else where
     return PathView(
@@ -164,7 +165,7 @@ def _path(path: Path, appendix: Appendix) -> PathView:
         MARKS[path.reachability],
         shown(str(path.allowed), 2000),
         path.reason.value,
-        shown(path.explanation, 4000),
+        shown(language.of(path.explanation), 4000),
         appendix.cite(path.decided_by),
         tuple(shown(p, 2000) for p in path.partial),
         tuple(_hop(h, appendix) for h in path.hops),

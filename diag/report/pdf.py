@@ -9,6 +9,7 @@ from markupsafe import Markup
 
 from diag.errors import DiagError
 from diag.model.analysis import Analysis
+from diag.report.language import Language
 from diag.report.templates_env import environment, template_folder
 from diag.report.topology import topology_svg
 from diag.report.view import build_view
@@ -17,7 +18,7 @@ PACKAGES = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 """Debian packages with the libraries that WeasyPrint loads."""
 
 
-def render_pdf(analysis: Analysis) -> bytes:
+def render_pdf(analysis: Analysis, language: Language) -> bytes:
     """The document; the same analysis gives the same bytes. Raises DiagError without WeasyPrint's libraries."""
     try:
         import weasyprint
@@ -28,10 +29,10 @@ def render_pdf(analysis: Analysis) -> bytes:
     logging.getLogger("weasyprint").setLevel(logging.ERROR)
     style = (template_folder() / "print.css").read_text(encoding="utf-8")
     picture_style = (template_folder() / "picture.css").read_text(encoding="utf-8")
-    page = environment().get_template("print.html.j2")
+    page = environment(language).get_template("print.html.j2")
     text = page.render(
-        view=build_view(analysis),
-        topology=Markup(topology_svg(analysis, picture_style)),  # noqa: S704  escapes its own text
+        view=build_view(analysis, language),
+        topology=Markup(topology_svg(analysis, language, picture_style)),  # noqa: S704  escapes its own text
         style=Markup(style),  # noqa: S704  packaged file
     )
     document = weasyprint.HTML(string=text, url_fetcher=_refuse)

@@ -9,6 +9,7 @@ from typing import assert_never
 
 from diag.errors import UsageError
 from diag.model.analysis import Analysis
+from diag.report.language import Language
 
 
 class ReportFormat(StrEnum):
@@ -31,26 +32,29 @@ def format_of(name: str) -> ReportFormat:
         raise UsageError(f"no format for {name}", why=f"the suffix must be one of {known}") from None
 
 
-def render(analysis: Analysis, report_format: ReportFormat) -> bytes:
-    """The report in one format. Raises DiagError where a format needs libraries that are missing."""
-    return b"".join(render_parts(analysis, report_format))
+def render(analysis: Analysis, report_format: ReportFormat, language: Language | None = None) -> bytes:
+    """The report in one format, in English unless another language is given; JSON always is.
+
+    Raises DiagError where a format needs libraries that are missing.
+    """
+    return b"".join(render_parts(analysis, report_format, language or Language()))
 
 
-def render_parts(analysis: Analysis, report_format: ReportFormat) -> Iterator[bytes]:
+def render_parts(analysis: Analysis, report_format: ReportFormat, language: Language) -> Iterator[bytes]:
     """The same one part after the other: the JSON of a large host is much larger than what is kept of the host."""
     match report_format:
         case ReportFormat.HTML:
             from diag.report.html import render_html
 
-            yield render_html(analysis)
+            yield render_html(analysis, language)
         case ReportFormat.PDF:
             from diag.report.pdf import render_pdf
 
-            yield render_pdf(analysis)
+            yield render_pdf(analysis, language)
         case ReportFormat.MARKDOWN:
             from diag.report.markdown import render_markdown
 
-            yield render_markdown(analysis)
+            yield render_markdown(analysis, language)
         case ReportFormat.JSON:
             from diag.report.analysis_json import json_parts
 
@@ -58,6 +62,6 @@ def render_parts(analysis: Analysis, report_format: ReportFormat) -> Iterator[by
         case ReportFormat.TEXT:
             from diag.report.text import render_text
 
-            yield render_text(analysis)
+            yield render_text(analysis, language)
         case _:
             assert_never(report_format)

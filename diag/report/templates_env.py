@@ -7,6 +7,8 @@ from pathlib import Path
 
 import jinja2
 
+from diag.report.language import Language
+
 
 def template_folder() -> Path:
     """`report_templates/` of a checkout, or the copy inside an installed package."""
@@ -15,12 +17,14 @@ def template_folder() -> Path:
     return packaged if packaged.is_dir() else checkout
 
 
-def environment() -> jinja2.Environment:
-    """For HTML: autoescape on everywhere."""
-    return jinja2.Environment(
+def environment(language: Language) -> jinja2.Environment:
+    """For HTML: autoescape on everywhere; `_` says a message in the language, `plural` one about a number of things."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(template_folder()),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    made.globals.update(_=language.say, plural=language.plural, lang=language.code)
+    return made

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from diag.model.analysis import Analysis
 from diag.report.evidence_view import Cited
+from diag.report.language import Language
 from diag.report.names_view import ScopeView
 from diag.report.pairs_view import GroupView, PathView
 from diag.report.view import ReportView, build_view
@@ -16,14 +17,14 @@ SUMMARY_GROUPS = 12
 """Groups that the summary on a terminal lists."""
 
 
-def render_text(analysis: Analysis) -> bytes:
+def render_text(analysis: Analysis, language: Language) -> bytes:
     """Everything, in words."""
-    return ("\n".join(_lines(build_view(analysis))) + "\n").encode()
+    return ("\n".join(_lines(build_view(analysis, language))) + "\n").encode()
 
 
-def render_summary(analysis: Analysis) -> str:
+def render_summary(analysis: Analysis, language: Language) -> str:
     """What a terminal shows when no output was asked for."""
-    view = build_view(analysis)
+    view = build_view(analysis, language)
     lines = list(_head(view))
     trouble = [g for g in view.groups if g.key != "reachable"]
     for group in trouble[:SUMMARY_GROUPS]:

@@ -10,6 +10,7 @@ from msgspec import Struct
 from diag.model.analysis import Analysis
 from diag.model.docker import Container, DockerNetwork, Endpoint
 from diag.model.netns import LinkKind
+from diag.report.language import Language
 from diag.report.shown import shown
 
 BOX, GAP, ROW, WIDTH = 176, 14, 96, 1120
@@ -31,7 +32,7 @@ class _Lane(Struct, frozen=True):
     ports: str = ""
 
 
-def topology_svg(analysis: Analysis, style: str = "") -> str:
+def topology_svg(analysis: Analysis, language: Language, style: str = "") -> str:
     """An `<svg>` element; all text in it is escaped. `style` is put inside it, for renderers that look nowhere else."""
     lanes = list(_lanes(analysis))
     per_row = max(1, (WIDTH - 2 * GAP) // (BOX + GAP))
@@ -51,7 +52,8 @@ def topology_svg(analysis: Analysis, style: str = "") -> str:
             parts.extend(_box(x, y + 56 + (position // per_row) * ROW, box))
         parts.append("</g>")
         y += height + GAP
-    title = f"Networks and containers of {shown(analysis.snapshot.host) or 'the host'}"
+    host = shown(analysis.snapshot.host) or language.say("the host")
+    title = language.say("Networks and containers of {host}", host=host)
     return (
         f'<svg class="topology" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}" role="img" '
         f'aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title>'

@@ -12,6 +12,7 @@ from msgspec import Struct
 
 from diag import __version__
 from diag.model.analysis import Analysis
+from diag.model.message import Message, listed, say
 from diag.model.reasons import Reachability
 from diag.report.evidence_view import Appendix, EvidenceFile
 from diag.report.host_view import (
@@ -24,6 +25,7 @@ from diag.report.host_view import (
     interface_views,
     network_views,
 )
+from diag.report.language import Language
 from diag.report.members_view import MembersViews
 from diag.report.names_view import ScopeView, scope_views
 from diag.report.pairs_view import EndpointView, GroupView, RowView, endpoint_view, group_view, matrix_view, pair_count
@@ -69,8 +71,8 @@ class ReportView(Struct, frozen=True):
 _TROUBLE_FIRST = (Reachability.UNKNOWN, Reachability.PARTIAL, Reachability.UNREACHABLE, Reachability.REACHABLE)
 
 
-def build_view(analysis: Analysis) -> ReportView:
-    """Everything a report shows of an analysis."""
+def build_view(analysis: Analysis, language: Language) -> ReportView:
+    """Everything a report shows of an analysis, in one language."""
     ordered = sorted(analysis.groups, key=lambda g: (_TROUBLE_FIRST.index(g.reachability), -pair_count(g)))
     counts = dict.fromkeys(Reachability, 0)
     for group in ordered:
@@ -79,18 +81,18 @@ def build_view(analysis: Analysis) -> ReportView:
     appendix, members = Appendix(analysis), MembersViews(snapshot)
     large = len(snapshot.containers) > LARGE
     return ReportView(
-        title=f"Docker networking on {shown(snapshot.host) or 'a host without a name'}",
+        title=language.say("Docker networking on {host}", host=shown(snapshot.host) or say("a host without a name")),
         version=__version__,
         large=large,
         facts=tuple(_facts(analysis)),
-        headline=_headline(analysis, counts),
-        counts=tuple(Count(r.value, MARKS[r], WORDS[r], n) for r, n in counts.items()),
+        headline=language.of(_headline(analysis, counts)),
+        counts=tuple(Count(r.value, MARKS[r], language.of(WORDS[r]), n) for r, n in counts.items()),
         notes=tuple(shown(note, 2000) for note in analysis.notes),
         networks=tuple(network_views(analysis)),
         containers=tuple(container_view(c, analysis) for c in snapshot.containers),
         matrix=() if large else matrix_view(analysis, ordered),
         columns=() if large else tuple(shown(c.name) for c in snapshot.containers),
-        groups=tuple(group_view(number, group, appendix, members) for number, group in enumerate(ordered, 1)),
+        groups=tuple(group_view(number, group, appendix, members, language) for number, group in enumerate(ordered, 1)),
         endpoints=tuple(endpoint_view(group, members) for group in analysis.endpoints),
         scopes=tuple(scope_views(analysis)),
         interfaces=tuple(interface_views(analysis)),
@@ -115,22 +117,22 @@ def _facts(analysis: Analysis) -> Iterator[tuple[str, str]]:
     yield "Networks", str(len(snapshot.networks))
 
 
-def _headline(analysis: Analysis, counts: dict[Reachability, int]) -> str:
+def _headline(analysis: Analysis, counts: dict[Reachability, int]) -> Message:
     total = sum(counts.values())
     if not analysis.snapshot.containers:
-        return "The capture shows no containers."
+        return say("The capture shows no containers.")
     if total == 0:
-        return "One container: there is no pair to judge."
+        return say("One container: there is no pair to judge.")
     blocked, unknown = counts[Reachability.UNREACHABLE], counts[Reachability.UNKNOWN]
     partial = counts[Reachability.PARTIAL]
     works = counts[Reachability.REACHABLE]
     if works == total:
-        return f"All {total} ordered pairs of containers reach each other."
-    parts = [f"{works} of {total} ordered pairs of containers reach each other"]
+        return say("All {total} ordered pairs of containers reach each other.", total=total)
+    parts = [say("{works} of {total} ordered pairs of containers reach each other", works=works, total=total)]
     if partial:
-        parts.append(f"{partial} do so on some ports only")
+        parts.append(say("{n} do so on some ports only", n=partial))
     if blocked:
-        parts.append(f"{blocked} do not")
+        parts.append(say("{n} do not", n=blocked))
     if unknown:
-        parts.append(f"{unknown} cannot be told")
-    return ", ".join(parts) + "."
+        parts.append(say("{n} cannot be told", n=unknown))
+    return say("{parts}.", parts=listed(parts))

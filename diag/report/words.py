@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from diag.model.message import say
 from diag.model.reasons import Reachability
 
 LARGE = 60
@@ -16,8 +17,8 @@ MARKS = {
 """A shape for each result, so that colour alone never carries it."""
 
 WORDS = {
-    Reachability.REACHABLE: "reachable",
-    Reachability.PARTIAL: "partly reachable",
-    Reachability.UNREACHABLE: "not reachable",
-    Reachability.UNKNOWN: "cannot tell",
+    Reachability.REACHABLE: say("reachable"),
+    Reachability.PARTIAL: say("partly reachable"),
+    Reachability.UNREACHABLE: say("not reachable"),
+    Reachability.UNKNOWN: say("cannot tell"),
 }

@@ -18,6 +18,7 @@ from diag.model.analysis import Analysis
 from diag.reach.analysis import analyse
 from diag.report.html import render_html
 from diag.report.json_text import array_of, lines_of, object_of, on_lines, on_one_line
+from diag.report.language import Language
 from diag.report.markdown import LIMIT, code, render_markdown
 from diag.report.render import ReportFormat, format_of, render
 from diag.report.shown import shown
@@ -27,6 +28,7 @@ from diag.report.topology import topology_svg
 from tests.hosts import Host
 from tests.loading import analysis_of
 
+ENGLISH = Language()
 HOSTILE = (
     "<script>alert(1)</script>",
     "\"onmouseover='x'",
@@ -65,7 +67,7 @@ class Page(HTMLParser):
 
 def page_of(analysis: Analysis) -> Page:
     page = Page()
-    page.feed(render_html(analysis).decode())
+    page.feed(render_html(analysis, ENGLISH).decode())
     return page
 
 
@@ -104,7 +106,7 @@ def test_hostile_names_are_text_everywhere() -> None:
         text = render(analysis, report_format).decode()
         assert "\u202e" not in text
         assert "202E›" in text
-    markdown = re.sub(r"(`+).+?\1", "", render_markdown(analysis).decode())  # code spans hold text as it is
+    markdown = re.sub(r"(`+).+?\1", "", render_markdown(analysis, ENGLISH).decode())  # code spans hold text as it is
     assert "<script>" not in markdown
     assert "](http://example.org)" not in markdown
     assert render(analysis, ReportFormat.PDF).startswith(b"%PDF-")
@@ -154,13 +156,13 @@ def test_the_same_analysis_gives_the_same_bytes(report_format: ReportFormat) -> 
 
 def test_text_fits_a_terminal() -> None:
     for analysis in (analysis_of("seed-d20"), hostile()):
-        assert max(len(line) for line in render_text(analysis).decode().splitlines()) <= 80
-    assert "ordered pairs of containers reach each other" in render_summary(analysis_of("seed-d20"))
+        assert max(len(line) for line in render_text(analysis, ENGLISH).decode().splitlines()) <= 80
+    assert "ordered pairs of containers reach each other" in render_summary(analysis_of("seed-d20"), ENGLISH)
 
 
 def test_markdown_stays_below_its_limit() -> None:
     for name in ("random_2-d28", "seed_connected-d20"):
-        assert len(render_markdown(analysis_of(name)).decode()) < LIMIT
+        assert len(render_markdown(analysis_of(name), ENGLISH).decode()) < LIMIT
 
 
 def test_code_survives_backticks() -> None:
@@ -186,14 +188,14 @@ def test_templates_hold_no_logic_beyond_loops_and_conditions() -> None:
 
 
 def test_broken_things_are_drawn_broken() -> None:
-    picture = topology_svg(analysis_of("broken_links-d20"))
+    picture = topology_svg(analysis_of("broken_links-d20"), ENGLISH)
     for text in ("link is down", "is on no bridge", "no interface has this address", "(bridge is down)"):
         assert text in picture
-    assert "box-down" not in topology_svg(analysis_of("seed-d20"))
+    assert "box-down" not in topology_svg(analysis_of("seed-d20"), ENGLISH)
 
 
 def test_a_swarms_own_networks_say_what_they_are() -> None:
-    text = " ".join(render_text(analysis_of("overlay_A-d29")).decode().split())
+    text = " ".join(render_text(analysis_of("overlay_A-d29"), ENGLISH).decode().split())
     assert (
         "docker_gwbridge (bridge, bridge docker_gwbridge, 172.18.0.0/16, the way out of containers on overlay" in text
     )
