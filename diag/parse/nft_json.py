@@ -52,6 +52,12 @@ from diag.parse.json_items import Ending, decode, read_array
 from diag.parse.nft_expression import NftSyntaxError, RuleReader, element_of, rule_text
 from diag.parse.result import Parsed
 
+_ODD = (
+    *(ValueError, TypeError, KeyError, IndexError, AttributeError),
+    StopIteration,  # an expression without anything in it
+    RecursionError,  # expressions in expressions in expressions
+)
+"""What reading an object of no known shape raises."""
 _PRIORITIES = {"raw": -300, "mangle": -150, "dstnat": -100, "filter": 0, "security": 50, "srcnat": 100}
 _HOOKS, _TYPES = frozenset(Hook), frozenset(ChainType)
 _BRIDGE_PRIORITIES = {"dstnat": -300, "filter": -200, "out": 100, "srcnat": 300}
@@ -123,8 +129,14 @@ def tables_of(
         if (family, table_name) in compat:
             continue
         draft = _draft(drafts, family, table_name, file, line, gaps)
-        if draft is not None:
+        if draft is None:
+            continue
+        try:
             _add(draft, kind, body, file, line, gaps)
+        except _ODD as error:
+            what = f"an object of the kind {kind!r} is not understood ({type(error).__name__})"
+            gaps.append(Gap(GapKind.UNREADABLE, file, line, what, "every flow that meets its table"))
+            draft.incomplete = Evidence(file, line, what)
     if gaps and any(g.kind is GapKind.UNREADABLE and g.line == 0 for g in gaps):
         for draft in drafts.values():
             draft.incomplete = Evidence(file, 0, "the file is damaged: rules may be missing")
@@ -234,18 +246,25 @@ def _named_set(body: Mapping[str, Any], old: NamedSet | None, evidence: Evidence
 def _add_rule(draft: _Draft, body: dict[str, Any], file: str, line: int, gaps: list[Gap]) -> None:
     chain = str(body.get("chain"))
     _, rules = draft.chains.setdefault(chain, (None, []))
-    evidence = Evidence(file, line, rule_text(body))
+    evidence = Evidence(file, line, _text(body))
     reader = RuleReader(draft.family, f"{chain}#{len(rules) + 1}", evidence)
     parts: tuple[Match | Statement, ...]
     try:
         parts = reader.read(body.get("expr", []))
-    except (NftSyntaxError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+    except _ODD as error:
         gaps.append(
             Gap(GapKind.UNREADABLE, file, line, f"a rule is not understood ({error})", "every flow that meets it")
         )
         parts = (OpaqueStatement(evidence.text),)
     draft.sets.update(reader.anonymous)
     rules.append(NfRule(parts, evidence, len(rules) + 1, str(body.get("comment", ""))))
+
+
+def _text(body: dict[str, Any]) -> str:
+    try:
+        return rule_text(body)
+    except _ODD as error:
+        return f"a rule that cannot be shown ({type(error).__name__})"
 
 
 def _finish(draft: _Draft) -> NfTable:

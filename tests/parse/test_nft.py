@@ -175,6 +175,39 @@ def test_tables_that_iptables_save_shows_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
+    "odd",
+    [
+        {"rule": {"expr": [{}]}},
+        {"rule": {"expr": [{"match": {"op": "==", "left": {}, "right": 1}}]}},
+        {"rule": {"expr": [{"vmap": {"key": {}, "data": {"set": [[1, "x"]]}}}]}},
+        {"chain": {"name": "c", "hook": []}},
+        {"chain": {"name": "c", "hook": "input", "type": {}}},
+        {"map": {"name": "m", "type": "mark", "map": "verdict", "elem": [[1, "x"]]}},
+        {"set": {"name": "s", "type": "mark", "elem": 7}},
+    ],
+)
+def test_objects_of_odd_shapes_are_gaps_or_opaque(odd: dict[str, dict[str, Any]]) -> None:
+    ((kind, body),) = odd.items()
+    where = {"family": "ip", "table": "t", "chain": "fwd"}
+    listing = [
+        {"chain": {**where, "name": "fwd", "hook": "forward", "type": "filter", "prio": 0}},
+        {kind: where | body},
+    ]
+    parsed = parse_nft_json(json.dumps({"nftables": listing}).encode(), "x")
+    (table,) = parsed.value
+    assert parsed.gaps or any(named.unmodelled for named in table.sets.values()) or table.chains["fwd"].rules
+
+
+def test_an_expression_nested_without_end_is_a_gap() -> None:
+    nested = '{"&": [' * 400 + "1" + ", 1]}" * 400
+    match = f'{{"match": {{"op": "==", "left": {nested}, "right": 1}}}}'
+    text = f'{{"nftables": [{{"rule": {{"family": "ip", "table": "t", "chain": "c", "expr": [{match}]}}}}]}}'
+    (table,) = parse_nft_json(text.encode(), "x").value
+    (rule,) = table.chains["c"].rules
+    assert isinstance(rule.parts[0], OpaqueStatement | Opaque)
+
+
+@pytest.mark.parametrize(
     ("odd", "names", "damaged"),
     [
         ('{"metainfo": {"version": "1.0.6"}}', [], False),
