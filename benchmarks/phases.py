@@ -55,7 +55,7 @@ PHASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 """The functions of each phase, as `module:name`."""
-_ALSO_IMPORTED = ("diag.cli.report", "diag.pipeline", "diag.report.analysis_json", "diag.report.text")
+_ALSO_IMPORTED = ("diag.cli.report", "diag.pipeline", "diag.report.render", "diag.report.analysis_json")
 """What the command imports when it runs."""
 
 Function = Callable[..., Any]

@@ -23,11 +23,16 @@ def load_bundle(source: str) -> Bundle:
     return read_bundle(source)
 
 
+def parse_bundle(bundle: Bundle) -> Snapshot:
+    """The facts of a bundle. What cannot be read is a gap."""
+    return build_snapshot(bundle)
+
+
 def load_snapshot(source: str) -> Snapshot:
     """The facts of a bundle on disk. Raises BundleError."""
-    return build_snapshot(load_bundle(source))
+    return parse_bundle(load_bundle(source))
 
 
-def analyse_bundle(bundle: Bundle) -> Analysis:
-    """Everything there is to say about one bundle."""
-    return analyse(build_snapshot(bundle))
+def analyse_snapshot(snapshot: Snapshot) -> Analysis:
+    """Everything there is to say about one host."""
+    return analyse(snapshot)

@@ -33,7 +33,7 @@ _BUFFER = 1 << 20
 )
 def command(source: str, outputs: tuple[str, ...], form: str | None, lang: str | None) -> int:
     """Analyse a host and write .html, .pdf, .md, .json or .txt; without -o, a summary on the terminal."""
-    from diag.pipeline import analyse_bundle
+    from diag.pipeline import analyse_snapshot, parse_bundle
     from diag.report.language import Language, language_of
     from diag.report.render import ReportFormat, format_of, render_parts
 
@@ -43,7 +43,9 @@ def command(source: str, outputs: tuple[str, ...], form: str | None, lang: str |
     language = Language(lang or language_of())
     bundle = load_bundle(source)
     with working("analysing"):
-        analysis = analyse_bundle(bundle)
+        snapshot = parse_bundle(bundle)
+        del bundle  # all that is needed of it is in the snapshot, and a large one has room for the analysis
+        analysis = analyse_snapshot(snapshot)
     if not wanted:
         from diag.report.text import render_summary
 

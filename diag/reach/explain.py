@@ -22,6 +22,10 @@ class Explainer:
     def __init__(self, snapshot: Snapshot, world: World) -> None:
         self.snapshot = snapshot
         self.world = world
+        self._positions: dict[str, list[int]] = {}
+        """Of containers in the snapshot, by name."""
+        for position, container in enumerate(snapshot.containers):
+            self._positions.setdefault(container.name, []).append(position)
 
     def path(self, pair: PairFacts, path: PathFacts) -> str:
         """One destination address of a pair, in one to three sentences."""
@@ -161,7 +165,8 @@ class Explainer:
     def _networks(self, name: str) -> list[str]:
         netns = self.snapshot.netns_of.get(name)
         owners = self.world.containers_in.get(netns, [name]) if netns and netns != "host" else [name]
-        return [e.network for c in self.snapshot.containers if c.name in owners for e in c.endpoints]
+        positions = sorted(position for owner in owners for position in self._positions.get(owner, ()))
+        return [e.network for position in positions for e in self.snapshot.containers[position].endpoints]
 
     def _network_of(self, path: PathFacts) -> DockerNetwork | None:
         return self.snapshot.network(path.target.network) if path.target and path.target.network else None

@@ -10,6 +10,7 @@ from diag.model.analysis import Analysis, Group, MissingNames, NameAnswer, NameS
 from diag.model.docker import Container, DockerNetwork
 from diag.model.provenance import Gap
 from diag.reach.flows import evidence_json
+from diag.report.distinct_answers import distinct_answers
 from diag.report.explanation import name_json, path_json
 from diag.report.json_text import array_of, lines_of, object_of, on_lines, on_one_line
 
@@ -120,10 +121,7 @@ def _group(group: Group) -> dict[str, Any]:
 
 def _scopes(scopes: tuple[NameScope, ...]) -> Iterator[Iterator[bytes]]:
     """Containers on one network share their answers, so that each answer is written once and copied."""
-    answers: dict[int, NameAnswer] = {}
-    for scope in scopes:
-        answers.update(zip(map(id, scope.names), scope.names, strict=True))
-    written = {key: on_one_line(_name(answer)) for key, answer in answers.items()}
+    written = {key: on_one_line(_name(answer)) for key, answer in distinct_answers(scopes).items()}
     for scope in scopes:
         names = lines_of(map(written.__getitem__, map(id, scope.names)), 3)
         missing = lines_of((on_one_line(_missing(m)) for m in scope.missing), 3)

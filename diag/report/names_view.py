@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import compress
+from itertools import chain, compress
+from operator import attrgetter
 
 from msgspec import Struct
 
 from diag.model.analysis import Analysis, MissingNames, NameAnswer, NameScope
-from diag.model.reasons import Via
 from diag.model.snapshot import Snapshot
+from diag.report.distinct_answers import distinct_answers
 from diag.report.shown import shown
 from diag.report.words import LARGE
 
@@ -54,25 +55,33 @@ def scope_views(analysis: Analysis) -> Iterator[ScopeView]:
         yield from (_single(scope) for scope in analysis.names)
         return
     alike: dict[tuple[object, ...], list[_Scope]] = {}
+    kinds = _kinds(distinct_answers(analysis.names))
     networks = {c.name: frozenset(e.network for e in c.endpoints) for c in analysis.snapshot.containers}
     for scope in analysis.names:
         missing = tuple((m.names, m.count, _explained(m, scope, "it")) for m in scope.missing)
         key = (networks.get(scope.container), scope.resolver, missing)
-        alike.setdefault(key, []).append(_Scope(scope, {_key(answer): answer for answer in scope.names}))
+        alike.setdefault(key, []).append(_Scope(scope, _by_kind(scope, kinds)))
     for scopes in alike.values():
         yield from _shared(scopes, analysis.snapshot)
 
 
-_Key = tuple[str, tuple[str, ...], Via | None, str]
-
-
 class _Scope(Struct, frozen=True):
     scope: NameScope
-    answers: dict[_Key, NameAnswer]
+    answers: dict[int, NameAnswer]
+    """By their kinds."""
 
 
-def _key(answer: NameAnswer) -> _Key:
-    return answer.name, answer.addresses, answer.via, answer.target
+def _kinds(answers: dict[int, NameAnswer]) -> dict[int, int]:
+    """A number for each answer, the same for those that a report does not tell apart."""
+    numbers: dict[tuple[object, ...], int] = {}
+    return {
+        key: numbers.setdefault((answer.name, answer.addresses, answer.via, answer.target), len(numbers))
+        for key, answer in answers.items()
+    }
+
+
+def _by_kind(scope: NameScope, kinds: dict[int, int]) -> dict[int, NameAnswer]:
+    return dict(zip(map(kinds.__getitem__, map(id, scope.names)), scope.names, strict=True))
 
 
 def _shared(scopes: list[_Scope], snapshot: Snapshot) -> Iterator[ScopeView]:
@@ -80,9 +89,15 @@ def _shared(scopes: list[_Scope], snapshot: Snapshot) -> Iterator[ScopeView]:
     if len(scopes) == 1:
         yield _single(scopes[0].scope)
         return
-    times = Counter(key for some in scopes for key in some.answers)
-    shared = {key: answer for some in scopes for key, answer in some.answers.items() if times[key] > 1}
-    fits = [_lacks_its_own_only(some, shared, snapshot) for some in scopes]
+    times = Counter(chain.from_iterable(some.answers for some in scopes))
+    answers: dict[int, NameAnswer] = {}
+    for some in scopes:
+        answers.update(some.answers)
+    shared = {kind: answer for kind, answer in answers.items() if times[kind] > 1}
+    of_target: dict[str, list[int]] = {}
+    for kind, answer in shared.items():
+        of_target.setdefault(answer.target, []).append(kind)
+    fits = [_lacks_its_own_only(some, shared, of_target.get(some.scope.container, []), snapshot) for some in scopes]
     if all(fits):
         yield _folded(scopes, shared)
         return
@@ -91,21 +106,23 @@ def _shared(scopes: list[_Scope], snapshot: Snapshot) -> Iterator[ScopeView]:
         yield from _shared(list(compress(scopes, fits)), snapshot)
 
 
-def _lacks_its_own_only(some: _Scope, shared: dict[_Key, NameAnswer], snapshot: Snapshot) -> bool:
-    name = some.scope.container
-    container = snapshot.container(name)
+def _lacks_its_own_only(some: _Scope, shared: dict[int, NameAnswer], own: list[int], snapshot: Snapshot) -> bool:
+    """`own` are the shared answers that lead to the container itself."""
+    container = snapshot.container(some.scope.container)
     ips = {str(ip) for e in (container.endpoints if container else ()) for ip in (e.ip, e.ip6)}
-    alone = {key for key, answer in shared.items() if answer.target == name and ips.issuperset(answer.addresses)}
+    alone = {kind for kind in own if ips.issuperset(shared[kind].addresses)}
     return shared.keys() - some.answers.keys() == alone
 
 
-def _folded(scopes: list[_Scope], shared: dict[_Key, NameAnswer]) -> ScopeView:
+def _folded(scopes: list[_Scope], shared: dict[int, NameAnswer]) -> ScopeView:
     first = scopes[0].scope
     callers = tuple(
-        CallerView(shown(some.scope.container), _rows(a for key, a in some.answers.items() if key not in shared))
+        CallerView(
+            shown(some.scope.container), _sorted_rows(some.answers[kind] for kind in some.answers.keys() - shared)
+        )
         for some in scopes
     )
-    names = _rows(sorted(shared.values(), key=lambda answer: answer.name))
+    names = _sorted_rows(shared.values())
     missing = tuple(_missing(m, _explained(m, first, "each of them")) for m in first.missing)
     return ScopeView(callers, shown(first.resolver), SHARED if names else "", names, missing)
 
@@ -133,6 +150,10 @@ def _missing(missing: MissingNames, explanation: str) -> NameRow:
 
 def _rows(answers: Iterable[NameAnswer]) -> tuple[NameRow, ...]:
     return tuple(_row(answer) for answer in answers)
+
+
+def _sorted_rows(answers: Iterable[NameAnswer]) -> tuple[NameRow, ...]:
+    return _rows(sorted(answers, key=attrgetter("name")))
 
 
 def _row(answer: NameAnswer) -> NameRow:

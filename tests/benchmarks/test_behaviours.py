@@ -10,13 +10,13 @@ import pytest
 
 from benchmarks.behaviours import kinds, main
 from benchmarks.hosts import HostSpec, write_host
-from diag.pipeline import analyse_bundle, load_bundle
+from diag.pipeline import analyse_snapshot, load_snapshot
 from diag.report.render import ReportFormat, render
 
 
 def report(folder: Path, spec: HostSpec) -> str:
     write_host(folder, spec)
-    return render(analyse_bundle(load_bundle(str(folder))), ReportFormat.JSON).decode()
+    return render(analyse_snapshot(load_snapshot(str(folder))), ReportFormat.JSON).decode()
 
 
 @pytest.mark.parametrize("indent", [None, 2])
