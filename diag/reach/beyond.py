@@ -64,9 +64,9 @@ def uplinks(snapshot: Snapshot) -> tuple[Uplink, ...]:
     return tuple(found)
 
 
-def uplink_addresses(snapshot: Snapshot) -> tuple[Ip, ...]:
+def uplink_addresses(ways: tuple[Uplink, ...]) -> tuple[Ip, ...]:
     """What the outside calls the host."""
-    ips = (a.ip for uplink in uplinks(snapshot) for a in uplink.top.addresses if a.scope == "global")
+    ips = (a.ip for uplink in ways for a in uplink.top.addresses if a.scope == "global")
     return tuple(dict.fromkeys(ips))
 
 
@@ -106,14 +106,14 @@ class _Beyond(Struct):
         )
 
 
-def with_world(snapshot: Snapshot) -> Snapshot:
-    """The same host with the world at its uplinks."""
+def with_world(snapshot: Snapshot, ways: tuple[Uplink, ...] | None = None) -> Snapshot:
+    """The same host with the world at its uplinks, which may be known already."""
     host = snapshot.netns.get("host")
     world = _Beyond()
     netns = dict(snapshot.netns)
     if host is not None and host.links is not None:
         links = list(host.links)
-        for uplink in uplinks(snapshot):
+        for uplink in uplinks(snapshot) if ways is None else ways:
             links[uplink.position] = _attach(snapshot, world, uplink)
         netns["host"] = replace(host, links=tuple(links))
     netns[WORLD] = world.netns()

@@ -14,7 +14,7 @@ from diag.model.flow import Flow, Trace
 from diag.model.netns import LinkKind
 from diag.model.reasons import Disposition, Reachability, Reason
 from diag.model.snapshot import Snapshot
-from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, uplink_addresses, uplinks, with_world
+from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, Uplink, uplink_addresses, uplinks, with_world
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, no_path, reachability_of
 from diag.reach.windows import Span, Sweep, agrees, allowed_of, part_of, restricted, sampled
 from diag.symbolic.behaviours import Behaviour, Decisions, Taken
@@ -27,7 +27,14 @@ _OUTSIDE_KINDS = frozenset({LinkKind.MACVLAN, LinkKind.IPVLAN})
 class ReservedPairs:
     """Pairs of which at least one side is `@host` or `@world`. `pairs` works on a snapshot that has the world in it."""
 
-    def __init__(self, snapshot: Snapshot, pairs: PairAnalyser, solutions: Solutions | None = None) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        pairs: PairAnalyser,
+        solutions: Solutions | None = None,
+        ways: tuple[Uplink, ...] | None = None,
+    ) -> None:
+        ways = uplinks(snapshot) if ways is None else ways
         self.snapshot = snapshot
         """Without the world."""
         self.pairs = pairs
@@ -40,19 +47,20 @@ class ReservedPairs:
         """By whether the host calls, whether the world is called, and what the flows do."""
         self._fresh = False
         """Whether traces of other pairs are not good enough."""
-        self._outside = uplink_addresses(snapshot)
-        ways = {family for uplink in uplinks(snapshot) for family, _ in uplink.gateways}
-        self._far = tuple(Target(FAR[family], "") for family in Family if family in ways) or (
+        self._outside = uplink_addresses(ways)
+        families = {family for uplink in ways for family, _ in uplink.gateways}
+        self._far = tuple(Target(FAR[family], "") for family in Family if family in families) or (
             Target(FAR[Family.IPV4], ""),
         )
 
     @classmethod
     def of(cls, snapshot: Snapshot) -> ReservedPairs:
         """With the symbolic engine, for all pairs of a host."""
-        tracer = Tracer(with_world(snapshot))
+        ways = uplinks(snapshot)
+        tracer = Tracer(with_world(snapshot, ways))
         world = tracer.world
         solutions = solve(world.snapshot, world.topology, WORLD)
-        return cls(snapshot, PairAnalyser(world.snapshot, tracer), solutions)
+        return cls(snapshot, PairAnalyser(world.snapshot, tracer), solutions, ways)
 
     def all_pairs(self) -> Iterator[PairFacts]:
         """Every such ordered pair, the reserved endpoints first."""

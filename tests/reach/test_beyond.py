@@ -12,7 +12,7 @@ from diag.model.docker import PublishedPort
 from diag.model.netns import Socket
 from diag.model.reasons import Reachability, Reason
 from diag.reach.analysis import analyse
-from diag.reach.beyond import HOST, WORLD, uplink_addresses, with_world
+from diag.reach.beyond import HOST, WORLD, uplink_addresses, uplinks, with_world
 from diag.reach.explanation import explain
 from diag.reach.flows import FlowAnswerer
 from diag.reach.pairs import PairAnalyser, PairFacts
@@ -76,7 +76,7 @@ def test_a_routed_network_is_known_outside() -> None:
 
 def test_a_host_without_an_uplink_has_no_world() -> None:
     alone = Host().network("a", "10.1.0.0/24").container("web", "a")
-    assert uplink_addresses(alone.snapshot()) == ()
+    assert uplink_addresses(uplinks(alone.snapshot())) == ()
     assert pair(alone, "web", WORLD).paths[0].reason is Reason.NO_ROUTE
     assert pair(alone, WORLD, "web").paths[0].reason is Reason.NO_ROUTE
     assert pair(alone, HOST, "web").reachability is Reachability.REACHABLE
