@@ -9,12 +9,14 @@ from itertools import compress
 from msgspec import Struct
 
 from diag.model.analysis import Analysis, MissingNames, NameAnswer, NameScope
+from diag.model.message import Message, say
 from diag.model.reasons import Via
 from diag.model.snapshot import Snapshot
+from diag.report.language import Language
 from diag.report.shown import shown
 from diag.report.words import LARGE
 
-SHARED = "Each resolves these names, except those that are its alone."
+SHARED = say("Each resolves these names, except those that are its alone.")
 
 
 class NameRow(Struct, frozen=True):
@@ -48,19 +50,19 @@ class ScopeView(Struct, frozen=True):
         return ", ".join(caller.container for caller in self.callers)
 
 
-def scope_views(analysis: Analysis) -> Iterator[ScopeView]:
+def scope_views(analysis: Analysis, language: Language) -> Iterator[ScopeView]:
     """One for each container; on a large host those on the same networks share one."""
     if len(analysis.snapshot.containers) <= LARGE:
-        yield from (_single(scope) for scope in analysis.names)
+        yield from (_single(scope, language) for scope in analysis.names)
         return
     alike: dict[tuple[object, ...], list[_Scope]] = {}
     networks = {c.name: frozenset(e.network for e in c.endpoints) for c in analysis.snapshot.containers}
     for scope in analysis.names:
-        missing = tuple((m.names, m.count, _explained(m, scope, "it")) for m in scope.missing)
+        missing = tuple((m.names, m.count, _explained(m, scope, say("it"))) for m in scope.missing)
         key = (networks.get(scope.container), scope.resolver, missing)
         alike.setdefault(key, []).append(_Scope(scope, {_key(answer): answer for answer in scope.names}))
     for scopes in alike.values():
-        yield from _shared(scopes, analysis.snapshot)
+        yield from _shared(scopes, analysis.snapshot, language)
 
 
 _Key = tuple[str, tuple[str, ...], Via | None, str]
@@ -75,20 +77,20 @@ def _key(answer: NameAnswer) -> _Key:
     return answer.name, answer.addresses, answer.via, answer.target
 
 
-def _shared(scopes: list[_Scope], snapshot: Snapshot) -> Iterator[ScopeView]:
+def _shared(scopes: list[_Scope], snapshot: Snapshot, language: Language) -> Iterator[ScopeView]:
     """One view of those that :data:`SHARED` is true of, and one of each other."""
     if len(scopes) == 1:
-        yield _single(scopes[0].scope)
+        yield _single(scopes[0].scope, language)
         return
     times = Counter(key for some in scopes for key in some.answers)
     shared = {key: answer for some in scopes for key, answer in some.answers.items() if times[key] > 1}
     fits = [_lacks_its_own_only(some, shared, snapshot) for some in scopes]
     if all(fits):
-        yield _folded(scopes, shared)
+        yield _folded(scopes, shared, language)
         return
-    yield from (_single(some.scope) for some in compress(scopes, (not fit for fit in fits)))
+    yield from (_single(some.scope, language) for some in compress(scopes, (not fit for fit in fits)))
     if any(fits):
-        yield from _shared(list(compress(scopes, fits)), snapshot)
+        yield from _shared(list(compress(scopes, fits)), snapshot, language)
 
 
 def _lacks_its_own_only(some: _Scope, shared: dict[_Key, NameAnswer], snapshot: Snapshot) -> bool:
@@ -99,42 +101,47 @@ def _lacks_its_own_only(some: _Scope, shared: dict[_Key, NameAnswer], snapshot: 
     return shared.keys() - some.answers.keys() == alone
 
 
-def _folded(scopes: list[_Scope], shared: dict[_Key, NameAnswer]) -> ScopeView:
+def _folded(scopes: list[_Scope], shared: dict[_Key, NameAnswer], language: Language) -> ScopeView:
     first = scopes[0].scope
     callers = tuple(
-        CallerView(shown(some.scope.container), _rows(a for key, a in some.answers.items() if key not in shared))
+        CallerView(
+            shown(some.scope.container), _rows((a for key, a in some.answers.items() if key not in shared), language)
+        )
         for some in scopes
     )
-    names = _rows(sorted(shared.values(), key=lambda answer: answer.name))
-    missing = tuple(_missing(m, _explained(m, first, "each of them")) for m in first.missing)
-    return ScopeView(callers, shown(first.resolver), SHARED if names else "", names, missing)
+    names = _rows(sorted(shared.values(), key=lambda answer: answer.name), language)
+    missing = tuple(_missing(m, _explained(m, first, say("each of them")), language) for m in first.missing)
+    return ScopeView(callers, shown(first.resolver), language.of(SHARED) if names else "", names, missing)
 
 
-def _single(scope: NameScope) -> ScopeView:
+def _single(scope: NameScope, language: Language) -> ScopeView:
     callers = (CallerView(shown(scope.container), ()),)
-    missing = tuple(_missing(m, m.explanation) for m in scope.missing)
-    return ScopeView(callers, shown(scope.resolver), "", _rows(scope.names), missing)
+    missing = tuple(_missing(m, m.explanation, language) for m in scope.missing)
+    return ScopeView(callers, shown(scope.resolver), "", _rows(scope.names, language), missing)
 
 
 def _explained(missing: MissingNames, scope: NameScope, subject: str) -> str:
-    """The explanation, with `subject` for the container's name where it starts with that."""
+    """The explanation, with `subject` for the container's name where it speaks of that."""
     text = missing.explanation
-    start = f"{scope.container} "
-    return f"{subject} {text.removeprefix(start)}" if text.startswith(start) else text
+    if isinstance(text, Message) and text.parts.get("caller") == scope.container:
+        return say(text.template, **{**text.parts, "caller": subject})
+    return text
 
 
-def _missing(missing: MissingNames, explanation: str) -> NameRow:
+def _missing(missing: MissingNames, explanation: str, language: Language) -> NameRow:
     """Names that are not found for the same reason share a row."""
     more = missing.count - len(missing.names)
-    names = ", ".join(missing.names) + (f" and {more} more" if more else "")
+    names = ", ".join(missing.names)
+    if more:
+        names = language.say("{names} and {n} more", names=names, n=more)
     reason = missing.reason.value if missing.reason else ""
-    return NameRow(shown(names, 2000), "", reason, shown(explanation))
+    return NameRow(shown(names, 2000), "", reason, shown(language.of(explanation)))
 
 
-def _rows(answers: Iterable[NameAnswer]) -> tuple[NameRow, ...]:
-    return tuple(_row(answer) for answer in answers)
+def _rows(answers: Iterable[NameAnswer], language: Language) -> tuple[NameRow, ...]:
+    return tuple(_row(answer, language) for answer in answers)
 
 
-def _row(answer: NameAnswer) -> NameRow:
+def _row(answer: NameAnswer, language: Language) -> NameRow:
     via = answer.via.value if answer.via else answer.reason.value if answer.reason else ""
-    return NameRow(shown(answer.name), ", ".join(answer.addresses), via, shown(answer.explanation))
+    return NameRow(shown(answer.name), ", ".join(answer.addresses), via, shown(language.of(answer.explanation)))
