@@ -25,6 +25,7 @@ from msgspec.structs import replace
 from diag import __version__
 from diag.bundle.layout import MANIFEST, is_layout_path
 from diag.model.bundle import SCHEMA_VERSION, Bundle, FileRecord
+from diag.model.message import say
 from diag.model.provenance import Gap, GapKind
 
 MAX_TEXT = 4096
@@ -109,17 +110,25 @@ def decode_manifest(content: bytes, present: Collection[str] = ()) -> Manifest:
     try:
         document = _load(content)
     except (ValueError, RecursionError) as error:
-        return Manifest(gaps=(_gap(f"is not JSON ({printable(str(error))}) and is ignored"),))
+        return Manifest(gaps=(_gap(say("is not JSON ({error}) and is ignored", error=printable(str(error)))),))
     if not isinstance(document, dict):
-        return Manifest(gaps=(_gap("is not a JSON object and is ignored"),))
+        return Manifest(gaps=(_gap(say("is not a JSON object and is ignored")),))
     gaps = []
     version = document.get("schema_version")
     if version != SCHEMA_VERSION:
         said = printable(repr(version), 40)
-        gaps.append(_gap(f"has schema version {said}; this release knows {SCHEMA_VERSION} and reads it as that"))
+        gaps.append(
+            _gap(
+                say(
+                    "has schema version {version}; this release knows {known} and reads it as that",
+                    version=said,
+                    known=SCHEMA_VERSION,
+                )
+            )
+        )
     records, unusable = _decode_records(document.get("files"), present)
     if unusable:
-        gaps.append(_gap(f"has {unusable} entries in `files` that cannot be used"))
+        gaps.append(_gap(say("has {n} entries in `files` that cannot be used", n=unusable)))
     return Manifest(
         host=_text(document.get("host")),
         captured_at=_text(document.get("captured_at", document.get("time"))),
@@ -181,7 +190,7 @@ def check_files(files: Mapping[str, bytes], records: FileRecords) -> tuple[Gap, 
         wanted = records.sha256(path)
         if wanted and hashlib.sha256(content).hexdigest() != wanted and not _same_digest(content, wanted):
             differ.append(path)
-    detail = "its SHA-256 is not the one in manifest.json: it was changed after the capture, or damaged"
+    detail = say("its SHA-256 is not the one in manifest.json: it was changed after the capture, or damaged")
     return tuple(Gap(GapKind.INCONSISTENT, path, 0, detail) for path in sorted(differ))
 
 

@@ -24,6 +24,7 @@ from diag.bundle.layout import MANIFEST, TOP_FOLDERS, is_layout_path, names_in
 from diag.bundle.manifest import Manifest, check_files, decode_manifest, printable
 from diag.errors import BundleError
 from diag.model.bundle import Bundle
+from diag.model.message import say
 from diag.model.provenance import Gap, GapKind
 
 _HINT = "`diag capture` writes one; docs/bundle.md lists the files"
@@ -71,7 +72,9 @@ class _Loaded:
     damage: str = ""
 
     def leave_out(self, path: str, why: str) -> None:
-        self.gaps.append(Gap(GapKind.UNREADABLE, printable(path, 200), 0, f"left out of the reading: {why}"))
+        self.gaps.append(
+            Gap(GapKind.UNREADABLE, printable(path, 200), 0, say("left out of the reading: {why}", why=why))
+        )
 
 
 def _bundle(source: str, loaded: _Loaded) -> Bundle:
@@ -82,11 +85,13 @@ def _bundle(source: str, loaded: _Loaded) -> Bundle:
         what = "has no file of a bundle" if loaded.foreign or manifest_text is not None else "is empty"
         raise BundleError(f"{loaded.name} {what}", hint=_HINT)
     if loaded.damage:
-        detail = f"{loaded.damage}; the {len(loaded.files)} files before that were read"
-        loaded.gaps.append(Gap(GapKind.UNREADABLE, "", 0, detail, "everything that the missing part holds is unknown"))
+        detail = say("{damage}; the {n} files before that were read", damage=loaded.damage, n=len(loaded.files))
+        loaded.gaps.append(
+            Gap(GapKind.UNREADABLE, "", 0, detail, say("everything that the missing part holds is unknown"))
+        )
     if len(loaded.gaps) > _MAX_GAPS:
         rest = len(loaded.gaps) - _MAX_GAPS
-        loaded.gaps[_MAX_GAPS:] = [Gap(GapKind.UNREADABLE, "", 0, f"and {rest} more members were left out")]
+        loaded.gaps[_MAX_GAPS:] = [Gap(GapKind.UNREADABLE, "", 0, say("and {n} more members were left out", n=rest))]
     manifest = Manifest() if manifest_text is None else decode_manifest(manifest_text, loaded.files.keys())
     return Bundle(
         source=source,
@@ -154,9 +159,9 @@ def _collect(member: Member, collected: dict[str, Member], loaded: _Loaded, limi
     if member.kind is MemberKind.FOLDER or not path or _JUNK.search(path):
         return
     if len(path) > limits.name:
-        loaded.leave_out(path, f"its name is longer than {limits.name} characters")
+        loaded.leave_out(path, say("its name is longer than {limit} characters", limit=limits.name))
     elif path in collected:
-        loaded.leave_out(path, "the archive has it twice; the first one counts")
+        loaded.leave_out(path, say("the archive has it twice; the first one counts"))
     else:
         keep = member.kind is not MemberKind.FILE or _may_matter(path)
         collected[path] = member if keep else Member(member.name, member.kind)
@@ -263,7 +268,7 @@ def _known_names(top: str, folder: str, loaded: _Loaded) -> list[str]:
 
 def _is_folder(entry: os.DirEntry[str], path: str, loaded: _Loaded) -> bool:
     if entry.is_symlink():
-        loaded.leave_out(path, "it is a link")
+        loaded.leave_out(path, say("it is a link"))
     return entry.is_dir(follow_symlinks=False)
 
 
@@ -285,12 +290,12 @@ def _cannot_list(folder: str, error: OSError, loaded: _Loaded) -> None:
 def _read_file(path: str, shown: str, loaded: _Loaded, limits: Limits) -> bytes | None:
     """The content of a regular file; None, and a gap, for anything else."""
     if not _NO_FOLLOW and Path(path).is_symlink():
-        loaded.leave_out(shown, "it is a link")
+        loaded.leave_out(shown, say("it is a link"))
         return None
     try:
         descriptor = os.open(path, _OPEN)
     except OSError as error:
-        loaded.leave_out(shown, "it is a link" if Path(path).is_symlink() else error.strerror or str(error))
+        loaded.leave_out(shown, say("it is a link") if Path(path).is_symlink() else error.strerror or str(error))
         return None
     try:
         status = os.fstat(descriptor)
@@ -301,9 +306,9 @@ def _read_file(path: str, shown: str, loaded: _Loaded, limits: Limits) -> bytes 
     finally:
         os.close(descriptor)
     if content is None:
-        loaded.leave_out(shown, "it is not a regular file")
+        loaded.leave_out(shown, say("it is not a regular file"))
     elif len(content) > limits.file:
-        loaded.leave_out(shown, f"it is larger than {limits.file >> 20} MiB")
+        loaded.leave_out(shown, say("it is larger than {limit} MiB", limit=limits.file >> 20))
         return None
     return content
 

@@ -10,14 +10,18 @@ import click
 
 from diag.cli import DONE
 from diag.errors import UsageError
+from diag.model.message import say
 from diag.reach.codes import CODES, Code, find_code
+from diag.report.language import Language, language_of
 
 
 @click.command("codes")
 @click.argument("code", required=False)
 @click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True)
-def command(code: str | None, form: str) -> int:
+@click.option("--lang", type=click.Choice(["en", "zh"]), help="Language of the text.  [default: the locale's]")
+def command(code: str | None, form: str, lang: str | None) -> int:
     """List the reason codes, or explain CODE."""
+    language = Language(lang or language_of())
     wanted = CODES
     if code is not None:
         found = find_code(code)
@@ -30,9 +34,9 @@ def command(code: str | None, form: str) -> int:
         print(json.dumps([_as_json(c) for c in wanted], ensure_ascii=False, indent=2))
     elif code is None:
         for each in CODES:
-            print(f"{each.code.value:20} {each.title}")
+            print(f"{each.code.value:20} {language.of(each.title)}")
     else:
-        print(_as_text(wanted[0]))
+        print(_as_text(wanted[0], language))
     return DONE
 
 
@@ -47,6 +51,12 @@ def _as_json(code: Code) -> dict[str, str | bool]:
     }
 
 
-def _as_text(code: Code) -> str:
-    parts = (code.meaning, f"How it is found: {code.detected}", f"What helps: {code.fix}")
-    return "\n".join([f"{code.code.value}: {code.title}", "", *("\n".join(textwrap.wrap(p, 80)) for p in parts)])
+def _as_text(code: Code, language: Language) -> str:
+    parts = (
+        code.meaning,
+        say("How it is found: {how}", how=code.detected),
+        say("What helps: {fix}", fix=code.fix),
+    )
+    columns = 40 if language.code == "zh" else 80  # its characters are twice as wide
+    lines = (line for part in parts for line in textwrap.wrap(language.of(part), columns))
+    return "\n".join([f"{code.code.value}: {language.of(code.title)}", "", *lines])

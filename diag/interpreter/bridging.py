@@ -13,6 +13,7 @@ from diag.interpreter.source_validation import validate_source
 from diag.kernel.fib import FibQuery
 from diag.kernel.topology import Attachment, Crossing
 from diag.model.address import Family, Ip
+from diag.model.message import say
 from diag.model.netns import BridgePort, RouteType
 
 
@@ -106,9 +107,18 @@ class Bridging(Neighbours):
         """should_deliver() of br_forward.c."""
         port, came = self._port(netns, out_port), self._port(netns, in_port)
         if out_port == in_port and not self._hairpin(netns, out_port):
-            detail = f"{bridge} does not send a frame back out of {out_port} (hairpin is off)"
+            detail = say(
+                "{bridge} does not send a frame back out of {out_port} (hairpin is off)",
+                bridge=bridge,
+                out_port=out_port,
+            )
         elif port and port.isolated and came and came.isolated:
-            detail = f"{in_port} and {out_port} are isolated ports of {bridge}"
+            detail = say(
+                "{in_port} and {out_port} are isolated ports of {bridge}",
+                in_port=in_port,
+                out_port=out_port,
+                bridge=bridge,
+            )
         else:
             return None
         return Failed(Cause.NO_NEIGHBOUR, netns, packet, detail, iif=bridge, oif=bridge)
@@ -117,7 +127,7 @@ class Bridging(Neighbours):
         port = self._port(netns, name)
         if port is not None and port.hairpin is not None:
             return port.hairpin
-        return self.choices.ask(("hairpin", netns, name), f"hairpin mode of {name} was not captured")
+        return self.choices.ask(("hairpin", netns, name), say("hairpin mode of {name} was not captured", name=name))
 
     def _port(self, netns: str, name: str) -> BridgePort | None:
         link = self.world.link(netns, name)

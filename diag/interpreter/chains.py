@@ -22,6 +22,7 @@ from diag.interpreter.selection import ReadyRule, RuleSelection
 from diag.kernel.icmp_errors import reject_kind
 from diag.model.address import Family
 from diag.model.flow import Hop, HopKind
+from diag.model.message import Message, say
 from diag.model.netfilter import (
     Accept,
     Base,
@@ -229,12 +230,12 @@ class HookRun:
 
     def guess(self) -> Stopped | None:
         """What rules do that were not captured."""
-        where = f"{self.context.packet.family.label} rules of {self.context.surroundings.netns}"
-        cause = f"the {where} were not captured: {self.hooks.missing}"
+        family, netns = self.context.packet.family.label, self.context.surroundings.netns
+        lost = say("the {family} rules of {netns} were not captured", family=family, netns=netns)
+        cause = say("{lost}: {why}", lost=lost, why=self.hooks.missing)
         if not self.context.ask(cause, key=("missing", self.hook)):
             return None
-        evidence = Evidence("", 0, f"the {where} were not captured")
-        return Stopped("", evidence, "", "", self.hook, None, cause if self.hook in ENTRY_HOOKS else "")
+        return Stopped("", Evidence("", 0, lost), "", "", self.hook, None, cause if self.hook in ENTRY_HOOKS else "")
 
     def filter(self, position: int) -> Stopped | None:
         """One filter chain. Where another of the same priority would answer otherwise, the kernel's order decides: that
@@ -254,8 +255,14 @@ class HookRun:
         return stopped
 
     def _runs_first(self, other: NfTable, table: NfTable, priority: int) -> bool:
-        where = f"{self.hook.value} at priority {priority} in {self.context.surroundings.netns}"
-        cause = f"which of the tables {_table_name(table)} and {_table_name(other)} runs first at {where} is not shown"
+        cause = say(
+            "which of the tables {table} and {other} runs first at {hook} at priority {priority} in {netns} is not shown",
+            table=_table_name(table),
+            other=_table_name(other),
+            hook=self.hook.value,
+            priority=priority,
+            netns=self.context.surroundings.netns,
+        )
         self.context.rule = None
         return self.context.ask(cause)
 
@@ -305,7 +312,7 @@ class HookRun:
         before = self.context.packet
         self.context.packet = apply_nat(before, connection, passage.direction, destination=destination)
         if self.context.packet != before:
-            self._say(HopKind.NAT, f"NAT: {before} becomes {self.context.packet}", None)
+            self._say(HopKind.NAT, say("NAT: {before} becomes {after}", before=before, after=self.context.packet), None)
         return None
 
     def _nat_order(self, chains: list[_Attached]) -> Iterator[_Attached]:
@@ -335,7 +342,7 @@ class HookRun:
         if isinstance(verdict, Stopped):
             return verdict
         if verdict is _CONTINUE and chain.base and chain.base.policy_drop:
-            evidence = chain.base.evidence or Evidence("", 0, f"policy of {chain.name}")
+            evidence = chain.base.evidence or Evidence("", 0, say("policy of {chain}", chain=chain.name))
             return Stopped("", evidence, chain.name, table.name, self.hook, None)
         return None
 
@@ -349,7 +356,12 @@ class HookRun:
         dev = self.context.iif or self.context.oif
         if base.devices:
             return dev in base.devices
-        cause = f"whether chain {chain.name} of {_table_name(table)} is attached to {dev} was not captured"
+        cause = say(
+            "whether chain {chain} of {table} is attached to {dev} was not captured",
+            chain=chain.name,
+            table=_table_name(table),
+            dev=dev,
+        )
         return self.context.choices.ask(
             ("attached", self.context.surroundings.netns, table.family, table.name, chain.name, dev), cause
         )
@@ -397,14 +409,14 @@ class HookRun:
             case Jump(name) | Goto(name):
                 return self._jump(table, rule, name, depth, goto=isinstance(statement, Goto))
             case Accept():
-                self._say_rule(table, chain, rule, "accepts")
+                self._say_rule(table, chain, rule, say("accepts"))
                 return _ACCEPT
             case Drop():
                 return self._stop("", table, chain, rule)
             case Reject(kind):
                 return self._stop(reject_kind(kind, self.context.packet.family), table, chain, rule)
             case Queue():
-                return self._unknown("the packet goes to a program in user space (NFQUEUE)", table, chain, rule)
+                return self._unknown(say("the packet goes to a program in user space (NFQUEUE)"), table, chain, rule)
             case Return():
                 return _RETURN
             case VerdictMap(fields, map_name):
@@ -414,7 +426,9 @@ class HookRun:
             case MapMark(where, data):
                 found = map_data(data, table, self.context)
                 if not found:
-                    return self._unknown(f"the map {data.map_name} cannot be evaluated", table, chain, rule)
+                    return self._unknown(
+                        say("the map {map_name} cannot be evaluated", map_name=data.map_name), table, chain, rule
+                    )
                 self._mark(SetMark(where, found[0][0]))
                 return None
             case SetMark() | CopyMark():
@@ -424,14 +438,16 @@ class HookRun:
                 self._notrack(statement)
                 return None
             case OpaqueStatement(text):
-                return self._unknown(f"the effect of {text!r} is not modelled", table, chain, rule)
+                return self._unknown(
+                    say("the effect of {what} is not modelled", what=_quoted(text)), table, chain, rule
+                )
             case _:
                 assert_never(statement)
 
     def _jump(self, table: NfTable, rule: NfRule, name: str, depth: int, *, goto: bool) -> str | Stopped | None:
         target = table.chains.get(name)
         if target is None:
-            cause = f"chain {name} was not captured ({rule.evidence})"
+            cause = say("chain {chain} was not captured ({rule})", chain=name, rule=rule.evidence)
             return Stopped("", rule.evidence, name, table.name, self.hook, rule, cause)
         verdict = self._chain(table, target, depth + 1)
         if verdict is _CONTINUE:
@@ -443,7 +459,7 @@ class HookRun:
     ) -> str | Stopped | None:
         named = table.sets.get(name)
         if named is None or named.unmodelled:
-            return self._unknown(f"the verdict map {name} cannot be evaluated", table, chain, rule)
+            return self._unknown(say("the verdict map {name} cannot be evaluated", name=name), table, chain, rule)
         element = lookup(named, fields, self.context)
         if element is None or element.verdict is None:
             return None
@@ -492,12 +508,15 @@ class HookRun:
         match self._binder().bind(connection, nat):
             case Bound.UNMODELLED:
                 return self._unknown(
-                    f"NAT with {nat.unmodelled or 'a large range'} is not modelled", table, chain, rule
+                    say("NAT with {what} is not modelled", what=nat.unmodelled or say("a large range")),
+                    table,
+                    chain,
+                    rule,
                 )
             case Bound.NO_ADDRESS | Bound.CLASH:
                 return self._stop("", table, chain, rule)
         self._nat_bound = True
-        self._say_rule(table, chain, rule, f"rewrites ({nat.kind.value})")
+        self._say_rule(table, chain, rule, say("rewrites ({kind})", kind=nat.kind.value))
         return _ACCEPT
 
     def _binder(self) -> NatBinder:
@@ -505,14 +524,23 @@ class HookRun:
 
     def _unknown(self, cause: str, table: NfTable, chain: Chain, rule: NfRule) -> Stopped:
         """What happens from here on cannot be told."""
-        return replace(self._stop("", table, chain, rule), unknown=f"{cause} ({rule.evidence})")
+        return replace(
+            self._stop("", table, chain, rule), unknown=say("{cause} ({rule})", cause=cause, rule=rule.evidence)
+        )
 
     def _say_rule(self, table: NfTable, chain: Chain, rule: NfRule, verb: str) -> None:
-        where = f"{table.name} {chain.name}"
-        self._say(HopKind.RULE, f"{where} rule {rule.number} {verb}", rule.evidence, chain.name)
+        text = say(
+            "{table} {chain} rule {number} {verb}", table=table.name, chain=chain.name, number=rule.number, verb=verb
+        )
+        self._say(HopKind.RULE, text, rule.evidence, chain.name)
 
     def _say(self, kind: HopKind, text: str, evidence: Evidence | None, chain: str = "") -> None:
         self.record(Hop(kind, self.context.surroundings.netns, text, evidence, self.hook.value, chain))
+
+
+def _quoted(text: str) -> str:
+    """As it stands in the rules, or what stands for rules that are not there."""
+    return say("'{text}'", text=text) if isinstance(text, Message) else repr(text)
 
 
 def _table_name(table: NfTable) -> str:

@@ -15,6 +15,7 @@ from diag.interpreter.packet import ETHER_TYPES, Frame, Packet, Passage
 from diag.kernel.topology import Attachment, Crossing
 from diag.model.address import Family
 from diag.model.flow import HopKind
+from diag.model.message import say
 from diag.model.netfilter import Hook, TableFamily
 from diag.model.netns import LinkKind
 
@@ -69,7 +70,9 @@ class Frames(Hooks):
         found = self.world.topology.parent(netns, link)
         if found is None or not self.world.has_device_rules(found[0].id, found[1].name):
             return None
-        cause = f"whether frames of {dev} meet the netdev chains on {found[1].name} is not modelled"
+        cause = say(
+            "whether frames of {dev} meet the netdev chains on {parent} is not modelled", dev=dev, parent=found[1].name
+        )
         if self.choices.ask(("parent", netns, dev), cause):
             return Failed(Cause.NOT_MODELLED, netns, packet, cause)
         return None
@@ -166,11 +169,16 @@ class Frames(Hooks):
     def _start_crossing(self, crossing: Crossing, packet: Packet) -> Failed | None:
         """Record it; a bridge that filters VLANs may stop the frame."""
         link = self.world.link(crossing.netns, crossing.bridge)
-        text = f"bridge {crossing.bridge} carries it from {crossing.in_port} to {crossing.out_port}"
+        text = say(
+            "bridge {bridge} carries it from {in_port} to {out_port}",
+            bridge=crossing.bridge,
+            in_port=crossing.in_port,
+            out_port=crossing.out_port,
+        )
         self._note(HopKind.BRIDGE, crossing.netns, text, link.evidence if link else None)
         if link is None or not link.vlan_filtering:
             return None
-        cause = f"VLAN filtering on {crossing.bridge} is not modelled"
+        cause = say("VLAN filtering on {bridge} is not modelled", bridge=crossing.bridge)
         if self.choices.ask(("vlan", crossing), cause):
             return Failed(Cause.NOT_CAPTURED, crossing.netns, packet, cause)
         return None
@@ -182,5 +190,5 @@ class Frames(Hooks):
         value = self.world.stack(netns, family).bridge_nf
         if value is not None:
             return value
-        cause = "whether bridged packets meet iptables (net.bridge.bridge-nf-call-iptables) was not captured"
+        cause = say("whether bridged packets meet iptables (net.bridge.bridge-nf-call-iptables) was not captured")
         return self.choices.ask(("bridge-nf", netns, family), cause)

@@ -16,6 +16,7 @@ from diag.interpreter.packet import BROADCAST, Frame, Packet, Passage, Port, Por
 from diag.interpreter.world import World
 from diag.model.address import Ip
 from diag.model.flow import Hop, HopKind
+from diag.model.message import Message, say
 from diag.model.netfilter import Hook, Ranges, TableFamily
 from diag.model.netns import Nexthop, Route
 from diag.model.provenance import Evidence
@@ -53,8 +54,10 @@ class Hooks(Struct):
     def _nexthop(self, netns: str, route: Route) -> Nexthop:
         ways = self.world.fib(netns, route.destination.family).nexthops(route)
         for nexthop in ways[1:]:
-            cause = (
-                f"which way a packet takes over the multipath route {route.destination} of {netns} depends on a hash"
+            cause = say(
+                "which way a packet takes over the multipath route {destination} of {netns} depends on a hash",
+                destination=route.destination,
+                netns=netns,
             )
             if self.choices.ask(("nexthop", netns, str(route.destination), nexthop), cause):
                 return nexthop
@@ -144,11 +147,7 @@ class Hooks(Struct):
         if stopped.unknown:
             cause = Cause.NOT_CAPTURED if "captured" in stopped.unknown else Cause.NOT_MODELLED
             return Failed(cause, netns, context.packet, stopped.unknown, stopped.evidence)
-        verb = "rejects" if stopped.reject else "drops"
-        if stopped.rule is None:
-            detail = f"the policy of {stopped.table} {stopped.chain} {verb} it"
-        else:
-            detail = f"rule {stopped.rule_number} of {stopped.chain} {verb} it"
+        detail = _deciding(stopped)
         self._note(HopKind.DROP, netns, detail, stopped.evidence, stopped.hook.value, stopped.chain)
         return Failed(
             Cause.RULE,
@@ -165,3 +164,12 @@ class Hooks(Struct):
         self, kind: HopKind, netns: str, text: str, evidence: Evidence | None = None, hook: str = "", chain: str = ""
     ) -> None:
         self.hops.append(Hop(kind, netns, text, evidence, hook, chain))
+
+
+def _deciding(stopped: Stopped) -> Message:
+    """The policy or the rule, and what it does, as a clause."""
+    if stopped.rule is None:
+        return say("the policy of {table} {chain} drops it", table=stopped.table, chain=stopped.chain)
+    if stopped.reject:
+        return say("rule {number} of {chain} rejects it", number=stopped.rule_number, chain=stopped.chain)
+    return say("rule {number} of {chain} drops it", number=stopped.rule_number, chain=stopped.chain)

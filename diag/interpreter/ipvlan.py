@@ -19,6 +19,7 @@ from diag.interpreter.packet import Frame, Packet, Passage
 from diag.kernel.topology import L3_MODES, Attachment
 from diag.model.address import Ip
 from diag.model.flow import HopKind
+from diag.model.message import say
 from diag.model.netfilter import Hook
 from diag.model.netns import Link, LinkKind
 
@@ -36,7 +37,9 @@ class Ipvlan(Bridging):
             return Bridging._transmit(self, netns, oif, packet, nexthop, at_source=at_source)
         parent = self.world.topology.parent(netns, link)
         if parent is None or not parent[1].up:
-            detail = f"the parent of {oif} of {self.world.label(netns)} is down or not in the capture"
+            detail = say(
+                "the parent of {oif} of {who} is down or not in the capture", oif=oif, who=self.world.label(netns)
+            )
             return Failed(Cause.NOT_CAPTURED, netns, packet, detail, link.evidence, oif=oif)
         space, name = parent[0].id, parent[1].name
         frame = self._frame(netns, oif, Attachment(netns, oif), packet.family)
@@ -47,17 +50,25 @@ class Ipvlan(Bridging):
         if other is None:
             return self._by_parent(netns, space, name, left)
         if link.mode_flag == "private":
-            detail = f"{name} keeps its ipvlan links apart (private)"
+            detail = say("{parent} keeps its ipvlan links apart (private)", parent=name)
             return Failed(Cause.NO_NEIGHBOUR, netns, left, detail, link.evidence, oif=oif)
         self._note(
-            HopKind.ROUTE, space, f"{name} hands it from {oif} to {self.world.label(other.netns)}", link.evidence
+            HopKind.ROUTE,
+            space,
+            say("{parent} hands it from {oif} to {who}", parent=name, oif=oif, who=self.world.label(other.netns)),
+            link.evidence,
         )
         return Bridging._receive(self, other, left, frame, netns, netns)
 
     def _by_parent(self, netns: str, space: str, name: str, packet: Packet) -> Outcome:
         """ipvlan_process_outbound(): the sender learns nothing of what becomes of it."""
         self._routed = True
-        text = f"{self.world.label(space)} sends it on for {self.world.label(netns)} by {name} (ipvlan)"
+        text = say(
+            "{who} sends it on for {sender} by {link} (ipvlan)",
+            who=self.world.label(space),
+            sender=self.world.label(netns),
+            link=name,
+        )
         self._note(HopKind.ROUTE, space, text)
         own = packet.marked(0) if space != netns else packet
         outcome = self._output(space, own, Passage(), name)
@@ -83,7 +94,9 @@ class Ipvlan(Bridging):
         if isinstance(passed, Failed):
             return passed
         self._note(
-            HopKind.DELIVER, slave.netns, f"{self.world.label(slave.netns)} takes it on {slave.link} (ipvlan l3s)"
+            HopKind.DELIVER,
+            slave.netns,
+            say("{who} takes it on {link} (ipvlan l3s)", who=self.world.label(slave.netns), link=slave.link),
         )
         return Arrived(slave.netns, slave.link, passed, self._routed, self._dnat)
 

@@ -17,6 +17,7 @@ from diag.interpreter.packet import ETHER_TYPES, Packet, Passage, Port, PortKind
 from diag.kernel.fib import Fib, FibQuery, RouteNotCapturedError
 from diag.model.address import Family, Ip
 from diag.model.flow import ICMP, ICMPV6, TCP, UDP
+from diag.model.message import said, say
 from diag.model.netfilter import (
     AddrType,
     AnyBit,
@@ -65,7 +66,7 @@ _NAME_FIELDS = frozenset({Field.IIFNAME, Field.OIFNAME, Field.PHYSIN, Field.PHYS
 class NotShown(Enum):
     """A value that the packet has and the capture does not show."""
 
-    MAC = "a MAC address"
+    MAC = say("a MAC address that the rule looks at was not captured")
 
 
 Value = int | str | Port | NotShown
@@ -137,7 +138,7 @@ class Context(Struct):
     """The rule under evaluation, which a question cites."""
 
     def ask(self, cause: str, *, key: object = None) -> bool:
-        text = f"{cause} ({self.rule})" if self.rule else cause
+        text = say("{cause} ({rule})", cause=cause, rule=self.rule) if self.rule else cause
         return self.choices.ask((key or text, self.surroundings.netns, self.passage.direction, self.packet.tuple), text)
 
     def port_within(self, port: Port, ranges: Ranges) -> bool:
@@ -151,11 +152,11 @@ class Context(Struct):
             return True
         if all(last < low or high < first for first, last in ranges):
             return False
-        return self.ask("the rule looks at a port that the kernel chooses", key=("port", port, ranges))
+        return self.ask(say("the rule looks at a port that the kernel chooses"), key=("port", port, ranges))
 
     def not_shown(self, value: NotShown) -> bool:
         """Whether a match on a value that the capture does not show holds."""
-        return self.ask(f"{value.value} that the rule looks at was not captured")
+        return self.ask(value.value)
 
     def value(self, where: Field) -> Value | None:
         """The field's value; None where this packet has no such field."""
@@ -175,7 +176,7 @@ def _address_type(attribute: str, *, limited: bool) -> Callable[[Context], int]:
         try:
             return _TYPE_NUMBERS[context.surroundings.fib.address_type(value, context.iif if limited else "")]
         except RouteNotCapturedError as missing:
-            local = context.ask(f"the type of an address: {missing}", key=("type", attribute))
+            local = context.ask(say("the type of an address: {why}", why=said(missing)), key=("type", attribute))
             return AddrType.LOCAL if local else AddrType.UNICAST
 
     return read
@@ -300,7 +301,8 @@ def compiled(match: Match, find_set: Callable[[InSet], NamedSet | None]) -> Test
         case FibOif(names=names, negated=negated):
             return lambda context: (_fib_device(match, context) in names) != negated
         case Opaque(text):
-            return lambda context: context.ask(f"the match {text!r} is not modelled")
+            cause = say("the match {text} is not modelled", text=repr(text))
+            return lambda context: context.ask(cause)
         case _:
             assert_never(match)
 
@@ -358,7 +360,7 @@ def _skips_fib_on_input(context: Context) -> bool:
         return False
     kernel = context.surroundings.kernel
     if kernel is None:
-        return context.ask("what `fib` says of the loopback depends on the kernel, whose version was not captured")
+        return context.ask(say("what `fib` says of the loopback depends on the kernel, whose version was not captured"))
     return kernel >= (6, 15)
 
 
@@ -371,7 +373,7 @@ def _fib_device(match: FibOif, context: Context) -> str:
     try:
         route = context.surroundings.fib.lookup(FibQuery(daddr, saddr, mark=packet.mark if match.marked else 0))
     except RouteNotCapturedError as missing:
-        return context.iif if context.ask(str(missing)) else ""
+        return context.iif if context.ask(said(missing)) else ""
     if route is None or route.type is not RouteType.UNICAST:
         return ""
     devices = [nexthop.dev for nexthop in route.nexthops]
@@ -400,9 +402,9 @@ def _number(value: int | str | Port | None, context: Context) -> int | None:
 
 def _in_set(match: InSet, found: NamedSet | None, context: Context) -> bool:
     if found is None:
-        return context.ask(f"the set {match.set_name} was not captured")
+        return context.ask(say("the set {name} was not captured", name=match.set_name))
     if found.unmodelled:
-        return context.ask(f"the set {match.set_name} cannot be evaluated: {found.unmodelled}")
+        return context.ask(say("the set {name} cannot be evaluated: {why}", name=match.set_name, why=found.unmodelled))
     element = lookup(found, match.fields, context)
     if element is None and not match.ipset and any(context.value(f) is None for f in match.fields):
         return False

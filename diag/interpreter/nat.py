@@ -16,6 +16,7 @@ from diag.interpreter.matching import Context, lookup
 from diag.interpreter.packet import Connection, Port, PortKind, Tuple
 from diag.model.address import Family, Ip
 from diag.model.flow import TCP, UDP
+from diag.model.message import say
 from diag.model.netfilter import CtStatus, DataMap, Hook, Nat, NatKind, NfTable
 
 MAX_ADDRESSES = 8
@@ -49,13 +50,13 @@ def look_up(nat: Nat, table: NfTable, context: Context) -> Nat:
     if nat.address_map is not None:
         found = map_data(nat.address_map, table, context)
         if not found:
-            return replace(nat, unmodelled="a map whose value cannot be told")
+            return replace(nat, unmodelled=say("a map whose value cannot be told"))
         low, high = (Ip(context.packet.family, value) for value in found[0])
         nat = replace(nat, addresses=((low, high),), ports=found[1] if len(found) > 1 else nat.ports)
     if nat.port_map is not None:
         found = map_data(nat.port_map, table, context)
         if not found:
-            return replace(nat, unmodelled="a map whose value cannot be told")
+            return replace(nat, unmodelled=say("a map whose value cannot be told"))
         nat = replace(nat, ports=found[0])
     return nat
 
@@ -131,7 +132,7 @@ class NatBinder:
     def _one_of(self, addresses: list[int]) -> int:
         for address in addresses[1:]:
             where = Ip(self.context.packet.family, address)
-            if self.context.ask("which address of a NAT range is taken depends on a hash", key=("nat", where)):
+            if self.context.ask(say("which address of a NAT range is taken depends on a hash"), key=("nat", where)):
                 return address
         return addresses[0]
 

@@ -15,6 +15,7 @@ from diag.kernel.fib import FibQuery, RouteNotCapturedError
 from diag.kernel.topology import Attachment, Crossing
 from diag.model.address import Family, Ip
 from diag.model.flow import ICMPV6
+from diag.model.message import say
 from diag.model.netfilter import Hook, TableFamily
 from diag.model.netns import LinkKind, RouteType
 
@@ -42,8 +43,13 @@ class Neighbours(Frames):
             else:
                 refused.append(refusal)
         for other in answering[1:]:
-            where = f"{answering[0].netns} and {other.netns}"
-            if self.choices.ask(("duplicate", netns, str(nexthop), other), f"{nexthop} is answered by {where} alike"):
+            cause = say(
+                "{nexthop} is answered by {one} and {other} alike",
+                nexthop=nexthop,
+                one=answering[0].netns,
+                other=other.netns,
+            )
+            if self.choices.ask(("duplicate", netns, str(nexthop), other), cause):
                 return other
         if answering:
             if permanent:
@@ -87,7 +93,12 @@ class Neighbours(Frames):
             return found
         asker = self._asking_address(netns, oif, packet)
         if asker is None:
-            detail = f"{oif} of {self.world.label(netns)} has no address to ask for {nexthop} from"
+            detail = say(
+                "{oif} of {who} has no address to ask for {nexthop} from",
+                oif=oif,
+                who=self.world.label(netns),
+                nexthop=nexthop,
+            )
             return Failed(
                 Cause.NO_NEIGHBOUR, netns, packet, detail, error=icmp_errors.V6_ADDRESS, nexthop=nexthop, oif=oif
             )
@@ -113,18 +124,22 @@ class Neighbours(Frames):
         if stopped is None:
             return found
         who = self.world.label(netns)
-        cause = (
-            f"{who} cannot ask for {nexthop}: it knows the address only for a while after other traffic between them"
+        cause = say(
+            "{who} cannot ask for {nexthop}: it knows the address only for a while after other traffic between them",
+            who=who,
+            nexthop=nexthop,
         )
         if learned and self.choices.ask(("taught", netns, oif, nexthop), cause):
             return found
-        what = "neighbour discovery" if nexthop.family is Family.IPV6 else "ARP"
+        what = say("neighbour discovery") if nexthop.family is Family.IPV6 else say("ARP")
         return replace(
             stopped,
             cause=stopped.cause if stopped.stopped is None else Cause.NO_NEIGHBOUR,
             netns=netns,
             packet=packet,
-            detail=f"{nexthop} is not found: of its {what}, {stopped.detail}",
+            detail=say(
+                "{nexthop} is not found: of its {what}, {detail}", nexthop=nexthop, what=what, detail=stopped.detail
+            ),
             error=icmp_errors.host_unreachable(nexthop.family),
             at_source=at_source,
             nexthop=nexthop,
@@ -229,17 +244,30 @@ class Neighbours(Frames):
             return elsewhere
         for obstacle in segment.obstacles:
             if obstacle.kind == "unknown-peer":
-                cause = f"{nexthop} may be behind {obstacle.link}: {obstacle.detail}"
+                cause = say(
+                    "{nexthop} may be behind {link}: {detail}",
+                    nexthop=nexthop,
+                    link=obstacle.link,
+                    detail=obstacle.detail,
+                )
                 if self.choices.ask(("peer", obstacle.netns, obstacle.link), cause):
                     return Failed(Cause.NOT_CAPTURED, netns, packet, cause, oif=oif)
         link = self.world.link(netns, oif)
         if link is None:
-            return Failed(Cause.NOT_CAPTURED, netns, packet, f"link {oif} of {netns} was not captured", oif=oif)
+            return Failed(
+                Cause.NOT_CAPTURED,
+                netns,
+                packet,
+                say("link {oif} of {netns} was not captured", oif=oif, netns=netns),
+                oif=oif,
+            )
         evidence = link.evidence
         if segment.external:
-            detail = f"the packet leaves the host by {oif}, and what is beyond was not captured"
+            detail = say("the packet leaves the host by {oif}, and what is beyond was not captured", oif=oif)
             return Failed(Cause.LEFT_HOST, netns, packet, detail, evidence, oif=oif, nexthop=nexthop)
-        detail = f"nothing answers for {nexthop} on {oif} of {self.world.label(netns)}"
+        detail = say(
+            "nothing answers for {nexthop} on {oif} of {who}", nexthop=nexthop, oif=oif, who=self.world.label(netns)
+        )
         error = icmp_errors.host_unreachable(packet.family)
         return Failed(
             Cause.NO_NEIGHBOUR,
@@ -263,7 +291,11 @@ class Neighbours(Frames):
             mac = self.world.permanent_mac(obstacle.netns, obstacle.link, nexthop)
             for entry in self.world.netns(obstacle.netns).fdb if mac else ():
                 if entry.mac == mac and entry.dev == obstacle.link:
-                    detail = f"{nexthop} is on another host, {entry.dst}, whose bundle was not captured with this one"
+                    detail = say(
+                        "{nexthop} is on another host, {host}, whose bundle was not captured with this one",
+                        nexthop=nexthop,
+                        host=entry.dst,
+                    )
                     return Failed(Cause.NOT_CAPTURED, netns, packet, detail, entry.evidence, oif=oif, nexthop=nexthop)
         return None
 

@@ -8,6 +8,7 @@ from diag.interpreter.packet import Packet
 from diag.interpreter.world import World
 from diag.kernel.fib import FibQuery
 from diag.model.address import Family
+from diag.model.message import say
 from diag.model.netns import RouteType
 
 
@@ -22,7 +23,11 @@ def validate_source(
         return None
     fib, switches = world.fib(netns, packet.family), world.switches(netns, iif)
     if not switches.accept_local and fib.is_local(packet.saddr):
-        detail = f"{world.label(netns)} drops packets from outside that carry its own address {packet.source}"
+        detail = say(
+            "{who} drops packets from outside that carry its own address {source}",
+            who=world.label(netns),
+            source=packet.source,
+        )
         return Failed(Cause.MARTIAN, netns, packet, detail, iif=iif)
     mark = packet.mark if switches.src_valid_mark else 0
     back = fib.lookup(FibQuery(packet.saddr, packet.daddr, iif=oif or "lo", mark=mark))
@@ -31,12 +36,18 @@ def validate_source(
         return None
     mode = switches.rp_filter
     if mode is None:
-        cause = f"rp_filter of {iif} in {world.label(netns)} was not captured"
+        cause = say("rp_filter of {iif} in {who} was not captured", iif=iif, who=world.label(netns))
         mode = 1 if choices.ask(("rp_filter", netns, iif), cause) else 0
     if mode == 0 or (mode == 2 and not loose_fails):
         return None
     name = f"net.ipv4.conf.{iif}.rp_filter"
     space = world.netns(netns)
     evidence = space.sysctl_evidence.get(name) or space.sysctl_evidence.get("net.ipv4.conf.all.rp_filter")
-    detail = f"{world.label(netns)} has no route back to {packet.source} by {iif} (rp_filter = {mode})"
+    detail = say(
+        "{who} has no route back to {source} by {iif} (rp_filter = {mode})",
+        who=world.label(netns),
+        source=packet.source,
+        iif=iif,
+        mode=mode,
+    )
     return Failed(Cause.RP_FILTER, netns, packet, detail, evidence, iif=iif)

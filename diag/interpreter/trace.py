@@ -21,6 +21,7 @@ from diag.kernel.icmp_errors import REJECT_KINDS, RESETS, port_unreachable
 from diag.model.address import Family, Ip
 from diag.model.docker import Container, PublishedPort
 from diag.model.flow import Flow, Hop, HopKind, Protocol, Trace
+from diag.model.message import say
 from diag.model.provenance import Evidence
 from diag.model.reasons import Disposition, Reason, Symptom
 from diag.model.snapshot import Snapshot
@@ -49,7 +50,7 @@ class Tracer:
         try:
             runs = every_run(lambda choices: self._run(flow, choices))
         except TooManyUnknownsError:
-            cause = "more is unknown on the way than can be tried"
+            cause = say("more is unknown on the way than can be tried")
             return _unknown(flow, (cause,), Reason.NOT_MODELLED)
         return _agree(flow, runs)
 
@@ -110,7 +111,11 @@ class _OneRun(Struct):
         reply = self._reply_packet(arrived)
         back = reply if isinstance(reply, Failed) else self.walk.send(arrived.netns, reply)
         if isinstance(back, Arrived) and not self._fits(back.packet, request):
-            detail = f"the source is {back.packet.source}, not {request.destination}, so that it fits no socket"
+            detail = say(
+                "the source is {source}, not {destination}, so that it fits no socket",
+                source=back.packet.source,
+                destination=request.destination,
+            )
             back = Failed(Cause.WRONG_SOCKET, back.netns, back.packet, detail)
         if isinstance(back, Failed):
             return self._reply_failed(arrived, back)
@@ -191,7 +196,7 @@ class _OneRun(Struct):
             source_ip=self.source_ip,
             final_ip=outcome.packet.destination,
             final_port=outcome.packet.dport.value,
-            detail=f"the handshake is answered, but of the caller's next packet {outcome.detail}",
+            detail=say("the handshake is answered, but of the caller's next packet {detail}", detail=outcome.detail),
             chain=outcome.stopped.chain,
             rule_number=outcome.stopped.rule_number,
         )
@@ -205,8 +210,9 @@ class _OneRun(Struct):
         if not self._reaches_caller(back):
             return None
         evidence = _last_evidence(hops)
-        detail = (
-            f"the handshake is answered, but the caller's next packet arrives as {third.packet}, which is no connection"
+        detail = say(
+            "the handshake is answered, but the caller's next packet arrives as {packet}, which is no connection",
+            packet=third.packet,
         )
         return Trace(
             self.flow,
@@ -285,7 +291,7 @@ class _OneRun(Struct):
 
     def _reply_failed(self, arrived: Arrived, back: Failed) -> Trace:
         if back.cause in _UNKNOWN_CAUSES:
-            trace = _unknown(self.flow, (f"the reply: {back.detail}",), _unknown_reason(back))
+            trace = _unknown(self.flow, (say("the reply: {detail}", detail=back.detail),), _unknown_reason(back))
             return replace(trace, forth=self.forth, back=tuple(self.walk.hops), source_ip=self.source_ip)
         hops = list(self.walk.hops)
         if not hops or hops[-1].kind is not HopKind.DROP:
@@ -302,7 +308,7 @@ class _OneRun(Struct):
             source_ip=self.source_ip,
             final_ip=arrived.packet.destination,
             final_port=arrived.packet.dport.value,
-            detail=f"the request arrives, but of the reply {back.detail}",
+            detail=say("the request arrives, but of the reply {detail}", detail=back.detail),
             chain=back.stopped.chain if back.stopped else "",
             rule_number=back.stopped.rule_number if back.stopped else 0,
         )
@@ -329,7 +335,11 @@ class _OneRun(Struct):
     def _nobody_home(self, arrived: Arrived) -> Trace:
         """The host refuses a port that is neither published nor opened by a process of its own."""
         port = arrived.packet.dport.value
-        detail = f"nothing on the host listens on {self.flow.protocol.value} port {port}, and it is not published"
+        detail = say(
+            "nothing on the host listens on {protocol} port {port}, and it is not published",
+            protocol=self.flow.protocol.value,
+            port=port,
+        )
         hops = (*self.forth, Hop(HopKind.DROP, "host", detail))
         return Trace(
             self.flow,
@@ -364,7 +374,11 @@ class _OneRun(Struct):
         """docker-proxy opens a connection of its own; a TCP caller is connected before that, a UDP caller is not."""
         container, published = publisher
         address = next((e.ip or e.ip6 for e in container.endpoints if e.ip or e.ip6), None)
-        who = f"docker-proxy on the host takes it and calls {container.name} port {published.container_port}"
+        who = say(
+            "docker-proxy on the host takes it and calls {name} port {port}",
+            name=container.name,
+            port=published.container_port,
+        )
         self.forth = (*self.forth, Hop(HopKind.PROXY, "host", who, container.evidence))
         if address is None or self._proxied:
             return None
@@ -417,5 +431,5 @@ def _agree(flow: Flow, runs: list[_Run]) -> Trace:
     if all(t.disposition is Disposition.UNKNOWN for t in traces):
         return replace(first, window=window, unknown_causes=first.unknown_causes + causes)
     reason = Reason.NOT_CAPTURED if any("captured" in cause for cause in causes) else Reason.NOT_MODELLED
-    trace = _unknown(flow, causes or ("something on the way is unknown",), reason)
+    trace = _unknown(flow, causes or (say("something on the way is unknown"),), reason)
     return replace(trace, window=window, forth=first.forth, back=first.back, source_ip=first.source_ip)

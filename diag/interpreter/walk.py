@@ -18,6 +18,7 @@ from diag.kernel import icmp_errors
 from diag.kernel.fib import FibQuery, RouteNotCapturedError
 from diag.model.address import Family, Ip, is_loopback
 from diag.model.flow import ICMP, ICMPV6, TCP, UDP, HopKind
+from diag.model.message import said, say
 from diag.model.netfilter import CtState, Hook, TableFamily
 from diag.model.netns import Nexthop, Route, RouteType
 
@@ -32,11 +33,11 @@ class Walk(Ipvlan):
     def send(self, netns: str, packet: Packet) -> Outcome:
         """A packet that the namespace's own stack makes; its source address may still be 0 (to be chosen)."""
         self._routed = self._dnat = False
-        self._note(HopKind.SEND, netns, f"{self.world.label(netns)} sends {packet}")
+        self._note(HopKind.SEND, netns, say("{who} sends {packet}", who=self.world.label(netns), packet=packet))
         try:
             return self._output(netns, packet, Passage())
         except RouteNotCapturedError as missing:
-            return Failed(Cause.NOT_CAPTURED, netns, packet, str(missing))
+            return Failed(Cause.NOT_CAPTURED, netns, packet, said(missing))
 
     def send_reset(self, netns: str, cause: Packet) -> Outcome:
         """The TCP reset of `REJECT --reject-with tcp-reset` (nf_send_reset()), attached to the refused connection.
@@ -53,7 +54,7 @@ class Walk(Ipvlan):
                 return self._output(netns, reset, self._attached())
             route = self.world.fib(netns, cause.family).lookup(FibQuery(reset.daddr, reset.saddr))
         except RouteNotCapturedError as missing:
-            return Failed(Cause.NOT_CAPTURED, netns, reset, str(missing))
+            return Failed(Cause.NOT_CAPTURED, netns, reset, said(missing))
         failed = self._refused_by_route(netns, reset, route, at_source=False)
         return failed if failed is not None else self._out_of_port(netns, refused.physin, reset)
 
@@ -62,7 +63,7 @@ class Walk(Ipvlan):
         for place in self.world.topology.segment(netns, port).attachments:
             if place.netns == self._passage.sender:
                 return self._carry(netns, port, place, answer)
-        return Failed(Cause.NOT_MODELLED, netns, answer, f"the way back by {port} is not known")
+        return Failed(Cause.NOT_MODELLED, netns, answer, say("the way back by {port} is not known", port=port))
 
     def _answer_on_bridge(self, netns: str, port: str, answer: Packet) -> Outcome:
         """What `reject` of the bridge family sends, through the bridge's own output (nft_reject_bridge.c)."""
@@ -102,18 +103,21 @@ class Walk(Ipvlan):
                 error = chosen
             return self._output(netns, error, attached)
         except RouteNotCapturedError as missing:
-            return Failed(Cause.NOT_CAPTURED, netns, error, str(missing))
+            return Failed(Cause.NOT_CAPTURED, netns, error, said(missing))
 
     def choose_source(self, netns: str, packet: Packet) -> Packet | Failed:
         """Give the packet the source address that connect() would, or say what connect() says."""
         if self.world.netns(netns).links is None:
             return Failed(
-                Cause.NOT_CAPTURED, netns, packet, f"the links of {self.world.label(netns)} were not captured"
+                Cause.NOT_CAPTURED,
+                netns,
+                packet,
+                say("the links of {who} were not captured", who=self.world.label(netns)),
             )
         try:
             route = self.world.fib(netns, packet.family).lookup(FibQuery(packet.daddr))
         except RouteNotCapturedError as missing:
-            return Failed(Cause.NOT_CAPTURED, netns, packet, str(missing))
+            return Failed(Cause.NOT_CAPTURED, netns, packet, said(missing))
         refused = self._refused_by_route(netns, packet, route, at_source=True)
         if refused is not None:
             return refused
@@ -121,7 +125,9 @@ class Walk(Ipvlan):
         nexthop = self._nexthop(netns, route)
         saddr = self.world.stack(netns, packet.family).sources.select(route, nexthop, packet.daddr)
         if saddr is None:
-            detail = f"{self.world.label(netns)} has no {packet.family.label} address to send from"
+            detail = say(
+                "{who} has no {family} address to send from", who=self.world.label(netns), family=packet.family.label
+            )
             return Failed(Cause.NO_ROUTE, netns, packet, detail, route.evidence, at_source=True)
         return packet.sent_from(saddr)
 
@@ -153,7 +159,11 @@ class Walk(Ipvlan):
         if oif != "lo" and is_loopback(packet.family, packet.saddr):
             localnet = packet.family is Family.IPV6 or self.world.switches(netns, oif).route_localnet
             if not localnet:
-                detail = f"a packet from {packet.source} may not leave by {oif} (route_localnet is off)"
+                detail = say(
+                    "a packet from {source} may not leave by {oif} (route_localnet is off)",
+                    source=packet.source,
+                    oif=oif,
+                )
                 return Failed(Cause.MARTIAN, netns, packet, detail, at_source=True, oif=oif)
         self._note_route(netns, packet, route, way)
         return self._postrouting(netns, packet, passage, way.gateway, Devices(oif=oif))
@@ -167,10 +177,12 @@ class Walk(Ipvlan):
             return None
         who = self.world.label(netns)
         if route is None:
-            detail = f"{who} has no route to {packet.destination}"
+            detail = say("{who} has no route to {destination}", who=who, destination=packet.destination)
             error = icmp_errors.NET_UNREACHABLE if packet.family is Family.IPV4 else icmp_errors.V6_NO_ROUTE
             return Failed(Cause.NO_ROUTE, netns, packet, detail, at_source=at_source, error=error)
-        text = f"{who} has a {route.type.value} route for {packet.destination}"
+        text = say(
+            "{who} has a {type} route for {destination}", who=who, type=route.type.value, destination=packet.destination
+        )
         match route.type:
             case RouteType.BLACKHOLE:
                 return Failed(Cause.BLACKHOLE, netns, packet, text, route.evidence, at_source=at_source)
@@ -183,7 +195,12 @@ class Walk(Ipvlan):
                 error = icmp_errors.FILTERED if packet.family is Family.IPV4 else icmp_errors.V6_PROHIBITED
                 return Failed(Cause.PROHIBIT, netns, packet, text, route.evidence, at_source=at_source, error=error)
             case RouteType.BROADCAST | RouteType.MULTICAST | RouteType.ANYCAST | RouteType.NAT | RouteType.THROW:
-                detail = f"{packet.destination} is a {route.type.value} address for {who}"
+                detail = say(
+                    "{destination} is a {type} address for {who}",
+                    destination=packet.destination,
+                    type=route.type.value,
+                    who=who,
+                )
                 return Failed(Cause.BROADCAST, netns, packet, detail, route.evidence, at_source=at_source)
             case _:
                 return None
@@ -193,7 +210,7 @@ class Walk(Ipvlan):
         if iif != "lo" and (is_loopback(family, packet.saddr) or is_loopback(family, packet.daddr)):
             localnet = family is Family.IPV4 and self.world.switches(netns, iif).route_localnet
             if not localnet:
-                detail = f"{self.world.label(netns)} drops loopback addresses that come from outside"
+                detail = say("{who} drops loopback addresses that come from outside", who=self.world.label(netns))
                 return Failed(Cause.MARTIAN, netns, packet, detail, iif=iif)
         route = self.world.fib(netns, family).lookup(FibQuery(packet.daddr, packet.saddr, iif=iif, mark=packet.mark))
         if route is not None and route.type is RouteType.LOCAL:
@@ -204,15 +221,22 @@ class Walk(Ipvlan):
             if isinstance(result, Failed):
                 return result
             if result.mark and netns.startswith("netns/") and packet.protocol in (TCP, UDP):
-                detail = f"{netns} marks it for IPVS, Docker's load balancer, whose table is not captured"
+                detail = say(
+                    "{netns} marks it for IPVS, Docker's load balancer, whose table is not captured", netns=netns
+                )
                 return Failed(Cause.NOT_CAPTURED, netns, result, detail, iif=iif)
             link = self.world.link(netns, iif)
-            text = f"{self.world.label(netns)} takes it on {iif}"
+            text = say("{who} takes it on {iif}", who=self.world.label(netns), iif=iif)
             self._note(HopKind.DELIVER, netns, text, link.evidence if link else None)
             return Arrived(netns, iif, result, self._routed, self._dnat)
         if not self._may_forward(netns, iif, packet):
             name = "net.ipv4.ip_forward" if packet.family is Family.IPV4 else "net.ipv6.conf.all.forwarding"
-            detail = f"{self.world.label(netns)} does not forward packets that come in by {iif} ({name} is off)"
+            detail = say(
+                "{who} does not forward packets that come in by {iif} ({name} is off)",
+                who=self.world.label(netns),
+                iif=iif,
+                name=name,
+            )
             space = self.world.netns(netns)
             evidence = space.sysctl_evidence.get(f"net.ipv4.conf.{iif}.forwarding") or space.sysctl_evidence.get(name)
             return Failed(Cause.FORWARDING_OFF, netns, packet, detail, evidence, iif=iif)
@@ -228,12 +252,14 @@ class Walk(Ipvlan):
         value = self.world.switches(netns, iif).forwards(packet.family)
         if value is not None:
             return value
-        cause = f"whether {self.world.label(netns)} forwards {packet.family.label} was not captured"
+        cause = say(
+            "whether {who} forwards {family} was not captured", who=self.world.label(netns), family=packet.family.label
+        )
         return self.choices.ask(("forwarding", netns, packet.family), cause)
 
     def _forward(self, netns: str, iif: str, packet: Packet, passage: Passage, route: Route, way: Nexthop) -> Outcome:
         if packet.ttl <= 1:
-            return Failed(Cause.LOOP, netns, packet, "the packet goes in circles until its time to live is over")
+            return Failed(Cause.LOOP, netns, packet, say("the packet goes in circles until its time to live is over"))
         packet = packet._replace(ttl=packet.ttl - 1)
         devices = Devices(iif, way.dev)
         self._routed = True
@@ -260,8 +286,17 @@ class Walk(Ipvlan):
     def _note_route(self, netns: str, packet: Packet, route: Route, way: Nexthop) -> None:
         who = self.world.label(netns)
         if route.type is RouteType.LOCAL:
-            text = f"{packet.destination} is {who}'s own address"
+            text = say("{destination} is {who}'s own address", destination=packet.destination, who=who)
         else:
-            by = f" via {way.gateway}" if way.gateway else ""
-            text = f"{who} routes it out of {way.dev}{by} ({route.destination})"
+            text = (
+                say(
+                    "{who} routes it out of {dev} via {gateway} ({route})",
+                    who=who,
+                    dev=way.dev,
+                    gateway=way.gateway,
+                    route=route.destination,
+                )
+                if way.gateway
+                else say("{who} routes it out of {dev} ({route})", who=who, dev=way.dev, route=route.destination)
+            )
         self._note(HopKind.ROUTE, netns, text, route.evidence)

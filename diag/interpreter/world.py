@@ -15,6 +15,7 @@ from diag.kernel.sysctl import Switches, bridge_nf_call, local_port_range
 from diag.kernel.topology import Attachment, Topology
 from diag.model.address import Family, Ip, is_loopback
 from diag.model.docker import Container, DockerNetwork, Endpoint, PublishedPort
+from diag.model.message import say
 from diag.model.netfilter import Hook, Notrack, Ranges, Reject, Ruleset, TableFamily
 from diag.model.netns import Link, Netns, RouteType, Socket
 from diag.model.snapshot import Snapshot
@@ -238,7 +239,7 @@ class World:
         """What a person calls the namespace: its containers' names, or `the host`."""
         found = self._labels.get(netns)
         if found is None:
-            named = "the host" if netns == "host" else "/".join(self.containers_in.get(netns, []))
+            named = say("the host") if netns == "host" else "/".join(self.containers_in.get(netns, []))
             found = self._labels[netns] = named or netns
         return found
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from diag.model.address import Family, Ip, Prefix
+from diag.model.message import say
 from diag.model.netns import Netns, Nexthop, PolicyRule, Route, RouteType
 
 DEFAULT_RULES = (
@@ -73,7 +74,9 @@ class Fib:
         Raises RouteNotCapturedError when routes or policy rules that matter are not known.
         """
         if not self.captured:
-            raise RouteNotCapturedError(f"the {self.family.label} routes of {self.netns.id} were not captured")
+            raise RouteNotCapturedError(
+                say("the {family} routes of {netns} were not captured", family=self.family.label, netns=self.netns.id)
+            )
         key = (query.daddr, query.oif) if self._by_destination else query
         if key not in self._cache:
             self._cache[key] = self._walk_rules(query)
@@ -85,7 +88,9 @@ class Fib:
             if rule.priority < skip_to or not _selects(rule, query, self.family):
                 continue
             if rule.unmodelled:
-                raise RouteNotCapturedError(f"a policy rule of {self.netns.id} selects by {rule.unmodelled}")
+                raise RouteNotCapturedError(
+                    say("a policy rule of {netns} selects by {what}", netns=self.netns.id, what=rule.unmodelled)
+                )
             match rule.action:
                 case "lookup":
                     route = self._longest(rule, query)
@@ -98,7 +103,9 @@ class Fib:
                 case "nop":
                     pass
                 case other:
-                    raise RouteNotCapturedError(f"a policy rule of {self.netns.id} has the action {other}")
+                    raise RouteNotCapturedError(
+                        say("a policy rule of {netns} has the action {action}", netns=self.netns.id, action=other)
+                    )
         return None
 
     def _longest(self, rule: PolicyRule, query: FibQuery) -> Route | None:
@@ -193,7 +200,7 @@ def _effective_rules(netns: Netns, family: Family) -> tuple[PolicyRule, ...]:
     tables = {route.table for route in netns.routes.get(family) or ()}
     if tables <= {"local", "main", "default"}:
         return DEFAULT_RULES
-    return (PolicyRule(0, "lookup", "local"), PolicyRule(1, "lookup", "main", unmodelled="something not captured"))
+    return (PolicyRule(0, "lookup", "local"), PolicyRule(1, "lookup", "main", unmodelled=say("something not captured")))
 
 
 def _selects(rule: PolicyRule, query: FibQuery, family: Family) -> bool:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from msgspec import Struct
 
+from diag.model.message import say
 from diag.model.netns import Link, LinkKind, Netns
 from diag.model.snapshot import Snapshot
 
@@ -198,7 +199,7 @@ class _Flood:
         if not self._once("tx", netns, link.name):
             return
         if not link.up:
-            self._stop("link-down", netns, link, f"{link.name} is down")
+            self._stop("link-down", netns, link, say("{name} is down", name=link.name))
             return
         match link.kind:
             case LinkKind.LOOPBACK | LinkKind.DUMMY:
@@ -216,19 +217,26 @@ class _Flood:
         if peer is not None:
             self.receive(peer[0], self.topology.links[peer], crossings)
         elif link.kind is LinkKind.VETH or link.peer_index:
-            self._stop("unknown-peer", netns, link, f"the other end of {link.name} is not in the capture")
+            self._stop(
+                "unknown-peer", netns, link, say("the other end of {name} is not in the capture", name=link.name)
+            )
         else:
             self.external = True
-            self._stop("external", netns, link, f"{link.name} leaves the host")
+            self._stop("external", netns, link, say("{name} leaves the host", name=link.name))
 
     def _through_parent(self, netns: str, link: Link, crossings: tuple[Crossing, ...]) -> None:
         found = self.topology.parent(netns, link)
         if found is None:
-            self._stop("unknown-peer", netns, link, f"the parent of {link.name} is not in the capture")
+            self._stop("unknown-peer", netns, link, say("the parent of {name} is not in the capture", name=link.name))
             return
         parent_netns, parent = found
         if not parent.up:
-            self._stop("link-down", parent_netns.id, parent, f"{parent.name}, the parent of {link.name}, is down")
+            self._stop(
+                "link-down",
+                parent_netns.id,
+                parent,
+                say("{parent}, the parent of {name}, is down", parent=parent.name, name=link.name),
+            )
             return
         if link.mode in ("bridge", "l2", "") and link.mode_flag in ("bridge", ""):
             for other_netns, sibling in self.topology.children(parent_netns.id, parent.name):
@@ -241,18 +249,20 @@ class _Flood:
         if not self._once("rx", netns, link.name):
             return
         if not link.up:
-            self._stop("link-down", netns, link, f"{link.name} is down")
+            self._stop("link-down", netns, link, say("{name} is down", name=link.name))
             return
         if link.master:
             self._cross(netns, link, crossings)
             return
         if link.kind is LinkKind.VETH and netns == "host" and not link.addresses:
-            self._stop("no-master", netns, link, f"{link.name} is on no bridge")
+            self._stop("no-master", netns, link, say("{name} is on no bridge", name=link.name))
         children = list(self.topology.children(netns, link.name))
         if any(
             child.mode == "passthru" for _, child in children
         ):  # it takes all unicast frames: macvlan_handle_frame()
-            self._stop("passthru", netns, link, f"a macvlan in passthru mode takes the frames of {link.name}")
+            self._stop(
+                "passthru", netns, link, say("a macvlan in passthru mode takes the frames of {name}", name=link.name)
+            )
         else:
             self.attachments.append(Attachment(netns, link.name, crossings))
         for other_netns, child in children:
@@ -262,13 +272,20 @@ class _Flood:
     def _cross(self, netns: str, in_port: Link, crossings: tuple[Crossing, ...]) -> None:
         bridge = self.topology.link(netns, in_port.master)
         if bridge is None:
-            self._stop("unknown-peer", netns, in_port, f"the bridge {in_port.master} is not in the capture")
+            self._stop(
+                "unknown-peer", netns, in_port, say("the bridge {name} is not in the capture", name=in_port.master)
+            )
             return
         if not bridge.up:
-            self._stop("link-down", netns, bridge, f"the bridge {bridge.name} is down")
+            self._stop("link-down", netns, bridge, say("the bridge {name} is down", name=bridge.name))
             return
         if not _forwarding(in_port):
-            self._stop("port-down", netns, in_port, f"port {in_port.name} of {bridge.name} does not forward")
+            self._stop(
+                "port-down",
+                netns,
+                in_port,
+                say("port {port} of {bridge} does not forward", port=in_port.name, bridge=bridge.name),
+            )
             return
         self.attachments.append(Attachment(netns, bridge.name, crossings, in_port.name))
         for port in self._open_ports(netns, bridge, in_port):
@@ -280,12 +297,22 @@ class _Flood:
                 if not (port.port and port.port.hairpin):
                     continue
             elif in_port is not None and _isolated(in_port) and _isolated(port):
-                self._stop("isolated", netns, port, f"ports {in_port.name} and {port.name} are isolated")
+                self._stop(
+                    "isolated",
+                    netns,
+                    port,
+                    say("ports {one} and {other} are isolated", one=in_port.name, other=port.name),
+                )
                 continue
             if not port.up:
-                self._stop("link-down", netns, port, f"{port.name} is down")
+                self._stop("link-down", netns, port, say("{name} is down", name=port.name))
             elif not _forwarding(port):
-                self._stop("port-down", netns, port, f"port {port.name} of {bridge.name} does not forward")
+                self._stop(
+                    "port-down",
+                    netns,
+                    port,
+                    say("port {port} of {bridge} does not forward", port=port.name, bridge=bridge.name),
+                )
             else:
                 yield port
 

@@ -7,9 +7,13 @@ from collections.abc import Mapping
 from msgspec import Struct, field
 
 from diag.model.flow import Hop
+from diag.model.message import SEMICOLON, listed, say
 from diag.model.provenance import Evidence, Gap
 from diag.model.reasons import Reachability, Reason, Via
 from diag.model.snapshot import Snapshot
+
+ALL, NONE = say("all"), say("none")
+"""Of ports."""
 
 
 class PortSet(Struct, frozen=True):
@@ -28,11 +32,15 @@ class PortSet(Struct, frozen=True):
         return bool(self.ranges)
 
     def __str__(self) -> str:
+        return self.words
+
+    @property
+    def words(self) -> str:
         """`all`, `none` or `80,443,8000-8100`."""
         if not self.ranges:
-            return "none"
+            return NONE
         if self.is_all:
-            return "all"
+            return ALL
         return ",".join(str(lo) if lo == hi else f"{lo}-{hi}" for lo, hi in self.ranges)
 
 
@@ -59,16 +67,20 @@ class Allowed(Struct, frozen=True):
         return self.icmp is not None and not self.unknown_tcp and not self.unknown_udp
 
     def __str__(self) -> str:
+        return self.words
+
+    @property
+    def words(self) -> str:
         """`icmp; tcp 80,443; udp all`, or `none`; what cannot be told has a `?`."""
-        parts = []
+        parts: list[str] = []
         if self.icmp is not False:
             parts.append("icmp" if self.icmp else "icmp?")
         for name, known, unknown in (("tcp", self.tcp, self.unknown_tcp), ("udp", self.udp, self.unknown_udp)):
             if known:
-                parts.append(f"{name} {known}")
+                parts.append(say("{protocol} {ports}", protocol=name, ports=known.words))
             if unknown:
-                parts.append(f"{name}? {unknown}")
-        return "; ".join(parts) or "none"
+                parts.append(say("{protocol}? {ports}", protocol=name, ports=unknown.words))
+        return listed(parts, SEMICOLON) if parts else NONE
 
 
 class Fix(Struct, frozen=True):

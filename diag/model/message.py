@@ -8,6 +8,7 @@ web cannot reach db: rule 3 of DOCKER-USER drops it.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import reduce
 
 
 class Message(str):
@@ -48,3 +49,20 @@ def listed(texts: Iterable[str], separator: str = COMMA) -> Listing:
     made = Listing(separator.join(found))
     made.separator, made.texts = separator, found
     return made
+
+
+def said(error: Exception) -> str:
+    """What an error says, as a message where it was made of one."""
+    first = error.args[0] if error.args else None
+    return first if isinstance(first, Message) else str(error)
+
+
+def clauses(texts: Iterable[str]) -> str:
+    """Several parts of one sentence in a row: not every language has one comma for these and for words."""
+    return reduce(lambda first, second: say("{first}, {second}", first=first, second=second), texts)
+
+
+def sentences(texts: Iterable[str]) -> str:
+    """Those that are not empty, one after the other."""
+    found = [text for text in texts if text]
+    return reduce(lambda first, then: say("{first} {then}", first=first, then=then), found) if found else ""

@@ -8,6 +8,7 @@ from msgspec import Struct, field
 
 from diag.model.analysis import NameAnswer
 from diag.model.docker import Container, Endpoint
+from diag.model.message import say
 from diag.model.reasons import Via
 
 
@@ -77,7 +78,7 @@ class NetworkNames:
         answer = network.answers.get(key)
         if answer is None:
             hits = network.by_label[label]
-            text = f"Docker's DNS (127.0.0.11): both are on {endpoint.network}"
+            text = say("Docker's DNS (127.0.0.11): both are on {network}", network=endpoint.network)
             answer = dns_answer(name, [there for _, there in hits], Via.EMBEDDED_DNS, hits[0][0], text)
             network.answers[key] = answer
         return answer

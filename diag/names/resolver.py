@@ -16,6 +16,7 @@ from msgspec import Struct
 from diag.model.address import Ip
 from diag.model.analysis import MissingNames, NameAnswer, NameScope
 from diag.model.docker import Container, DockerNetwork, Endpoint
+from diag.model.message import listed, say
 from diag.model.netns import HostsEntry
 from diag.model.provenance import Evidence
 from diag.model.reasons import Reason, Via
@@ -93,7 +94,9 @@ class Resolver:
         """What a look-up of `name` gives inside the container `source`."""
         caller = self._caller(source)
         if caller is None:
-            return NameAnswer(name, (), None, Reason.NAME_UNKNOWN, explanation=f"there is no container {source}")
+            return NameAnswer(
+                name, (), None, Reason.NAME_UNKNOWN, explanation=say("there is no container {source}", source=source)
+            )
         return self._look_up(caller, name) or self._not_found(caller, name)
 
     def scope(self, source: str) -> NameScope:
@@ -242,9 +245,9 @@ class Resolver:
         via = self._hosts_via(container, wanted, hits[0])
         addresses = tuple(dict.fromkeys(str(h.ip) for h in hits))
         text = {
-            Via.LINK: f"a --link of {container.name} wrote it into its /etc/hosts",
-            Via.EXTRA_HOST: f"an extra host (--add-host) of {container.name}",
-        }.get(via, f"a line of the /etc/hosts of {container.name}")
+            Via.LINK: say("a --link of {name} wrote it into its /etc/hosts", name=container.name),
+            Via.EXTRA_HOST: say("an extra host (--add-host) of {name}", name=container.name),
+        }.get(via, say("a line of the /etc/hosts of {name}", name=container.name))
         return NameAnswer(
             name, addresses, via, evidence=hits[0].evidence, target=self.owner(addresses[0]), explanation=text
         )
@@ -278,7 +281,7 @@ class Resolver:
             other = self.snapshot.container(target)
             for candidate, there in self._on_network.members(endpoint):
                 if other is not None and candidate.id == other.id:
-                    text = f"a --link of {container.name} on {endpoint.network}"
+                    text = say("a --link of {name} on {network}", name=container.name, network=endpoint.network)
                     return dns_answer(name, [there], Via.LINK, candidate, text)
         return None
 
@@ -290,10 +293,14 @@ class Resolver:
             text, evidence = self._scope_reason(caller, owners[0])
             return NameAnswer(name, (), None, Reason.NAME_SCOPE, evidence, explanation=text)
         if "." in name.strip(".") and self._forwards(container):
-            where = ", ".join(self._upstream(container)) or "an external server"
-            text = f"no container has this name; {where} is asked, which the capture does not hold"
+            where = listed(self._upstream(container)) or say("an external server")
+            text = say("no container has this name; {where} is asked, which the capture does not hold", where=where)
             return NameAnswer(name, (), Via.EXTERNAL, None, resolv.evidence if resolv else None, explanation=text)
-        text = f"no container is called {name}, and it is in no hosts file that {container.name} reads"
+        text = say(
+            "no container is called {name}, and it is in no hosts file that {reader} reads",
+            name=name,
+            reader=container.name,
+        )
         return NameAnswer(name, (), None, Reason.NAME_UNKNOWN, explanation=text)
 
     def _scope_reason(self, caller: _Caller, owner: str) -> tuple[str, Evidence | None]:
@@ -301,18 +308,25 @@ class Resolver:
         resolv = self._files(container).resolv
         evidence = resolv.evidence if resolv else container.evidence
         if container.network_mode == "host":
-            return f"{container.name} runs on the host's network, where Docker offers no names", evidence
+            return say(
+                "{caller} runs on the host's network, where Docker offers no names", caller=container.name
+            ), evidence
         if not container.endpoints or container.network_mode == "none":
-            return f"{container.name} has no network and so no DNS", evidence
+            return say("{caller} has no network and so no DNS", caller=container.name), evidence
         other = self.snapshot.container(owner)
         if other is not None and not other.running:
-            return f"{owner} is not running, and Docker's DNS knows running containers only", other.evidence
+            return say(
+                "{owner} is not running, and Docker's DNS knows running containers only", owner=owner
+            ), other.evidence
         if not caller.embedded:
             return (
-                f"{container.name} is on the default bridge only, where Docker offers no names but those of --link",
+                say(
+                    "{caller} is on the default bridge only, where Docker offers no names but those of --link",
+                    caller=container.name,
+                ),
                 evidence,
             )
-        return f"{container.name} shares no network with it that Docker's DNS serves", evidence
+        return say("{caller} shares no network with it that Docker's DNS serves", caller=container.name), evidence
 
     def _forwards(self, container: Container) -> bool:
         resolv = self._files(container).resolv

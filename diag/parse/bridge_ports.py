@@ -19,13 +19,14 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import replace
 
+from diag.model.message import say
 from diag.model.netns import BridgePort, Link, LinkKind
 from diag.model.provenance import Evidence, Gap, GapKind
 from diag.parse.json_items import json_items, text_of
 from diag.parse.result import Parsed
 from diag.parse.ticket_lines import ticket_lines, unreadable
 
-_AFFECTS = "every flow over these bridges"
+_AFFECTS = say("every flow over these bridges")
 
 
 class PortFacts(Struct, frozen=True):
@@ -46,7 +47,7 @@ def parse_bridge_json(data: bytes, file: str) -> Parsed[tuple[PortFacts, ...]]:
     for item in items.value:
         name, master = text_of(item.body, "ifname"), text_of(item.body, "master")
         if not name:
-            gaps.append(Gap(GapKind.UNREADABLE, file, item.line, "a port without a name", _AFFECTS))
+            gaps.append(Gap(GapKind.UNREADABLE, file, item.line, say("a port without a name"), _AFFECTS))
         elif master:
             evidence = Evidence(file, item.line, f"{name} master {master} state {text_of(item.body, 'state')}")
             port = BridgePort(

@@ -16,6 +16,7 @@ from typing import Any
 
 from diag.model.address import Ip, Prefix
 from diag.model.docker import Container, DockerNetwork, Endpoint, Engine, IpamConfig, NetworkMember, PublishedPort
+from diag.model.message import say
 from diag.model.provenance import Evidence, Gap, GapKind
 from diag.parse.json_items import dict_of, json_items, list_of, number_of, text_of
 from diag.parse.result import Parsed
@@ -43,12 +44,12 @@ def _texts(values: Iterable[Any]) -> tuple[str, ...]:
 
 def parse_networks(data: bytes, file: str) -> Parsed[tuple[DockerNetwork, ...]]:
     """`docker network inspect`."""
-    items = json_items(data, file, "which networks there are")
+    items = json_items(data, file, say("which networks there are"))
     found, gaps = [], list(items.gaps)
     for item in items.value:
         name = text_of(item.body, "Name")
         if not name:
-            gaps.append(Gap(GapKind.UNREADABLE, file, item.line, "a network without a name"))
+            gaps.append(Gap(GapKind.UNREADABLE, file, item.line, say("a network without a name")))
             continue
         found.append(_network(item.body, name, Evidence(file, item.line, f"network {name}")))
     return Parsed(tuple(sorted(found, key=lambda n: (n.name, n.id))), tuple(gaps))
@@ -88,7 +89,7 @@ def _member(container_id: str, raw: dict[str, Any]) -> NetworkMember:
 
 def parse_containers(data: bytes, file: str) -> Parsed[tuple[Container, ...]]:
     """`docker inspect` of containers. Names that occur twice get the short id behind them."""
-    items = json_items(data, file, "which containers there are")
+    items = json_items(data, file, say("which containers there are"))
     found: list[Container] = []
     gaps = list(items.gaps)
     names: set[str] = set()
@@ -96,10 +97,10 @@ def parse_containers(data: bytes, file: str) -> Parsed[tuple[Container, ...]]:
         container_id = text_of(item.body, "Id")
         name = text_of(item.body, "Name").lstrip("/") or container_id[:12]
         if not name:
-            gaps.append(Gap(GapKind.UNREADABLE, file, item.line, "a container without name and id"))
+            gaps.append(Gap(GapKind.UNREADABLE, file, item.line, say("a container without name and id")))
             continue
         if name in names:
-            gaps.append(Gap(GapKind.INCONSISTENT, file, item.line, f"two containers are called {name}"))
+            gaps.append(Gap(GapKind.INCONSISTENT, file, item.line, say("two containers are called {name}", name=name)))
             name = f"{name}-{container_id[:12] or item.line}"
         names.add(name)
         found.append(_container(item.body, container_id or name, name, Evidence(file, item.line, f"container {name}")))

@@ -14,6 +14,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from diag.model.address import Ip
+from diag.model.message import said, say
 from diag.model.netns import FdbEntry
 from diag.model.provenance import Evidence, Gap, GapKind
 from diag.parse.json_items import json_items, text_of
@@ -38,7 +39,14 @@ def _from_json(data: bytes, file: str) -> Parsed[tuple[FdbEntry, ...]]:
             evidence = Evidence(file, item.line, f"{mac} dev {dev} dst {dst}")
             found.append(FdbEntry(mac, dev, Ip.parse(dst), evidence))
         except ValueError as error:
-            gaps.append(Gap(GapKind.UNREADABLE, file, item.line, f"a forwarding entry is not understood: {error}"))
+            gaps.append(
+                Gap(
+                    GapKind.UNREADABLE,
+                    file,
+                    item.line,
+                    say("a forwarding entry is not understood: {error}", error=said(error)),
+                )
+            )
     return Parsed(tuple(found), tuple(gaps))
 
 

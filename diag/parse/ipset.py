@@ -21,6 +21,7 @@ from msgspec.structs import replace
 
 from diag.model.address import Ip, Prefix
 from diag.model.flow import TCP, UDP
+from diag.model.message import said, say
 from diag.model.netfilter import NamedSet, SetElement
 from diag.model.provenance import Evidence, Gap
 from diag.parse.iptables_rule import split_words
@@ -60,7 +61,7 @@ class _Draft(Struct, frozen=True):
         match kind:
             case "iface":
                 if text.startswith("physdev:"):
-                    raise ValueError("a bridge port")
+                    raise ValueError(say("a bridge port"))
                 return (text,)
             case "port" if self.family == "bitmap":
                 low, _, high = text.partition("-")
@@ -97,10 +98,10 @@ def _create(words: list[str], evidence: Evidence) -> _Draft:
     kinds = tuple(dimensions.split(","))
     unmodelled = ""
     if family not in ("hash", "bitmap") or not set(kinds) <= _DIMENSIONS:
-        unmodelled = f"sets of the type {words[2]} are not modelled"
+        unmodelled = say("sets of the type {type} are not modelled", type=words[2])
     mask = int(words[words.index("netmask") + 1]) if "netmask" in words[:-1] else None
     if "bitmask" in words or (mask is not None and kinds != ("ip",)):
-        unmodelled = f"sets of the type {words[2]} with a mask are not modelled"
+        unmodelled = say("sets of the type {type} with a mask are not modelled", type=words[2])
     return _Draft(NamedSet(words[1], (), unmodelled, evidence, kinds), family, mask)
 
 
@@ -109,13 +110,17 @@ def _add(draft: _Draft, words: list[str], evidence: Evidence) -> NamedSet:
     nomatch = "nomatch" in words[3:]
     try:
         if len(parts) != len(named.dimensions):
-            raise ValueError("another number of parts than the type has")
+            raise ValueError(say("another number of parts than the type has"))
         if nomatch and named.dimensions.count("net") > 1:
-            raise ValueError("an exception in a set of several networks")
+            raise ValueError(say("an exception in a set of several networks"))
         if "wildcard" in words[3:]:
             parts[-1] += "*"
         keys = product(*(draft.keys(kind, part) for kind, part in zip(named.dimensions, parts, strict=True)))
     except (ValueError, KeyError) as error:
-        return replace(named, unmodelled=named.unmodelled or f"the element {words[2]} is not understood ({error})")
+        return replace(
+            named,
+            unmodelled=named.unmodelled
+            or say("the element {element} is not understood ({error})", element=words[2], error=said(error)),
+        )
     elements = tuple(SetElement(key, None, evidence, negated=nomatch) for key in keys)
     return replace(named, elements=(*named.elements, *elements))

@@ -16,6 +16,7 @@ from functools import lru_cache
 from msgspec import Struct, field
 
 from diag.model.address import Ip, Prefix
+from diag.model.message import say
 from diag.model.netfilter import (
     Accept,
     AddrType,
@@ -123,14 +124,14 @@ class _Words(Struct):
 
     def take(self, option: str) -> str:
         if self.at >= len(self.words):
-            raise RuleSyntaxError(f"{option} has no value")
+            raise RuleSyntaxError(say("{option} has no value", option=option))
         self.at += 1
         return self.words[self.at - 1]
 
     def take_value(self, option: str, negated: bool) -> tuple[str, bool]:
         """A value, with the old place of the negation (`-s ! 10.0.0.0/8`, up to 1.4.2) understood."""
         if self.at >= len(self.words):
-            raise RuleSyntaxError(f"{option} has no value")
+            raise RuleSyntaxError(say("{option} has no value", option=option))
         value = self.words[self.at]
         self.at += 1
         if value == "!":
@@ -282,7 +283,7 @@ class _OfOneValue:
 def _unknown_option(cursor: _Words, option: str, negated: bool) -> None:
     """An option that is not modelled; that of a module waits for the module's others."""
     if not option.startswith("-"):
-        raise RuleSyntaxError(f"unexpected word {option!r}")
+        raise RuleSyntaxError(say("unexpected word {word}", word=repr(option)))
     values = cursor.take_rest()
     text = join_words([*(["!"] if negated else []), option, *values])
     if cursor.module:
@@ -367,7 +368,7 @@ def _port(text: str) -> int:
         return int(text)
     if text in SERVICES:
         return SERVICES[text]
-    raise RuleSyntaxError(f"unknown service name {text!r}")
+    raise RuleSyntaxError(say("unknown service name {name}", name=repr(text)))
 
 
 @_OfOneValue
@@ -386,7 +387,7 @@ def _flag_bits(text: str) -> int:
     bits = 0
     for name in text.split(","):
         if name not in _TCP_FLAGS:
-            raise RuleSyntaxError(f"unknown TCP flag {name!r}")
+            raise RuleSyntaxError(say("unknown TCP flag {name}", name=repr(name)))
         bits |= _TCP_FLAGS[name]
     return bits
 
@@ -437,7 +438,7 @@ def _ct_state(_option: str, value: str, negated: bool) -> Match:
         elif name in CtState.__members__:
             states |= CtState[name]
         else:
-            raise RuleSyntaxError(f"unknown connection state {name!r}")
+            raise RuleSyntaxError(say("unknown connection state {name}", name=repr(name)))
     if not status:
         return AnyBit(Field.CT_STATE, states, negated)
     return AnyOf(((AnyBit(Field.CT_STATE, states),), (AnyBit(Field.CT_STATUS, status),)), negated)
@@ -448,7 +449,7 @@ def _ct_status(_option: str, value: str, negated: bool) -> Match:
     bits = 0
     for name in value.split(","):
         if name not in _CT_STATUS:
-            raise RuleSyntaxError(f"unknown connection status {name!r}")
+            raise RuleSyntaxError(say("unknown connection status {name}", name=repr(name)))
         bits |= _CT_STATUS[name]
     return AnyBit(Field.CT_STATUS, bits, negated)  # NONE has no bit: it never holds (conntrack_mt())
 
@@ -499,7 +500,7 @@ def _addr_type(cursor: _Words, option: str, negated: bool) -> Match:
     names = value.split(",")
     unknown = [name for name in names if name not in AddrType.__members__]
     if unknown:
-        raise RuleSyntaxError(f"unknown address type {unknown[0]!r}")
+        raise RuleSyntaxError(say("unknown address type {name}", name=repr(unknown[0])))
     types = {AddrType[name] for name in names}
     limited = cursor.peek() == "--limit-iface-in"
     if limited:
@@ -736,7 +737,7 @@ def _nat(name: str, values: dict[str, str]) -> Statement:
         ports, _, base = ports.partition("/")
     low, _, high = address.strip("[]").partition("-")
     addresses = ((Ip.parse(low), Ip.parse(high.strip("[]") or low)),) if low else ()
-    unmodelled = "shifted port range" if base else ""
+    unmodelled = say("shifted port range") if base else ""
     return Nat(kind, addresses, _port_range(ports) if ports else None, unmodelled, random)
 
 

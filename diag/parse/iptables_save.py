@@ -35,6 +35,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
+from diag.model.message import said, say
 from diag.model.netfilter import (
     Base,
     Chain,
@@ -139,13 +140,13 @@ def parse_iptables_save(data: bytes, file: str, family: TableFamily, origin: Ori
                 GapKind.UNREADABLE,
                 file,
                 last,
-                "the file ends before its last table does (no COMMIT): rules are missing",
-                "every flow that meets these chains",
+                say("the file ends before its last table does (no COMMIT): rules are missing"),
+                say("every flow that meets these chains"),
             )
         )
         for name in _BUILTIN:
             if name != "security" and name not in drafts:
-                drafts[name] = _TableDraft(name, elided=Evidence(file, last, "(the file ends here)"))
+                drafts[name] = _TableDraft(name, elided=Evidence(file, last, say("(the file ends here)")))
     tables = tuple(_finish(draft, file, last, family, origin, gaps) for draft in drafts.values())
     return Parsed(tables, tuple(gaps))
 
@@ -181,8 +182,8 @@ def _read_line(line: str, evidence: Evidence, table: _TableDraft, gaps: list[Gap
                 GapKind.UNREADABLE,
                 evidence.file,
                 evidence.line,
-                f"rules of table {table.name} are left out here",
-                f"every flow that meets table {table.name}",
+                say("rules of table {name} are left out here", name=table.name),
+                say("every flow that meets table {name}", name=table.name),
             )
         )
         return
@@ -204,8 +205,8 @@ def _read_line(line: str, evidence: Evidence, table: _TableDraft, gaps: list[Gap
             GapKind.UNREADABLE,
             evidence.file,
             evidence.line,
-            f"not a line of iptables-save: {line[:80]!r}",
-            f"every flow that meets table {table.name}",
+            say("not a line of iptables-save: {line}", line=repr(line[:80])),
+            say("every flow that meets table {name}", name=table.name),
         )
     )
 
@@ -224,25 +225,36 @@ def _finish(draft: _TableDraft, file: str, last: int, family: TableFamily, origi
             else:
                 parts, comment = parse_rule_spec(words, family, targets)
         except ValueError as error:
-            gaps.append(Gap(GapKind.UNREADABLE, file, evidence.line, str(error), "every flow that meets this rule"))
+            gaps.append(
+                Gap(GapKind.UNREADABLE, file, evidence.line, said(error), say("every flow that meets this rule"))
+            )
             parts, comment = (OpaqueStatement(evidence.text),), ""
         draft.rules[chain_name].append(NfRule(parts, evidence, number, comment))
     chains: dict[str, Chain] = {}
     for name, rules in draft.rules.items():
-        policy, policy_line = draft.policies.get(name) or ("", Evidence(file, 0, f"policy of {name} is not shown"))
+        policy, policy_line = draft.policies.get(name) or (
+            "",
+            Evidence(file, 0, say("policy of {name} is not shown", name=name)),
+        )
         body = list(rules)
         if draft.elided:
-            body.insert(0, NfRule((OpaqueStatement("rules that were left out"),), draft.elided))
+            body.insert(0, NfRule((OpaqueStatement(say("rules that were left out")),), draft.elided))
         elif not draft.committed:
-            body.append(NfRule((OpaqueStatement("rules after the end of the file"),), Evidence(file, last, "(end)")))
+            body.append(
+                NfRule((OpaqueStatement(say("rules after the end of the file")),), Evidence(file, last, "(end)"))
+            )
         base = None
         if name in hooks:
             hook, priority, kind = hooks[name]
             base = Base(hook, priority, kind, policy == "DROP", evidence=policy_line)
             if policy not in ("ACCEPT", "DROP"):
-                body.append(NfRule((OpaqueStatement(f"the policy of {name}, which is not shown"),), policy_line))
+                body.append(
+                    NfRule((OpaqueStatement(say("the policy of {name}, which is not shown", name=name)),), policy_line)
+                )
                 if draft.committed and not draft.elided:
-                    what = f"the policy of {draft.name} {name} is not shown"
-                    gaps.append(Gap(GapKind.UNREADABLE, file, policy_line.line, what, f"flows that meet {name}"))
+                    what = say("the policy of {table} {name} is not shown", table=draft.name, name=name)
+                    gaps.append(
+                        Gap(GapKind.UNREADABLE, file, policy_line.line, what, say("flows that meet {name}", name=name))
+                    )
         chains[name] = Chain(name, tuple(body), base)
     return NfTable(family, draft.name, origin, MappingProxyType(chains))

@@ -19,6 +19,7 @@ from typing import Any
 from msgspec import Raw, Struct
 from msgspec.json import Decoder
 
+from diag.model.message import say
 from diag.model.provenance import Gap, GapKind
 from diag.parse.result import Parsed
 
@@ -151,7 +152,7 @@ def json_items(data: bytes, file: str, affects: str = "") -> Parsed[tuple[Item, 
     text = decode(data)
     start = _skip(text, 0)
     if start >= len(text):
-        return Parsed((), () if not text else (Gap(GapKind.UNREADABLE, file, 0, "the file is empty", affects),))
+        return Parsed((), () if not text else (Gap(GapKind.UNREADABLE, file, 0, say("the file is empty"), affects),))
     elements = read_array(text, start) if text[start] == "[" else _read_lone(text, start)
     items: list[Item] = []
     gaps: list[Gap] = []
@@ -159,7 +160,11 @@ def json_items(data: bytes, file: str, affects: str = "") -> Parsed[tuple[Item, 
         if isinstance(value, dict):
             items.append(Item(line, value))
         elif value is not None:
-            gaps.append(Gap(GapKind.UNREADABLE, file, line, f"an object was expected, not {type(value).__name__}"))
+            gaps.append(
+                Gap(
+                    GapKind.UNREADABLE, file, line, say("an object was expected, not {type}", type=type(value).__name__)
+                )
+            )
     if elements.ending is not Ending.CLOSED:
         what = _WHAT_ENDED[elements.ending]
         gaps.append(Gap(GapKind.UNREADABLE, file, elements.line, what, affects))
@@ -167,8 +172,8 @@ def json_items(data: bytes, file: str, affects: str = "") -> Parsed[tuple[Item, 
 
 
 _WHAT_ENDED = {
-    Ending.CUT: "the file ends before its list does",
-    Ending.BROKEN: "it is no JSON from here on, what comes after is lost",
+    Ending.CUT: say("the file ends before its list does"),
+    Ending.BROKEN: say("it is no JSON from here on, what comes after is lost"),
 }
 
 

@@ -22,6 +22,7 @@ from typing import Any, NamedTuple
 from msgspec.structs import replace
 
 from diag.model.address import Ip, Prefix
+from diag.model.message import said, say
 from diag.model.netns import Address, Link, LinkKind
 from diag.model.provenance import Evidence, Gap, GapKind
 from diag.parse.json_items import dict_of, json_items, list_of, number_of, object_of, one_on_each_line, text_of
@@ -30,7 +31,7 @@ from diag.parse.ticket_lines import ticket_lines, unreadable
 
 _KINDS = {kind.value: kind for kind in LinkKind}
 _UNNAMED = re.compile(r"if\d+")
-_AFFECTS = "every flow through this namespace's interfaces"
+_AFFECTS = say("every flow through this namespace's interfaces")
 
 
 def parse_links_json(data: bytes, file: str) -> Parsed[tuple[Link, ...]]:
@@ -48,7 +49,7 @@ def parse_links_json(data: bytes, file: str) -> Parsed[tuple[Link, ...]]:
         if text_of(item.body, "ifname"):
             links.append(_link(item.body, problems).at(file, item.line))
         else:
-            problems.append("a link without a name")
+            problems.append(say("a link without a name"))
         gaps += [Gap(GapKind.UNREADABLE, file, item.line, problem, _AFFECTS) for problem in problems]
     return Parsed(tuple(links), tuple(gaps))
 
@@ -144,7 +145,7 @@ def _address(raw: Any, problems: list[str]) -> Address | None:
         network = Ip.parse(text_of(raw, "address")) if "address" in raw else ip
         prefix = Prefix.of(network, min(length, bits))
     except ValueError as error:
-        problems.append(f"an address is not understood: {error}")
+        problems.append(say("an address is not understood: {error}", error=said(error)))
         return None
     scope = text_of(raw, "scope") or "global"
     return Address(ip, prefix, scope, bool(raw.get("secondary")), bool(raw.get("dadfailed")))

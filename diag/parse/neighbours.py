@@ -11,6 +11,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 from diag.model.address import Ip
+from diag.model.message import said, say
 from diag.model.netns import Neighbour
 from diag.model.provenance import Gap, GapKind
 from diag.parse.json_items import json_items, list_of, text_of
@@ -31,7 +32,14 @@ def _from_json(data: bytes, file: str) -> Parsed[tuple[Neighbour, ...]]:
         try:
             ip = Ip.parse(text_of(item.body, "dst"))
         except ValueError as error:
-            gaps.append(Gap(GapKind.UNREADABLE, file, item.line, f"a neighbour is not understood: {error}"))
+            gaps.append(
+                Gap(
+                    GapKind.UNREADABLE,
+                    file,
+                    item.line,
+                    say("a neighbour is not understood: {error}", error=said(error)),
+                )
+            )
             continue
         found.append(
             Neighbour(ip, text_of(item.body, "dev"), text_of(item.body, "lladdr"), states[0] if states else "")

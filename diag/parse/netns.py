@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from diag.model.address import Family
 from diag.model.bundle import FileRecord
+from diag.model.message import say
 from diag.model.netfilter import Hook, NfTable, Origin, Ruleset, TableFamily
 from diag.model.netns import HostsEntry, Link, Netns, PolicyRule, ResolvConf, Route, RouteType, Socket
 from diag.model.provenance import Gap, GapKind
@@ -102,17 +103,14 @@ class NetnsReader:
         path = self.prefix + name
         record = self.records.get(path)
         if record is not None and record.error:
-            self.gaps.append(Gap(GapKind.FAILED, path, 0, f"{what} could not be captured: {record.error}", affects))
+            detail = say("{what} could not be captured: {why}", what=what, why=record.error)
+            self.gaps.append(Gap(GapKind.FAILED, path, 0, detail, affects))
+        elif what.endswith("s"):
+            detail = say("{what} of {whose} were not captured", what=what, whose=self.label)
+            self.gaps.append(Gap(GapKind.MISSING, path, 0, detail, affects))
         else:
-            self.gaps.append(
-                Gap(
-                    GapKind.MISSING,
-                    path,
-                    0,
-                    f"{what} of {self.label} {'were' if what.endswith('s') else 'was'} not captured",
-                    affects,
-                )
-            )
+            detail = say("{what} of {whose} was not captured", what=what, whose=self.label)
+            self.gaps.append(Gap(GapKind.MISSING, path, 0, detail, affects))
 
     def _links(self) -> tuple[Link, ...] | None:
         links = self._take(("ip-addr.json",), parse_links_json)
@@ -125,7 +123,7 @@ class NetnsReader:
             more_ports = self._take((name,), parse_bridge_text)
             ports = more_ports if ports is None else (*ports, *(more_ports or ()))
         if links is None and not ports:
-            self.missing("ip-addr.json", "the interfaces", f"every flow through {self.label}")
+            self.missing("ip-addr.json", say("the interfaces"), say("every flow through {who}", who=self.label))
             return None
         return with_ports(links or (), ports) if ports else links
 
@@ -136,7 +134,8 @@ class NetnsReader:
             found = self._take((f"{stem}.txt",), parse_routes_text, family)
         if found is None:
             if family is Family.IPV4 and self.label:
-                self.missing(f"{stem}.json", "the routes", f"every flow that {self.label} sends or forwards")
+                affects = say("every flow that {who} sends or forwards", who=self.label)
+                self.missing(f"{stem}.json", say("the routes"), affects)
             return None
         if not any(route.type is RouteType.LOCAL for route in found):
             found = (*found, *local_routes(links or (), family))
@@ -176,7 +175,7 @@ class NetnsReader:
         if found is None or (self.has("nft-ruleset.txt") and _lacks_devices(found)):
             found = self._nft_text(shown)
         if found is None and self.prefix == "host/":
-            self.missing("nft-ruleset.json", "the native nft ruleset", "")
+            self.missing("nft-ruleset.json", say("the native nft ruleset"), "")
         return found or ()
 
     def _nft_text(self, shown: frozenset[tuple[str, str]]) -> tuple[NfTable, ...] | None:
@@ -191,15 +190,17 @@ class NetnsReader:
             return {}
         lost: dict[TableFamily, str] = {}
         if not self.has("iptables-save.txt") and not self.has("iptables-legacy-save.txt"):
-            lost[TableFamily.IP] = self._lost_rules("iptables-save.txt", "the IPv4 rules")
+            lost[TableFamily.IP] = self._lost_rules("iptables-save.txt", say("the IPv4 rules"))
         if self.prefix == "host/" and not self.has("ip6tables-save.txt") and not self.has("ip6tables-legacy-save.txt"):
-            lost[TableFamily.IP6] = self._lost_rules("ip6tables-save.txt", "the IPv6 rules")
+            lost[TableFamily.IP6] = self._lost_rules("ip6tables-save.txt", say("the IPv6 rules"))
         return lost
 
     def _lost_rules(self, name: str, what: str) -> str:
-        self.missing(name, what, f"every flow that meets the rules of {self.label}")
+        self.missing(name, what, say("every flow that meets the rules of {who}", who=self.label))
         record = self.records.get(self.prefix + name)
-        return record.error if record is not None and record.error else f"{self.prefix}{name} is not in the bundle"
+        if record is not None and record.error:
+            return record.error
+        return say("{file} is not in the bundle", file=f"{self.prefix}{name}")
 
 
 def _lacks_devices(tables: tuple[NfTable, ...]) -> bool:

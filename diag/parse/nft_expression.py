@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from diag.model.address import Ip, Prefix
+from diag.model.message import say
 from diag.model.netfilter import (
     Accept,
     AddrType,
@@ -205,7 +206,7 @@ def _value(raw: Any, kind: str) -> int:
         return _or(raw, kind)
     if isinstance(raw, dict) and "|" in raw:
         return _or(raw["|"], kind)
-    raise NftSyntaxError(f"constant {raw!r}")
+    raise NftSyntaxError(say("constant {raw}", raw=repr(raw)))
 
 
 def _or(values: list[Any], kind: str) -> int:
@@ -221,7 +222,7 @@ def _key(raw: Any, kind: str) -> tuple[int, int] | str:
         raw = raw["elem"]["val"]
     if kind == "ifname":
         if not isinstance(raw, str):
-            raise NftSyntaxError(f"interface name {raw!r}")
+            raise NftSyntaxError(say("interface name {raw}", raw=repr(raw)))
         return raw
     if isinstance(raw, dict) and "prefix" in raw:
         prefix = Prefix.parse(f"{raw['prefix']['addr']}/{raw['prefix']['len']}")
@@ -251,19 +252,19 @@ def element_of(raw: Any, kinds: tuple[str, ...], evidence: Evidence, target: str
     if len(kinds) == 1 and " . " in kinds[0]:
         kinds = tuple(kinds[0].split(" . "))
     if len(parts) != len(kinds):
-        raise NftSyntaxError(f"an element with {len(parts)} parts for {len(kinds)}")
+        raise NftSyntaxError(say("an element with {n} parts for {types}", n=len(parts), types=len(kinds)))
     return SetElement(tuple(_key(p, k) for p, k in zip(parts, kinds, strict=True)), verdict, evidence, data=data)
 
 
 def _data(raw: Any, kinds: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     parts = raw["concat"] if isinstance(raw, dict) and "concat" in raw else [raw]
     if len(parts) != len(kinds):
-        raise NftSyntaxError(f"an element that gives {len(parts)} values for {len(kinds)}")
+        raise NftSyntaxError(say("an element that gives {n} values for {types}", n=len(parts), types=len(kinds)))
     found = []
     for part, kind in zip(parts, kinds, strict=True):
         key = _key(part, kind)
         if isinstance(key, str):
-            raise NftSyntaxError(f"a map to {kind}")
+            raise NftSyntaxError(say("a map to {kind}", kind=kind))
         found.append(key)
     return tuple(found)
 
@@ -285,7 +286,7 @@ def _verdict(raw: Mapping[str, Any]) -> Statement:
             return Goto(body["target"])
         case "queue":
             return Queue()
-    raise NftSyntaxError(f"verdict {kind}")
+    raise NftSyntaxError(say("verdict {kind}", kind=kind))
 
 
 class RuleReader:
@@ -498,7 +499,7 @@ class RuleReader:
         addresses: tuple[tuple[Ip, Ip], ...] = ()
         ports: tuple[int, int] | None = None
         if "netmap" in body.get("flags", ()):
-            return Nat(NatKind(kind), unmodelled="prefixes mapped one to one", family=family)
+            return Nat(NatKind(kind), unmodelled=say("prefixes mapped one to one"), family=family)
         if isinstance(address, dict) and "map" in address:
             address_map = self._data_map(address["map"], "ipv6_addr" if family is TableFamily.IP6 else "ipv4_addr")
         elif isinstance(address, dict) and "range" in address:
@@ -506,7 +507,7 @@ class RuleReader:
         elif isinstance(address, str):
             addresses = ((Ip.parse(address), Ip.parse(address)),)
         elif address is not None:
-            return Nat(NatKind(kind), unmodelled="an address that is looked up", family=family)
+            return Nat(NatKind(kind), unmodelled=say("an address that is looked up"), family=family)
         if isinstance(port, dict) and "map" in port:
             port_map = self._data_map(port["map"], "inet_service")
         elif isinstance(port, dict) and "range" in port:
@@ -514,7 +515,7 @@ class RuleReader:
         elif isinstance(port, int):
             ports = (port, port)
         elif port is not None:
-            return Nat(NatKind(kind), unmodelled="a port that is looked up", family=family)
+            return Nat(NatKind(kind), unmodelled=say("a port that is looked up"), family=family)
         random = bool({"random", "fully-random"} & set(_flags(body)))
         return Nat(NatKind(kind), addresses, ports, "", random, address_map, port_map, family)
 

@@ -33,6 +33,7 @@ from typing import Any, assert_never
 from msgspec import Struct
 from msgspec.json import Decoder
 
+from diag.model.message import said, say
 from diag.model.netfilter import (
     Base,
     Chain,
@@ -139,7 +140,7 @@ def tables_of(
             draft.incomplete = Evidence(file, line, what)
     if gaps and any(g.kind is GapKind.UNREADABLE and g.line == 0 for g in gaps):
         for draft in drafts.values():
-            draft.incomplete = Evidence(file, 0, "the file is damaged: rules may be missing")
+            draft.incomplete = Evidence(file, 0, say("the file is damaged: rules may be missing"))
     return Parsed(tuple(_finish(d) for d in drafts.values()), tuple(gaps))
 
 
@@ -149,22 +150,28 @@ def _objects(text: str, file: str) -> tuple[list[tuple[int, dict[str, Any]]], li
     if start < 0:
         if not text.strip():
             return [], []
-        return [], [_damaged(file, "no list of objects is in it")]
+        return [], [_damaged(file, say("no list of objects is in it"))]
     elements = read_array(text, start)
     found = [(line, value) for line, value in elements.values if isinstance(value, dict)]
     match elements.ending:
         case Ending.CLOSED:
             return found, []
         case Ending.CUT:
-            return found, [_damaged(file, "it ends before its list does")]
+            return found, [_damaged(file, say("it ends before its list does"))]
         case Ending.BROKEN:
-            return found, [_damaged(file, f"it is no JSON from line {elements.line} on ({elements.error})")]
+            return found, [
+                _damaged(
+                    file, say("it is no JSON from line {line} on ({error})", line=elements.line, error=elements.error)
+                )
+            ]
         case _:
             assert_never(elements.ending)
 
 
 def _damaged(file: str, why: str) -> Gap:
-    return Gap(GapKind.UNREADABLE, file, 0, f"the file is damaged: {why}", "every flow that meets nftables")
+    return Gap(
+        GapKind.UNREADABLE, file, 0, say("the file is damaged: {why}", why=why), say("every flow that meets nftables")
+    )
 
 
 def _draft(
@@ -174,7 +181,9 @@ def _draft(
         try:
             drafts[family, name] = _Draft(TableFamily(family), name)
         except ValueError:
-            gaps.append(Gap(GapKind.UNMODELLED, file, line, f"the table family {family!r} is not known"))
+            gaps.append(
+                Gap(GapKind.UNMODELLED, file, line, say("the table family {family} is not known", family=repr(family)))
+            )
             return None
     return drafts[family, name]
 
@@ -186,7 +195,11 @@ def _add(draft: _Draft, kind: str, body: dict[str, Any], file: str, line: int, g
         case "chain":
             evidence = Evidence(file, line, _chain_text(body))
             if body.get("hook", "input") not in _HOOKS or body.get("type", "filter") not in _TYPES:
-                gaps.append(Gap(GapKind.UNMODELLED, file, line, f"{evidence.text}: its hook or type is not known"))
+                gaps.append(
+                    Gap(
+                        GapKind.UNMODELLED, file, line, say("{text}: its hook or type is not known", text=evidence.text)
+                    )
+                )
                 draft.incomplete = evidence
                 return
             base = _base(body, evidence)
@@ -201,7 +214,9 @@ def _add(draft: _Draft, kind: str, body: dict[str, Any], file: str, line: int, g
         case "rule":
             _add_rule(draft, body, file, line, gaps)
         case _:
-            gaps.append(Gap(GapKind.UNMODELLED, file, line, f"objects of the kind {kind!r} are not modelled"))
+            gaps.append(
+                Gap(GapKind.UNMODELLED, file, line, say("objects of the kind {kind} are not modelled", kind=repr(kind)))
+            )
 
 
 def _chain_text(body: Mapping[str, Any]) -> str:
@@ -231,15 +246,15 @@ def _named_set(body: Mapping[str, Any], old: NamedSet | None, evidence: Evidence
     flags = body.get("flags", ())
     names = tuple(str(t) for t in types) if isinstance(types, list) else (str(types),)
     if isinstance(types, dict):
-        return NamedSet(str(body.get("name")), (), "its type is an expression", evidence)
-    unmodelled = "rules add to it while packets pass" if "dynamic" in flags or flags == "dynamic" else ""
+        return NamedSet(str(body.get("name")), (), say("its type is an expression"), evidence)
+    unmodelled = say("rules add to it while packets pass") if "dynamic" in flags or flags == "dynamic" else ""
     elements = list(old.elements) if old else []
     target = str(body.get("map", ""))
     for raw in body.get("elem", ()):
         try:
             elements.append(element_of(raw, names, evidence, target))
         except (NftSyntaxError, ValueError, TypeError, KeyError, IndexError) as error:
-            unmodelled = f"an element is not understood ({error})"
+            unmodelled = say("an element is not understood ({error})", error=said(error))
     return NamedSet(str(body.get("name")), tuple(elements), unmodelled or (old.unmodelled if old else ""), evidence)
 
 
@@ -253,7 +268,13 @@ def _add_rule(draft: _Draft, body: dict[str, Any], file: str, line: int, gaps: l
         parts = reader.read(body.get("expr", []))
     except _ODD as error:
         gaps.append(
-            Gap(GapKind.UNREADABLE, file, line, f"a rule is not understood ({error})", "every flow that meets it")
+            Gap(
+                GapKind.UNREADABLE,
+                file,
+                line,
+                say("a rule is not understood ({error})", error=said(error)),
+                say("every flow that meets it"),
+            )
         )
         parts = (OpaqueStatement(evidence.text),)
     draft.sets.update(reader.anonymous)
@@ -272,6 +293,6 @@ def _finish(draft: _Draft) -> NfTable:
     for name, (base, rules) in draft.chains.items():
         body = tuple(rules)
         if draft.incomplete:
-            body = (*body, NfRule((OpaqueStatement("rules after the damage"),), draft.incomplete))
+            body = (*body, NfRule((OpaqueStatement(say("rules after the damage")),), draft.incomplete))
         chains[name] = Chain(name, body, base)
     return NfTable(draft.family, draft.name, Origin.NFT, MappingProxyType(chains), MappingProxyType(dict(draft.sets)))

@@ -36,6 +36,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from diag.model.message import say
 from diag.model.netfilter import NfTable
 from diag.model.provenance import Gap, GapKind
 from diag.parse.json_items import decode
@@ -108,16 +109,20 @@ class _Listing:
             elif not self._open:
                 self._unreadable(number, line)
         if self._open:
-            what = f"the file is damaged: the {self._open[-1].kind} {self._open[-1].words} does not end"
-            self.gaps.append(Gap(GapKind.UNREADABLE, self.file, 0, what, "every flow that meets nftables"))
+            what = say(
+                "the file is damaged: the {kind} {words} does not end",
+                kind=self._open[-1].kind,
+                words=self._open[-1].words,
+            )
+            self.gaps.append(Gap(GapKind.UNREADABLE, self.file, 0, what, say("every flow that meets nftables")))
 
     def _may_open(self, line: str) -> bool:
         """Tables stand alone, everything else in a table; a rule may begin with the same word and have a `{` too."""
         return self._open[-1].kind == "table" if self._open else line.startswith("table")
 
     def _unreadable(self, number: int, line: str) -> None:
-        detail = f"not a line of `nft list ruleset`: {line[:80]!r}"
-        self.gaps.append(Gap(GapKind.UNREADABLE, self.file, number, detail, "every flow that meets nftables"))
+        detail = say("not a line of `nft list ruleset`: {line}", line=repr(line[:80]))
+        self.gaps.append(Gap(GapKind.UNREADABLE, self.file, number, detail, say("every flow that meets nftables")))
 
     def _enter(self, block: _Block) -> Iterator[tuple[int, dict[str, Any]]]:
         self._open.append(block)
@@ -140,8 +145,8 @@ class _Listing:
             text.append(line)
             at += 1
         if depth > 0:
-            what = "the file is damaged: a set does not end"
-            self.gaps.append(Gap(GapKind.UNREADABLE, self.file, 0, what, "every flow that meets nftables"))
+            what = say("the file is damaged: a set does not end")
+            self.gaps.append(Gap(GapKind.UNREADABLE, self.file, 0, what, say("every flow that meets nftables")))
         return "\n".join(text), at
 
     def _set(self, kind: str, name: str, body: str) -> dict[str, Any]:
@@ -212,7 +217,7 @@ class _Cursor:
 
     def take(self) -> str:
         if self.at >= len(self.words):
-            raise _NotUnderstoodError("the rule ends early")
+            raise _NotUnderstoodError(say("the rule ends early"))
         self.at += 1
         return self.words[self.at - 1]
 
@@ -353,7 +358,7 @@ class _Cursor:
     def _map(self) -> dict[str, Any]:
         key = self._left()
         if not self.accept("map"):
-            raise _NotUnderstoodError("an expression of the packet")
+            raise _NotUnderstoodError(say("an expression of the packet"))
         return {"map": {"key": key, "data": self._data("data")}}
 
     def _data(self, target: str) -> Any:
@@ -483,7 +488,7 @@ class _Cursor:
     def braced(self, target: str) -> list[Any]:
         """`{ a, b . c, d : verdict }`; raises ValueError where it does not end."""
         if not self.accept("{"):
-            raise _NotUnderstoodError("no set")
+            raise _NotUnderstoodError(say("no set"))
         found: list[Any] = []
         while not self.accept("}"):
             if not self.accept(","):
@@ -497,7 +502,7 @@ class _Cursor:
         if not target:
             return key
         if not self.accept(":"):
-            raise _NotUnderstoodError("an element of a map without a value")
+            raise _NotUnderstoodError(say("an element of a map without a value"))
         if target == "verdict":
             verdict = self.take()
             return [key, {verdict: {"target": self.take()} if verdict in ("jump", "goto") else None}]

@@ -17,13 +17,14 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from diag.model.address import Family, Ip, Prefix
+from diag.model.message import said, say
 from diag.model.netns import Link, Nexthop, Route, RouteType
 from diag.model.provenance import Evidence, Gap, GapKind
 from diag.parse.json_items import dict_of, json_items, list_of, number_of, object_of, one_on_each_line, text_of
 from diag.parse.result import Parsed
 from diag.parse.ticket_lines import ticket_lines, unreadable
 
-_AFFECTS = "every flow that this namespace routes"
+_AFFECTS = say("every flow that this namespace routes")
 _TABLES = {"254": "main", "255": "local", "253": "default"}
 _TYPES = {kind.value: kind for kind in RouteType}
 
@@ -46,7 +47,15 @@ def parse_routes_json(data: bytes, file: str, family: Family) -> Parsed[tuple[Ro
         try:
             draft = _route(item.body, family)
         except ValueError as error:
-            gaps.append(Gap(GapKind.UNREADABLE, file, item.line, f"a route is not understood: {error}", _AFFECTS))
+            gaps.append(
+                Gap(
+                    GapKind.UNREADABLE,
+                    file,
+                    item.line,
+                    say("a route is not understood: {error}", error=said(error)),
+                    _AFFECTS,
+                )
+            )
             continue
         if draft.facts[0].family is family:
             routes.append(draft.at(file, item.line))
@@ -74,7 +83,7 @@ def _route(body: dict[str, Any], family: Family) -> _Draft:
     """Raises ValueError."""
     destination = text_of(body, "dst")
     if not destination:
-        raise ValueError("it has no destination")
+        raise ValueError(say("it has no destination"))
     gateway = _gateway(body)
     if gateway is not None and destination == "default" and "via" not in body:
         family = gateway.family

@@ -17,13 +17,14 @@ import re
 from typing import Any
 
 from diag.model.address import Family, Prefix
+from diag.model.message import said, say
 from diag.model.netns import PolicyRule
 from diag.model.provenance import Evidence, Gap, GapKind
 from diag.parse.json_items import json_items, number_of, text_of
 from diag.parse.result import Parsed
 from diag.parse.ticket_lines import ticket_lines, unreadable
 
-_AFFECTS = "every flow that this namespace routes"
+_AFFECTS = say("every flow that this namespace routes")
 _KNOWN = frozenset(
     {
         *("priority", "src", "srclen", "dst", "dstlen", "table", "action", "iif", "oif", "fwmark", "fwmask", "not"),
@@ -40,7 +41,15 @@ def parse_rules_json(data: bytes, file: str, family: Family) -> Parsed[tuple[Pol
         try:
             rules.append(_rule(item.body, file, item.line, family))
         except ValueError as error:
-            gaps.append(Gap(GapKind.UNREADABLE, file, item.line, f"a policy rule is not understood: {error}", _AFFECTS))
+            gaps.append(
+                Gap(
+                    GapKind.UNREADABLE,
+                    file,
+                    item.line,
+                    say("a policy rule is not understood: {error}", error=said(error)),
+                    _AFFECTS,
+                )
+            )
     return Parsed(tuple(rules), tuple(gaps))
 
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from diag.model.bundle import Bundle
 from diag.model.docker import Container, DockerNetwork, Endpoint
+from diag.model.message import say
 from diag.model.netns import Netns
 from diag.model.provenance import Gap, GapKind
 from diag.model.snapshot import NameFiles, Snapshot
@@ -55,13 +56,13 @@ def _snapshot(bundle: Bundle) -> Snapshot:
     folders = _folders(readers, containers, gaps)
     containers = (*containers, *_from_folders(folders, containers))
     engine = parse_engine(bundle.files.get("docker/version.json"), bundle.files.get("docker/info.json"))
-    host = readers.of("host", "the host")
+    host = readers.of("host", say("the host"))
     netns: dict[str, Netns] = {HOST: host.read(HOST)}
     gaps += host.gaps
     netns_of = _netns_of(containers, folders)
     _read_containers(readers, containers, folders, netns_of, netns, gaps)
     for name in readers.owners("netns"):
-        reader = readers.of(f"netns/{name}", f"Docker's namespace {name}")
+        reader = readers.of(f"netns/{name}", say("Docker's namespace {name}", name=name))
         netns[f"netns/{name}"] = reader.read(f"netns/{name}")
         gaps += reader.gaps
     return Snapshot(
@@ -120,7 +121,7 @@ class _Texts(Mapping[str, str]):
 def _networks(bundle: Bundle, gaps: list[Gap]) -> tuple[DockerNetwork, ...]:
     data = bundle.files.get("docker/networks.json")
     if data is None:
-        gaps.append(_docker_gap(bundle, "docker/networks.json", "Docker's networks"))
+        gaps.append(_docker_gap(bundle, "docker/networks.json", say("Docker's networks")))
         return ()
     parsed = parse_networks(data, "docker/networks.json")
     gaps.extend(parsed.gaps)
@@ -130,8 +131,10 @@ def _networks(bundle: Bundle, gaps: list[Gap]) -> tuple[DockerNetwork, ...]:
 def _docker_gap(bundle: Bundle, path: str, what: str) -> Gap:
     record = bundle.records.get(path)
     if record is not None and record.error:
-        return Gap(GapKind.FAILED, path, 0, f"{what} could not be captured: {record.error}", "which pairs there are")
-    return Gap(GapKind.MISSING, path, 0, f"{what} were not captured", "which pairs there are, and their names")
+        detail = say("{what} could not be captured: {why}", what=what, why=record.error)
+        return Gap(GapKind.FAILED, path, 0, detail, say("which pairs there are"))
+    detail = say("{what} were not captured", what=what)
+    return Gap(GapKind.MISSING, path, 0, detail, say("which pairs there are, and their names"))
 
 
 def _containers(
@@ -142,7 +145,7 @@ def _containers(
         parsed = parse_containers(data, "docker/containers.json")
         gaps.extend(parsed.gaps)
         return parsed.value, True
-    gaps.append(_docker_gap(bundle, "docker/containers.json", "Docker's containers"))
+    gaps.append(_docker_gap(bundle, "docker/containers.json", say("Docker's containers")))
     return _members(networks), False
 
 
@@ -170,7 +173,8 @@ def _folders(readers: _Readers, containers: tuple[Container, ...], gaps: list[Ga
         owner = by_key.get(name) or by_key.get(name[:12])
         if owner is None:
             owner = name
-            gaps.append(Gap(GapKind.INCONSISTENT, f"containers/{name}", 0, f"docker inspect has no container {name}"))
+            detail = say("docker inspect has no container {name}", name=name)
+            gaps.append(Gap(GapKind.INCONSISTENT, f"containers/{name}", 0, detail))
         found[owner] = name
     return found
 
@@ -226,7 +230,9 @@ def _read_containers(
             netns[key] = reader.read(key)
             gaps += reader.gaps
         elif old is None:
-            reader.missing("ip-addr.json", "the network namespace", f"every pair with {container.name}")
+            reader.missing(
+                "ip-addr.json", say("the network namespace"), say("every pair with {name}", name=container.name)
+            )
             netns[key] = Netns(key)
             gaps += reader.gaps
 

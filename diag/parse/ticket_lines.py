@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
+from diag.model.message import say
 from diag.model.provenance import Evidence, Gap, GapKind
 from diag.parse.json_items import decode
 
@@ -30,7 +31,7 @@ def numbered_lines(data: bytes, file: str, gaps: list[Gap], affects: str = "") -
         if not bare or bare.startswith("#"):
             continue
         if has_elision and ("..." in bare or "…" in bare) and _ELISION.match(bare):
-            gaps.append(Gap(GapKind.UNREADABLE, file, number, "lines are left out here", affects))
+            gaps.append(Gap(GapKind.UNREADABLE, file, number, say("lines are left out here"), affects))
             continue
         if has_prompt and ("#" in line or "$" in line or ">" in line or "%" in line) and _PROMPT.match(line):
             continue
@@ -40,5 +41,9 @@ def numbered_lines(data: bytes, file: str, gaps: list[Gap], affects: str = "") -
 def unreadable(evidence: Evidence, what: str, affects: str = "") -> Gap:
     """A gap for one line that makes no sense."""
     return Gap(
-        GapKind.UNREADABLE, evidence.file, evidence.line, f"not a line of {what}: {evidence.text[:80]!r}", affects
+        GapKind.UNREADABLE,
+        evidence.file,
+        evidence.line,
+        say("not a line of {what}: {text}", what=what, text=repr(evidence.text[:80])),
+        affects,
     )

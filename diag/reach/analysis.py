@@ -7,6 +7,7 @@ from msgspec.structs import replace
 from diag.interpreter.trace import Tracer
 from diag.model.analysis import Analysis, Group, PairResult, Path
 from diag.model.docker import Container
+from diag.model.message import listed, say
 from diag.model.reasons import Reachability
 from diag.model.snapshot import Snapshot
 from diag.names.resolver import Resolver
@@ -105,7 +106,7 @@ def _notes(snapshot: Snapshot) -> tuple[str, ...]:
     fixed = [c.name for c in snapshot.containers if any(e.fixed_ip for e in c.endpoints)]
     notes = []
     if fixed:
-        notes.append(f"Addresses chosen with --ip stay over restarts: {', '.join(fixed)}.")
+        notes.append(say("Addresses chosen with --ip stay over restarts: {names}.", names=listed(fixed)))
     if any(c.endpoints for c in snapshot.containers):
-        notes.append("All other addresses may change when containers restart: use names where they resolve.")
+        notes.append(say("All other addresses may change when containers restart: use names where they resolve."))
     return tuple(notes)

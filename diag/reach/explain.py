@@ -8,7 +8,7 @@ from diag.interpreter.world import World
 from diag.model.analysis import NameAnswer, PortSet
 from diag.model.docker import Container, DockerNetwork
 from diag.model.flow import HopKind, Protocol, Trace
-from diag.model.message import say
+from diag.model.message import SEMICOLON, listed, say
 from diag.model.reasons import Disposition, Reachability, Reason, Via
 from diag.model.snapshot import Snapshot
 from diag.reach.beyond import HOST, RESERVED, WORLD
@@ -31,25 +31,36 @@ class Explainer:
         """One destination address of a pair, in one to three sentences."""
         a, b = pair.source, pair.destination
         if path.target is None:
-            return self._no_address(a, b, path.reason)
+            return say("{a} cannot reach {b}: {why}.", a=a, b=b, why=self._no_address(a, b, path.reason))
         match path.reachability:
             case Reachability.REACHABLE:
                 return say("{a} reaches {b} at {ip}: {how}.", a=a, b=b, ip=path.target.ip, how=self._how(a, b, path))
             case Reachability.PARTIAL if a == WORLD and path.reason in (Reason.PUBLISHED_PORT, Reason.DOCKER_PROXY):
-                return f"{a} reaches {b} at {path.target.ip} on {path.allowed} only: {self._how(a, b, path)}."
+                return self._on_some(a, b, path, self._how(a, b, path))
             case Reachability.PARTIAL:
-                clauses = (
-                    "; ".join(self.partial_clauses(path)) or "the other ports are published and lead to containers"
-                )
-                return f"{a} reaches {b} at {path.target.ip} on {path.allowed} only: {clauses}."
+                others = say("the other ports are published and lead to containers")
+                return self._on_some(a, b, path, listed(self.partial_clauses(path), SEMICOLON) or others)
             case Reachability.UNKNOWN:
                 trace = _witness(path)
-                causes = "; ".join(dict.fromkeys(trace.unknown_causes)) if trace else "something was not captured"
-                return f"Whether {a} reaches {b} at {path.target.ip} cannot be told: {causes}."
+                causes = dict.fromkeys(trace.unknown_causes) if trace else (say("something was not captured"),)
+                return say(
+                    "Whether {a} reaches {b} at {ip} cannot be told: {causes}.",
+                    a=a,
+                    b=b,
+                    ip=path.target.ip,
+                    causes=listed(causes, SEMICOLON),
+                )
             case Reachability.UNREACHABLE:
                 return say(
                     "{a} cannot reach {b} at {ip}: {why}.", a=a, b=b, ip=path.target.ip, why=self._why_not(a, b, path)
                 )
+
+    def _on_some(self, a: str, b: str, path: PathFacts, why: str) -> str:
+        """Some flows get there."""
+        ip = path.target.ip if path.target else ""
+        return say(
+            "{a} reaches {b} at {ip} on {allowed} only: {why}.", a=a, b=b, ip=ip, allowed=path.allowed.words, why=why
+        )
 
     def partial_clauses(self, path: PathFacts) -> tuple[str, ...]:
         """For each set of ports that is stopped by one fact: which ports, and by what."""
@@ -59,7 +70,7 @@ class Explainer:
         for span in path.sweep.spans:
             if span.trace.disposition is not Disposition.DELIVERED:
                 stopped.setdefault(_stopper(span.trace), []).append(span)
-        return tuple(f"{_ports_text(spans)}: {text}" for text, spans in stopped.items())
+        return tuple(say("{ports}: {why}", ports=_ports_text(spans), why=why) for why, spans in stopped.items())
 
     # Reachable
 
@@ -67,57 +78,68 @@ class Explainer:
         trace = _witness(path)
         match path.reason:
             case Reason.SAME_NETNS | Reason.LOOPBACK:
-                return f"they share one network stack{self._joined(a, b)}, so that {b} is at 127.0.0.1 for {a}"
+                return self._one_stack(a, b)
             case Reason.SAME_BRIDGE:
                 network = self._network_of(path)
-                bridge = f" (bridge {network.bridge_name})" if network and network.driver == "bridge" else ""
-                return f"both are on {path.target.network if path.target else ''}{bridge}"
+                name = path.target.network if path.target else ""
+                if network and network.driver == "bridge":
+                    return say("both are on {network} (bridge {bridge})", network=name, bridge=network.bridge_name)
+                return say("both are on {network}", network=name)
             case Reason.HOST_NETNS:
-                return f"{self._host_side(a, b)}, and nothing on the host blocks it"
+                return say("{how}, and nothing on the host blocks it", how=self._host_side(a, b))
             case Reason.ROUTED:
-                return f"the host routes between their networks{_accepting_rule(trace)}"
+                return _with(say("the host routes between their networks"), _accepting_rule(trace))
             case Reason.PUBLISHED_PORT:
-                rule = f" ({path.decided_by.text})" if trace is None and path.decided_by else _accepting_rule(trace)
-                return f"the host sends its published port on to {b}{rule}"
+                rule = path.decided_by.text if trace is None and path.decided_by else _accepting_rule(trace)
+                return _with(say("the host sends its published port on to {b}", b=b), rule)
             case Reason.DOCKER_PROXY:
-                return "docker-proxy on the host passes it on"
+                return say("docker-proxy on the host passes it on")
             case _:
                 return path.reason.value
+
+    def _one_stack(self, a: str, b: str) -> str:
+        joined = self._joined(a, b)
+        if joined:
+            return say(
+                "they share one network stack ({joined}), so that {b} is at 127.0.0.1 for {a}", a=a, b=b, joined=joined
+            )
+        return say("they share one network stack, so that {b} is at 127.0.0.1 for {a}", a=a, b=b)
 
     def _joined(self, a: str, b: str) -> str:
         for name, other in ((a, b), (b, a)):
             container = self.snapshot.container(name)
             if container and container.joined_to:
-                return f" ({name} runs with --network container:{other})"
+                return say("{name} runs with --network container:{other}", name=name, other=other)
         if self.snapshot.netns_of.get(a) == "host":
-            return " (both run with --network host)"
+            return say("both run with --network host")
         return ""
 
     def _host_side(self, a: str, b: str) -> str:
         if WORLD in (a, b):
             if HOST in (a, b):
-                return "the host's own uplink leads there"
-            return "the host passes it on between its uplink and the container"
+                return say("the host's own uplink leads there")
+            return say("the host passes it on between its uplink and the container")
         if HOST in (a, b):
-            return "the host is on every bridge itself"
-        return f"{b if self.snapshot.netns_of.get(b) == 'host' else a} runs on the host's own network"
+            return say("the host is on every bridge itself")
+        name = b if self.snapshot.netns_of.get(b) == "host" else a
+        return say("{name} runs on the host's own network", name=name)
 
     # Not reachable
 
     def _no_address(self, a: str, b: str, reason: Reason) -> str:
         if a == WORLD and reason is Reason.NO_ROUTE:
-            return f"{a} cannot reach {b}: the host has no uplink with a default route."
+            return say("the host has no uplink with a default route")
         if a == WORLD and reason is Reason.UNPUBLISHED_PORT:
-            return f"{a} cannot reach {b}: no port of it is published on an address of the host's uplinks."
+            return say("no port of it is published on an address of the host's uplinks")
         source = self.snapshot.container(a)
         if source is not None and self.snapshot.netns_of.get(a) is None:
-            return f"{a} cannot reach {b}: {a} is not running ({source.status})."
+            return say("{name} is not running ({status})", name=a, status=source.status)
         destination = self.snapshot.container(b)
         if reason is Reason.NOT_RUNNING and destination is not None:
-            return f"{a} cannot reach {b}: {b} is not running ({destination.status})."
+            return say("{name} is not running ({status})", name=b, status=destination.status)
         if reason is Reason.NETWORK_NONE:
-            return f"{a} cannot reach {b}: {b} runs with --network none and has no interface but lo."
-        return f"{a} cannot reach {b}: {b} has no address that {a} could use."
+            return say("{name} runs with --network none and has no interface but lo", name=b)
+        return say("{b} has no address that {a} could use", a=a, b=b)
 
     def _why_not(self, a: str, b: str, path: PathFacts) -> str:
         trace = _witness(path)
@@ -126,29 +148,37 @@ class Explainer:
         network = path.target.network if path.target else ""
         match path.reason:
             case Reason.ISOLATION | Reason.DIRECT_ACCESS_DROP if apart:
-                networks = self._kept_apart(a, path)
-                return f"they share no network, and Docker keeps {networks} apart ({detail})"
+                return _with(say("they share no network, and {why}", why=self._kept_apart(a, path)), detail)
             case Reason.ISOLATION | Reason.DIRECT_ACCESS_DROP:
-                way = f"its packets for {path.target.ip} leave by another network than {network}" if path.target else ""
-                return f"{way}, and Docker keeps networks apart ({detail})"
+                ip = path.target.ip if path.target else ""
+                why = say(
+                    "its packets for {ip} leave by another network than {network}, and Docker keeps networks apart",
+                    ip=ip,
+                    network=network,
+                )
+                return _with(why, detail)
             case Reason.ICC_OFF:
-                return f"communication between containers is switched off on {network} (ICC; {detail})"
+                return say(
+                    "communication between containers is switched off on {network} (ICC; {detail})",
+                    network=network,
+                    detail=detail,
+                )
             case Reason.INTERNAL_NETWORK:
-                return f"{self._internal(a, path)} ({detail})"
+                return _with(self._internal(a, path), detail)
             case Reason.NETWORK_NONE:
-                return f"{a} runs with --network none and has no interface but lo"
+                return say("{name} runs with --network none and has no interface but lo", name=a)
             case Reason.IP_FORWARD_OFF:
-                return f"the host does not forward packets ({detail})"
+                return _with(say("the host does not forward packets"), detail)
             case Reason.NOT_RUNNING:
-                return f"{b} is not running, so that nothing answers for its address ({detail})"
+                return _with(say("{b} is not running, so that nothing answers for its address", b=b), detail)
             case Reason.WRONG_ADDRESS:
-                return f"{b} does not have the address that Docker gave it ({detail})"
+                return _with(say("{b} does not have the address that Docker gave it", b=b), detail)
             case Reason.LINK_DOWN:
-                return f"a link on the way is down ({detail})"
+                return _with(say("a link on the way is down"), detail)
             case Reason.NO_BRIDGE_PORT:
-                return f"the veth of a container is on no bridge ({detail})"
+                return _with(say("the veth of a container is on no bridge"), detail)
             case Reason.NO_ROUTE if apart:
-                return f"they share no network, and {detail}"
+                return say("they share no network, and {why}", why=detail)
             case Reason.REPLY_BLOCKED:
                 return detail
             case _:
@@ -174,55 +204,60 @@ class Explainer:
     def _kept_apart(self, a: str, path: PathFacts) -> str:
         there = path.target.network if path.target else ""
         mine = self._networks(a)
-        return f"{mine[0]} and {there}" if len(mine) == 1 else f"{there} and the networks of {a}"
+        if len(mine) == 1:
+            return say("Docker keeps {one} and {other} apart", one=mine[0], other=there)
+        return say("Docker keeps {one} and the networks of {a} apart", one=there, a=a)
 
     def _internal(self, a: str, path: PathFacts) -> str:
         there = self._network_of(path)
         if there is not None and there.internal:
-            return f"{there.name} is an internal network, closed to the outside"
+            return say("{network} is an internal network, closed to the outside", network=there.name)
         mine = [n for n in self._networks(a) if (found := self.snapshot.network(n)) and found.internal]
-        name = mine[0] if mine else "its network"
-        return f"{name}, the network of {a}, is internal and has no way out"
+        name = mine[0] if mine else say("its network")
+        return say("{network}, the network of {a}, is internal and has no way out", network=name, a=a)
 
 
 def name_sentence(a: str, b: str, names: Sequence[NameAnswer]) -> str:
     """What the source may call the destination."""
     if not names:
-        return f"No name of {b} resolves in {a}."
+        return say("No name of {b} resolves in {a}.", a=a, b=b)
     labels = {
-        Via.EMBEDDED_DNS: "Docker's DNS",
+        Via.EMBEDDED_DNS: say("Docker's DNS"),
         Via.HOSTS: "/etc/hosts",
         Via.LINK: "--link",
         Via.EXTRA_HOST: "--add-host",
-        Via.EXTERNAL: "an external resolver",
-        None: "its address",
+        Via.EXTERNAL: say("an external resolver"),
+        None: say("its address"),
     }
     by: dict[str, list[str]] = {}
     for answer in names:
         by.setdefault(labels[answer.via], []).append(answer.name)
-    return f"{a} can call {b} " + "; ".join(f"{', '.join(found)} (by {how})" for how, found in by.items()) + "."
+    ways = (say("{names} (by {how})", names=listed(found), how=how) for how, found in by.items())
+    return say("{a} can call {b} {names}.", a=a, b=b, names=listed(ways, SEMICOLON))
 
 
 def mode_phrase(snapshot: Snapshot, container: Container) -> str:
     """Which mode a container runs in and what follows."""
     if not container.running:
-        return f"is not running ({container.status}): it has no network stack"
+        return say("is not running ({status}): it has no network stack", status=container.status)
     if container.joined_to:
         owner = snapshot.container(container.joined_to)
         if owner is None:
-            return "joined the network of a container that is gone: recreate it"
-        return f"shares the network stack of {owner.name}: same addresses, same ports, each other at 127.0.0.1"
+            return say("joined the network of a container that is gone: recreate it")
+        return say(
+            "shares the network stack of {owner}: same addresses, same ports, each other at 127.0.0.1", owner=owner.name
+        )
     match container.network_mode:
         case "host":
-            return "runs on the host's own network: every port it opens is a port of the host, and may clash there"
+            return say("runs on the host's own network: every port it opens is a port of the host, and may clash there")
         case "none":
-            return "runs with --network none: no interface but lo"
+            return say("runs with --network none: no interface but lo")
     names = [e.network for e in container.endpoints]
     if not names:
-        return "is on no network"
+        return say("is on no network")
     if names == ["bridge"]:
-        return "is on the default bridge: reachable by address, no names but those of --link"
-    return f"is on {', '.join(names)}"
+        return say("is on the default bridge: reachable by address, no names but those of --link")
+    return say("is on {networks}", networks=listed(names))
 
 
 def _witness(path: PathFacts) -> Trace | None:
@@ -232,26 +267,32 @@ def _witness(path: PathFacts) -> Trace | None:
 def _accepting_rule(trace: Trace | None) -> str:
     for hop in reversed(trace.forth if trace else ()):
         if hop.kind is HopKind.RULE:
-            return f" ({hop.text})"
+            return hop.text
     return ""
+
+
+def _with(clause: str, detail: str) -> str:
+    """A clause and the fact that it goes back to, if there is one."""
+    return say("{clause} ({detail})", clause=clause, detail=detail) if detail else clause
 
 
 def _stopper(trace: Trace) -> str:
     if trace.disposition is Disposition.UNKNOWN:
-        return "cannot be told, " + "; ".join(trace.unknown_causes)
+        return say("cannot be told, {causes}", causes=listed(trace.unknown_causes, SEMICOLON))
     if trace.reason is Reason.UNPUBLISHED_PORT and trace.delivered_to:  # its detail is about one port of many
-        return "nothing on the host listens there, and nothing is published"
+        return say("nothing on the host listens there, and nothing is published")
     return trace.detail or trace.reason.value
 
 
 def _ports_text(spans: list[Span]) -> str:
-    parts = ["icmp"] if any(s.protocol is Protocol.ICMP for s in spans) else []
+    parts: list[str] = ["icmp"] if any(s.protocol is Protocol.ICMP for s in spans) else []
     for protocol in (Protocol.TCP, Protocol.UDP):
         mine = [span.ranges for span in spans if span.protocol is protocol]
         if mine:
             ports = port_set([r for ranges in mine for r in ranges]).ranges if len(mine) > 1 else mine[0]
-            parts.append(f"{protocol.value} {_short(str(PortSet(ports[:_SHOWN])))}")
-    return ", ".join(parts)
+            shown = _short(PortSet(ports[:_SHOWN]).words)
+            parts.append(say("{protocol} {ports}", protocol=protocol.value, ports=shown))
+    return listed(parts)
 
 
 _SHOWN = 40

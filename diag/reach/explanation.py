@@ -9,8 +9,9 @@ from diag.model.address import Ip
 from diag.model.analysis import Allowed, Fix, NameAnswer, Path, PortSet
 from diag.model.docker import Container
 from diag.model.flow import Flow, Protocol, Trace
+from diag.model.message import SEMICOLON, listed, say, sentences
 from diag.model.netns import Socket
-from diag.model.reasons import Disposition, Reachability, Reason, Via
+from diag.model.reasons import Disposition, Reachability, Reason, Symptom, Via
 from diag.model.snapshot import Snapshot
 from diag.names.resolver import EMBEDDED_DNS
 from diag.reach.analysis import Analyser
@@ -77,8 +78,8 @@ def _pair(analyser: Analyser, source: Container, destination: Container) -> Expl
     names = name_sentence(source.name, destination.name, result.names)
     if not result.names:
         answer = analyser.resolver.resolve(source.name, destination.name)
-        names = f"{names} ({answer.explanation}.)" if answer.explanation else names
-    text = " ".join([*dict.fromkeys(p.explanation for p in result.paths), names])
+        names = say("{text} ({why}.)", text=names, why=answer.explanation) if answer.explanation else names
+    text = sentences([*dict.fromkeys(p.explanation for p in result.paths), names])
     sockets = _sockets(analyser.snapshot, destination)
     return Explanation(
         source.name,
@@ -97,7 +98,7 @@ def _pair(analyser: Analyser, source: Container, destination: Container) -> Expl
 def _reserved(analyser: Analyser, facts: PairFacts) -> Explanation:
     """A pair with `@host` or `@world`."""
     paths = tuple(analyser.path(facts, path, fixes=False) for path in facts.paths)
-    text = " ".join(dict.fromkeys(path.explanation for path in paths))
+    text = sentences(dict.fromkeys(path.explanation for path in paths))
     listeners = analyser.snapshot.netns["host"].sockets if facts.destination == HOST else None
     return Explanation(
         facts.source,
@@ -155,17 +156,7 @@ def _one_flow(
     fixes: tuple[Fix, ...] = ()
     if reachability is Reachability.UNREACHABLE and analyser.snapshot.container(owner) is not None:
         fixes = analyser.fixes.find(PairFacts(src, owner, facts.reachability, (facts,)), facts)
-    what = f"{trace.flow.protocol.value} port {trace.flow.port}" if trace.flow.port else "ICMP echo"
-    match reachability:
-        case Reachability.REACHABLE:
-            text = f"{src} reaches {owner} at {trace.flow.destination} on {what}."
-            if trace.symptom.value == "ECONNREFUSED":
-                text += " Nothing listens there in the capture, so that the caller sees ECONNREFUSED."
-        case Reachability.UNKNOWN:
-            text = f"Whether {src} reaches {owner} on {what} cannot be told: {'; '.join(trace.unknown_causes)}."
-        case _:
-            text = f"{src} cannot reach {owner} at {trace.flow.destination} on {what}: {trace.detail or trace.reason.value}."
-            text += f" The caller sees {trace.symptom.value}."
+    text = _flow_text(src, owner, reachability, trace)
     path = Path(
         trace.flow.destination.family.label,
         str(trace.flow.destination),
@@ -180,6 +171,40 @@ def _one_flow(
         fixes,
     )
     return Explanation(src, owner, reachability, trace.reason, text, (path,), names, (), False, fixes, trace)
+
+
+def _flow_text(src: str, owner: str, reachability: Reachability, trace: Trace) -> str:
+    flow = trace.flow
+    what = (
+        say("{protocol} port {port}", protocol=flow.protocol.value, port=flow.port) if flow.port else say("ICMP echo")
+    )
+    match reachability:
+        case Reachability.REACHABLE:
+            text = say("{a} reaches {b} at {ip} on {what}.", a=src, b=owner, ip=flow.destination, what=what)
+            if trace.symptom is not Symptom.ECONNREFUSED:
+                return text
+            refused = say(
+                "Nothing listens there in the capture, so that the caller sees {error}.", error="ECONNREFUSED"
+            )
+            return sentences((text, refused))
+        case Reachability.UNKNOWN:
+            return say(
+                "Whether {a} reaches {b} on {what} cannot be told: {causes}.",
+                a=src,
+                b=owner,
+                what=what,
+                causes=listed(trace.unknown_causes, SEMICOLON),
+            )
+        case _:
+            text = say(
+                "{a} cannot reach {b} at {ip} on {what}: {why}.",
+                a=src,
+                b=owner,
+                ip=flow.destination,
+                what=what,
+                why=trace.detail or trace.reason.value,
+            )
+            return sentences((text, say("The caller sees {error}.", error=trace.symptom.value)))
 
 
 def _only(trace: Trace) -> Allowed:
@@ -212,8 +237,11 @@ def _address(analyser: Analyser, netns: str, dst: str, destination: Container | 
 def _no_name(src: str, dst: str, answer: NameAnswer) -> Explanation:
     external = answer.via is Via.EXTERNAL
     reason = Reason.NOT_CAPTURED if external else answer.reason or Reason.NAME_UNKNOWN
-    verb = "may or may not resolve" if external else "cannot resolve"
-    text = f"{src} {verb} the name {dst}: {answer.explanation}."
+    why = answer.explanation
+    if external:
+        text = say("{a} may or may not resolve the name {name}: {why}.", a=src, name=dst, why=why)
+    else:
+        text = say("{a} cannot resolve the name {name}: {why}.", a=src, name=dst, why=why)
     path = Path(
         "",
         "",

@@ -13,6 +13,7 @@ from diag.interpreter.trace import Tracer
 from diag.model.address import Family
 from diag.model.analysis import Fix
 from diag.model.docker import Container, DockerNetwork
+from diag.model.message import say, sentences
 from diag.model.netfilter import Accept, Field, NfRule, Within
 from diag.model.netns import LinkKind
 from diag.model.provenance import Evidence
@@ -79,7 +80,8 @@ class FixFinder:
         opens = self._opened(proposal)
         note = proposal.note
         if len(opens) > MAX_OPENS:
-            note = f"{note} It opens {len(opens)} pairs in all.".strip()
+            many = say("It opens {n} pairs in all.", n=len(opens))
+            note = sentences((note, many))
         return Fix(proposal.command, effect, opens[:MAX_OPENS], note)
 
     def _analyser(self, proposal: Proposal) -> PairAnalyser:
@@ -108,7 +110,7 @@ class FixFinder:
             return
         match path.reason:
             case Reason.IP_FORWARD_OFF:
-                note = "Containers of all networks may then be routed to each other where rules allow."
+                note = say("Containers of all networks may then be routed to each other where rules allow.")
                 after = whatif.set_ip_forward(self.snapshot)
                 yield Proposal("sysctl -w net.ipv4.ip_forward=1", after, frozenset(), note)
                 yield from self._connects(source, destination)
@@ -142,7 +144,9 @@ class FixFinder:
         command = f"docker network connect {shlex.quote(network.name)} {shlex.quote(owner.name)}"
         if owner.network_mode == "none":
             command = f"docker network disconnect none {shlex.quote(owner.name)} && {command}"
-        note = "" if owner.name == container.name else f"{container.name} shares the network of {owner.name}."
+        note = ""
+        if owner.name != container.name:
+            note = say("{name} shares the network of {owner}.", name=container.name, owner=owner.name)
         touched = frozenset(
             c.name
             for c in self.snapshot.containers
@@ -223,7 +227,7 @@ class FixFinder:
         )
         rule = NfRule(parts, Evidence("(proposed)", 0, command), 1)
         after = whatif.insert_rule(self.snapshot, Family.IPV4, "filter", chain, rule)
-        note = "Lasts until the next reboot or reload unless it is saved; addresses may change on restart."
+        note = say("Lasts until the next reboot or reload unless it is saved; addresses may change on restart.")
         yield Proposal(command, after, frozenset((source.name, destination.name)), note)
 
     def _admin_chain(self) -> str | None:

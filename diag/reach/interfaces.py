@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from diag.interpreter.world import World
 from diag.model.analysis import InterfaceRole
+from diag.model.message import clauses, say
 from diag.model.netns import Link, LinkKind, RouteType
+
+UPLINK = say("the host's uplink (default route)")
 
 
 def interface_roles(world: World) -> tuple[InterfaceRole, ...]:
@@ -32,15 +35,14 @@ def _role(world: World, link: Link, uplinks: set[str]) -> InterfaceRole:
     container, text = "", ""
     match link.kind:
         case LinkKind.LOOPBACK:
-            text = "loopback"
+            text = say("loopback")
         case LinkKind.BRIDGE:
             text = _bridge_text(world, link)
         case LinkKind.VETH:
             container, text = _veth_text(world, link)
         case _:
-            text = (
-                "the host's uplink (default route)" if link.name in uplinks else f"host interface ({link.kind.value})"
-            )
+            uplink = link.name in uplinks
+            text = UPLINK if uplink else say("host interface ({kind})", kind=link.kind.value)
             if link.index and link.peer_index:
                 container, veth = _veth_text(world, link)
                 text = veth if container else text
@@ -58,17 +60,21 @@ def _role(world: World, link: Link, uplinks: set[str]) -> InterfaceRole:
 def _bridge_text(world: World, link: Link) -> str:
     network = world.bridges.get(link.name)
     ports = world.topology.ports("host", link.name)
-    members = f"{len(ports)} port{'' if len(ports) == 1 else 's'}" if ports else "no ports"
-    stp = ", STP on" if link.stp else ""
-    owner = f"bridge of the Docker network {network.name}" if network else "bridge of no Docker network"
-    return f"{owner}, {members}{stp}"
+    members = say("1 port") if len(ports) == 1 else say("{n} ports", n=len(ports)) if ports else say("no ports")
+    owner = (
+        say("bridge of the Docker network {network}", network=network.name)
+        if network
+        else say("bridge of no Docker network")
+    )
+    return clauses((owner, members, *((say("STP on"),) if link.stp else ())))
 
 
 def _veth_text(world: World, link: Link) -> tuple[str, str]:
     peer = world.topology.peers.get(("host", link.name))
-    where = f"on {link.master}" if link.master else "on no bridge"
+    where = say("veth on {bridge}", bridge=link.master) if link.master else say("veth on no bridge")
     if peer is None:
-        return "", f"veth {where}; its other end is not in the capture"
+        return "", say("{veth}; its other end is not in the capture", veth=where)
     owners = world.containers_in.get(peer[0], [])
     label = "/".join(owners) or peer[0]
-    return (owners[0] if owners else ""), f"veth {where}; its other end is {peer[1]} in {label}"
+    text = say("{veth}; its other end is {end} in {owner}", veth=where, end=peer[1], owner=label)
+    return (owners[0] if owners else ""), text

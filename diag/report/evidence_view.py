@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from diag.model.analysis import Analysis
 from diag.model.provenance import Evidence
+from diag.report.language import Language
 from diag.report.shown import shown
 
 CONTEXT = 3
@@ -43,7 +44,8 @@ class EvidenceFile(Struct, frozen=True):
 class Appendix:
     """Gives each cited line of a text file an id, once."""
 
-    def __init__(self, analysis: Analysis) -> None:
+    def __init__(self, analysis: Analysis, language: Language) -> None:
+        self._language = language
         self._files = analysis.snapshot.files
         self._anchors: dict[tuple[str, int], str] = {}
         self._cited: dict[Evidence, Cited] = {}
@@ -59,7 +61,7 @@ class Appendix:
         found = self._cited.get(evidence)
         if found is None:
             anchor = self._anchors.get((evidence.file, evidence.line), "")
-            found = Cited(shown(evidence.file), evidence.line, shown(evidence.text), anchor)
+            found = Cited(shown(evidence.file), evidence.line, shown(self._language.of(evidence.text)), anchor)
             self._cited[evidence] = found
         return found
 

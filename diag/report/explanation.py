@@ -7,11 +7,13 @@ from typing import Any
 
 from diag.model.analysis import Fix, NameAnswer, Path
 from diag.model.flow import Hop
+from diag.model.message import SEMICOLON, listed, say, sentences
 from diag.model.netns import Socket
 from diag.model.reasons import Reachability
 from diag.reach.explanation import Explanation
 from diag.reach.flows import evidence_json, hop_json
 from diag.reach.rows import allowed_json
+from diag.report.language import ENGLISH, Language
 
 
 def explanation_json(result: Explanation) -> dict[str, Any]:
@@ -75,58 +77,76 @@ def fix_json(fix: Fix) -> dict[str, Any]:
 
 
 _MARKS = {
-    Reachability.REACHABLE: "YES",
-    Reachability.PARTIAL: "PARTLY",
-    Reachability.UNREACHABLE: "NO",
-    Reachability.UNKNOWN: "CANNOT TELL",
+    Reachability.REACHABLE: say("YES"),
+    Reachability.PARTIAL: say("PARTLY"),
+    Reachability.UNREACHABLE: say("NO"),
+    Reachability.UNKNOWN: say("CANNOT TELL"),
+}
+_EFFECTS = {
+    Reachability.REACHABLE: say("reachable"),
+    Reachability.PARTIAL: say("partial"),
+    Reachability.UNREACHABLE: say("unreachable"),
+    Reachability.UNKNOWN: say("unknown"),
 }
 
 
-def explanation_text(result: Explanation) -> str:
+def explanation_text(result: Explanation, language: Language = ENGLISH) -> str:
     """For a terminal: the answer, the evidence, the hops of each path, the fixes."""
-    lines = [f"{result.source} → {result.destination}: {_MARKS[result.reachability]} ({result.reason.value})", ""]
-    lines.append(result.text)
+    mark = language.of(_MARKS[result.reachability])
+    lines = [f"{result.source} → {result.destination}: {mark} ({result.reason.value})", ""]
+    lines.append(language.of(result.text))
     for path in result.paths:
-        lines += ["", *_path_lines(path)]
+        lines += ["", *_path_lines(path, language)]
     if result.listeners_known:
-        lines += ["", _listeners_line(result)]
+        lines += ["", language.of(_listeners_line(result))]
     if result.fixes:
-        lines += ["", "Fix (applied to the model first):"]
+        lines += ["", language.say("Fix (applied to the model first):")]
         for fix in result.fixes:
-            lines += _fix_lines(fix, (result.source, result.destination))
+            lines += (f"  {fix.command}", f"    {language.of(_fix_text(fix, (result.source, result.destination)))}")
     return "\n".join(lines)
 
 
-def _path_lines(path: Path) -> Iterator[str]:
-    where = path.address or "no address"
-    yield f"At {where}{f' ({path.network})' if path.network else ''}: {path.allowed}"
+def _path_lines(path: Path, language: Language) -> Iterator[str]:
+    where = path.address or say("no address")
+    if path.network:
+        where = say("{address} ({network})", address=where, network=path.network)
+    yield language.say("At {where}: {allowed}", where=where, allowed=path.allowed.words)
     if path.decided_by is not None:
-        yield f"  decided by {path.decided_by}"
-    for title, hops in (("there", path.hops), ("back", path.hops_back)):
+        yield "  " + language.say("decided by {evidence}", evidence=path.decided_by)
+    for title, hops in ((say("there:"), path.hops), (say("back:"), path.hops_back)):
         if hops:
-            yield f"  {title}:"
-            yield from (_hop_line(hop) for hop in hops)
+            yield f"  {language.of(title)}"
+            yield from (_hop_line(hop, language) for hop in hops)
 
 
-def _hop_line(hop: Hop) -> str:
+def _hop_line(hop: Hop, language: Language) -> str:
     evidence = f"   [{hop.evidence.file}:{hop.evidence.line}]" if hop.evidence else ""
-    return f"    {hop.text}{evidence}"
+    return f"    {language.of(hop.text)}{evidence}"
 
 
 def _listeners_line(result: Explanation) -> str:
+    name = result.destination
     if not result.listeners:
-        return f"Nothing listens in {result.destination} in this capture."
-    return f"{result.destination} listens on {', '.join(_socket(s) for s in result.listeners)}."
+        return say("Nothing listens in {name} in this capture.", name=name)
+    return say("{name} listens on {ports}.", name=name, ports=listed(_socket(s) for s in result.listeners))
 
 
 def _socket(socket: Socket) -> str:
-    where = "" if socket.ip.value == 0 else f" ({socket.ip} only)"
-    return f"{socket.protocol} {socket.port}{where}"
+    protocol, port = socket.protocol, socket.port
+    if socket.ip.value == 0:
+        return say("{protocol} {port}", protocol=protocol, port=port)
+    return say("{protocol} {port} ({ip} only)", protocol=protocol, port=port, ip=socket.ip)
 
 
-def _fix_lines(fix: Fix, asked: tuple[str, str]) -> Iterator[str]:
-    yield f"  {fix.command}"
-    others = [pair for pair in fix.opens if pair != asked]
-    more = f"; it also opens {', '.join(f'{a} → {b}' for a, b in others[:6])}" if others else ""
-    more += f" and {len(others) - 6} more" if len(others) > 6 else ""
-    yield f"    then {fix.effect.value}{more}. {fix.note}".rstrip()
+def _fix_text(fix: Fix, asked: tuple[str, str]) -> str:
+    """What follows from it."""
+    then: str = say("then {effect}", effect=_EFFECTS[fix.effect])
+    others = [f"{a} → {b}" for a, b in fix.opens if (a, b) != asked]
+    if others:
+        pairs, more = listed(others[:6]), len(others) - 6
+        if more > 0:
+            opened = say("it also opens {pairs} and {n} more", pairs=pairs, n=more)
+        else:
+            opened = say("it also opens {pairs}", pairs=pairs)
+        then = listed((then, opened), SEMICOLON)
+    return sentences((say("{parts}.", parts=then), fix.note))

@@ -8,7 +8,9 @@ from msgspec import Struct
 
 from diag.model.analysis import Analysis
 from diag.model.docker import Container, DockerNetwork, Endpoint
+from diag.model.message import listed, say
 from diag.model.provenance import Gap
+from diag.report.language import Language
 from diag.report.shown import shown
 
 
@@ -59,28 +61,28 @@ class GapView(Struct, frozen=True):
     affects: str
 
 
-def network_views(analysis: Analysis) -> Iterator[NetworkView]:
+def network_views(analysis: Analysis, language: Language) -> Iterator[NetworkView]:
     on: dict[str, list[tuple[Container, Endpoint]]] = {}
     for container in analysis.snapshot.containers:
         for endpoint in container.endpoints:
             on.setdefault(endpoint.network, []).append((container, endpoint))
     for network in analysis.snapshot.networks:
-        yield _network(network, on.get(network.name, []))
+        yield _network(network, on.get(network.name, []), language)
 
 
-def _network(network: DockerNetwork, on_it: list[tuple[Container, Endpoint]]) -> NetworkView:
+def _network(network: DockerNetwork, on_it: list[tuple[Container, Endpoint]], language: Language) -> NetworkView:
     members = []
     for container, endpoint in on_it:
         addresses = ", ".join(str(ip) for ip in (endpoint.ip, endpoint.ip6) if ip is not None)
-        note = "fixed" if endpoint.fixed_ip else ""
-        members.append(MemberView(shown(container.name), addresses or "no address", note))
+        note = language.say("fixed") if endpoint.fixed_ip else ""
+        members.append(MemberView(shown(container.name), addresses or language.say("no address"), note))
     return NetworkView(
         shown(network.name),
         shown(network.driver),
         shown(network.bridge_name) if network.driver == "bridge" else "",
         ", ".join(str(c.subnet) for c in network.ipam),
         ", ".join(str(c.gateway) for c in network.ipam if c.gateway),
-        shown(", ".join(_traits(network))),
+        shown(language.of(listed(_traits(network)))),
         tuple(members),
     )
 
@@ -88,30 +90,30 @@ def _network(network: DockerNetwork, on_it: list[tuple[Container, Endpoint]]) ->
 def _traits(network: DockerNetwork) -> Iterator[str]:
     """What `docker network inspect` says that changes how the network behaves."""
     if network.internal:
-        yield "internal"
+        yield say("internal")
     if network.ingress:
-        yield "swarm's routing mesh: takes published ports of services"
+        yield say("swarm's routing mesh: takes published ports of services")
     if network.name == "docker_gwbridge":
-        yield "the way out of containers on overlay networks"
+        yield say("the way out of containers on overlay networks")
     if network.encrypted:
-        yield "encrypted between hosts: they must let ESP (IP protocol 50) pass"
+        yield say("encrypted between hosts: they must let ESP (IP protocol 50) pass")
     if network.driver == "bridge":
-        yield "ICC on" if network.icc else "ICC off"
+        yield say("ICC on") if network.icc else say("ICC off")
         masquerade = network.options.get("com.docker.network.bridge.enable_ip_masquerade", "true")
-        yield "masquerade" if masquerade.lower() != "false" else "no masquerade"
+        yield say("masquerade") if masquerade.lower() != "false" else say("no masquerade")
     for key, label in (
-        ("com.docker.network.bridge.host_binding_ipv4", "binds"),
-        ("com.docker.network.driver.mtu", "MTU"),
-        ("com.docker.network.bridge.gateway_mode_ipv4", "gateway mode"),
-        ("parent", "parent"),
-        ("macvlan_mode", "mode"),
-        ("ipvlan_mode", "mode"),
+        ("com.docker.network.bridge.host_binding_ipv4", say("binds")),
+        ("com.docker.network.driver.mtu", say("MTU")),
+        ("com.docker.network.bridge.gateway_mode_ipv4", say("gateway mode")),
+        ("parent", say("parent")),
+        ("macvlan_mode", say("mode")),
+        ("ipvlan_mode", say("mode")),
     ):
         if network.options.get(key):
-            yield f"{label} {network.options[key]}"
+            yield say("{label} {value}", label=label, value=network.options[key])
 
 
-def container_view(container: Container, analysis: Analysis) -> ContainerView:
+def container_view(container: Container, analysis: Analysis, language: Language) -> ContainerView:
     addresses = [str(ip) for e in container.endpoints for ip in (e.ip, e.ip6) if ip is not None]
     ports = [
         f"{p.host_ip or '*'}:{p.host_port} → {p.container_port}/{p.protocol}".replace("0.0.0.0:", "*:")
@@ -120,18 +122,19 @@ def container_view(container: Container, analysis: Analysis) -> ContainerView:
     return ContainerView(
         shown(container.name),
         shown(container.status),
-        shown(analysis.roles.get(container.name, "")),
+        shown(language.of(analysis.roles.get(container.name, ""))),
         ", ".join(addresses),
         shown(", ".join(dict.fromkeys(ports))),
     )
 
 
-def interface_views(analysis: Analysis) -> Iterator[InterfaceView]:
+def interface_views(analysis: Analysis, language: Language) -> Iterator[InterfaceView]:
     for interface in analysis.interfaces:
         addresses = shown(", ".join(interface.addresses))
-        yield InterfaceView(shown(interface.name), shown(interface.role), addresses, interface.state)
+        role = shown(language.of(interface.role))
+        yield InterfaceView(shown(interface.name), role, addresses, interface.state)
 
 
-def gap_view(gap: Gap) -> GapView:
+def gap_view(gap: Gap, language: Language) -> GapView:
     where = f"{gap.file}:{gap.line}" if gap.line else gap.file
-    return GapView(shown(where), shown(gap.detail), shown(gap.affects))
+    return GapView(shown(where), shown(language.of(gap.detail)), shown(language.of(gap.affects)))

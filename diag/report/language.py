@@ -38,13 +38,18 @@ class Language:
     def say(self, template: str, /, **parts: object) -> str:
         """A message of the report itself."""
         found = self.catalogue.gettext(template) if template else template
-        said = {name: self.of(part) if isinstance(part, str) else part for name, part in parts.items()}
-        return found.format_map(said) if said else found
+        return found.format_map(self._said(parts)) if parts else found
 
     def plural(self, one: str, many: str, number: int, /, **parts: object) -> str:
         """A message about a number of things, which is its part `n`."""
         found = self.catalogue.ngettext(one, many, number)
-        return found.format_map({**parts, "n": number})
+        return found.format_map({**self._said(parts), "n": number})
+
+    def _said(self, parts: Mapping[str, object]) -> dict[str, object]:
+        return {name: self.of(part) if isinstance(part, str) else part for name, part in parts.items()}
+
+
+ENGLISH = Language()
 
 
 def language_of(environment: Mapping[str, str] = os.environ) -> str:

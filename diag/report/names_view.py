@@ -10,12 +10,14 @@ from operator import attrgetter
 from msgspec import Struct
 
 from diag.model.analysis import Analysis, MissingNames, NameAnswer, NameScope
+from diag.model.message import Message, say
 from diag.model.snapshot import Snapshot
 from diag.report.distinct_answers import distinct_answers
+from diag.report.language import Language
 from diag.report.shown import shown
 from diag.report.words import LARGE
 
-SHARED = "Each resolves these names, except those that are its alone."
+SHARED = say("Each resolves these names, except those that are its alone.")
 
 
 class NameRow(Struct, frozen=True):
@@ -49,20 +51,20 @@ class ScopeView(Struct, frozen=True):
         return ", ".join(caller.container for caller in self.callers)
 
 
-def scope_views(analysis: Analysis) -> Iterator[ScopeView]:
+def scope_views(analysis: Analysis, language: Language) -> Iterator[ScopeView]:
     """One for each container; on a large host those on the same networks share one."""
     if len(analysis.snapshot.containers) <= LARGE:
-        yield from (_single(scope) for scope in analysis.names)
+        yield from (_single(scope, language) for scope in analysis.names)
         return
     alike: dict[tuple[object, ...], list[_Scope]] = {}
     kinds = _kinds(distinct_answers(analysis.names))
     networks = {c.name: frozenset(e.network for e in c.endpoints) for c in analysis.snapshot.containers}
     for scope in analysis.names:
-        missing = tuple((m.names, m.count, _explained(m, scope, "it")) for m in scope.missing)
+        missing = tuple((m.names, m.count, _explained(m, scope, say("it"))) for m in scope.missing)
         key = (networks.get(scope.container), scope.resolver, missing)
         alike.setdefault(key, []).append(_Scope(scope, _by_kind(scope, kinds)))
     for scopes in alike.values():
-        yield from _shared(scopes, analysis.snapshot)
+        yield from _shared(scopes, analysis.snapshot, language)
 
 
 class _Scope(Struct, frozen=True):
@@ -84,10 +86,10 @@ def _by_kind(scope: NameScope, kinds: dict[int, int]) -> dict[int, NameAnswer]:
     return dict(zip(map(kinds.__getitem__, map(id, scope.names)), scope.names, strict=True))
 
 
-def _shared(scopes: list[_Scope], snapshot: Snapshot) -> Iterator[ScopeView]:
+def _shared(scopes: list[_Scope], snapshot: Snapshot, language: Language) -> Iterator[ScopeView]:
     """One view of those that :data:`SHARED` is true of, and one of each other."""
     if len(scopes) == 1:
-        yield _single(scopes[0].scope)
+        yield _single(scopes[0].scope, language)
         return
     times = Counter(chain.from_iterable(some.answers for some in scopes))
     answers: dict[int, NameAnswer] = {}
@@ -99,11 +101,11 @@ def _shared(scopes: list[_Scope], snapshot: Snapshot) -> Iterator[ScopeView]:
         of_target.setdefault(answer.target, []).append(kind)
     fits = [_lacks_its_own_only(some, shared, of_target.get(some.scope.container, []), snapshot) for some in scopes]
     if all(fits):
-        yield _folded(scopes, shared)
+        yield _folded(scopes, shared, language)
         return
-    yield from (_single(some.scope) for some in compress(scopes, (not fit for fit in fits)))
+    yield from (_single(some.scope, language) for some in compress(scopes, (not fit for fit in fits)))
     if any(fits):
-        yield from _shared(list(compress(scopes, fits)), snapshot)
+        yield from _shared(list(compress(scopes, fits)), snapshot, language)
 
 
 def _lacks_its_own_only(some: _Scope, shared: dict[int, NameAnswer], own: list[int], snapshot: Snapshot) -> bool:
@@ -114,48 +116,52 @@ def _lacks_its_own_only(some: _Scope, shared: dict[int, NameAnswer], own: list[i
     return shared.keys() - some.answers.keys() == alone
 
 
-def _folded(scopes: list[_Scope], shared: dict[int, NameAnswer]) -> ScopeView:
+def _folded(scopes: list[_Scope], shared: dict[int, NameAnswer], language: Language) -> ScopeView:
     first = scopes[0].scope
     callers = tuple(
         CallerView(
-            shown(some.scope.container), _sorted_rows(some.answers[kind] for kind in some.answers.keys() - shared)
+            shown(some.scope.container),
+            _sorted_rows((some.answers[kind] for kind in some.answers.keys() - shared), language),
         )
         for some in scopes
     )
-    names = _sorted_rows(shared.values())
-    missing = tuple(_missing(m, _explained(m, first, "each of them")) for m in first.missing)
-    return ScopeView(callers, shown(first.resolver), SHARED if names else "", names, missing)
+    names = _sorted_rows(shared.values(), language)
+    missing = tuple(_missing(m, _explained(m, first, say("each of them")), language) for m in first.missing)
+    return ScopeView(callers, shown(first.resolver), language.of(SHARED) if names else "", names, missing)
 
 
-def _single(scope: NameScope) -> ScopeView:
+def _single(scope: NameScope, language: Language) -> ScopeView:
     callers = (CallerView(shown(scope.container), ()),)
-    missing = tuple(_missing(m, m.explanation) for m in scope.missing)
-    return ScopeView(callers, shown(scope.resolver), "", _rows(scope.names), missing)
+    missing = tuple(_missing(m, m.explanation, language) for m in scope.missing)
+    return ScopeView(callers, shown(scope.resolver), "", _rows(scope.names, language), missing)
 
 
 def _explained(missing: MissingNames, scope: NameScope, subject: str) -> str:
-    """The explanation, with `subject` for the container's name where it starts with that."""
+    """The explanation, with `subject` for the container's name where it speaks of that."""
     text = missing.explanation
-    start = f"{scope.container} "
-    return f"{subject} {text.removeprefix(start)}" if text.startswith(start) else text
+    if isinstance(text, Message) and text.parts.get("caller") == scope.container:
+        return say(text.template, **{**text.parts, "caller": subject})
+    return text
 
 
-def _missing(missing: MissingNames, explanation: str) -> NameRow:
+def _missing(missing: MissingNames, explanation: str, language: Language) -> NameRow:
     """Names that are not found for the same reason share a row."""
     more = missing.count - len(missing.names)
-    names = ", ".join(missing.names) + (f" and {more} more" if more else "")
+    names = ", ".join(missing.names)
+    if more:
+        names = language.say("{names} and {n} more", names=names, n=more)
     reason = missing.reason.value if missing.reason else ""
-    return NameRow(shown(names, 2000), "", reason, shown(explanation))
+    return NameRow(shown(names, 2000), "", reason, shown(language.of(explanation)))
 
 
-def _rows(answers: Iterable[NameAnswer]) -> tuple[NameRow, ...]:
-    return tuple(_row(answer) for answer in answers)
+def _rows(answers: Iterable[NameAnswer], language: Language) -> tuple[NameRow, ...]:
+    return tuple(_row(answer, language) for answer in answers)
 
 
-def _sorted_rows(answers: Iterable[NameAnswer]) -> tuple[NameRow, ...]:
-    return _rows(sorted(answers, key=attrgetter("name")))
+def _sorted_rows(answers: Iterable[NameAnswer], language: Language) -> tuple[NameRow, ...]:
+    return _rows(sorted(answers, key=attrgetter("name")), language)
 
 
-def _row(answer: NameAnswer) -> NameRow:
+def _row(answer: NameAnswer, language: Language) -> NameRow:
     via = answer.via.value if answer.via else answer.reason.value if answer.reason else ""
-    return NameRow(shown(answer.name), ", ".join(answer.addresses), via, shown(answer.explanation))
+    return NameRow(shown(answer.name), ", ".join(answer.addresses), via, shown(language.of(answer.explanation)))

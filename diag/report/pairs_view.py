@@ -6,6 +6,7 @@ from msgspec import Struct
 
 from diag.model.analysis import Analysis, Fix, Group, Path
 from diag.model.flow import Hop
+from diag.model.message import say, sentences
 from diag.report.evidence_view import Appendix, Cited
 from diag.report.language import Language
 from diag.report.members_view import MembersView, MembersViews
@@ -112,19 +113,19 @@ def group_view(number: int, group: Group, appendix: Appendix, members: MembersVi
     )
 
 
-def endpoint_view(group: Group, members: MembersViews) -> EndpointView:
+def endpoint_view(group: Group, members: MembersViews, language: Language) -> EndpointView:
     return EndpointView(
         group.reachability.value,
         MARKS[group.reachability],
-        WORDS[group.reachability],
+        language.of(WORDS[group.reachability]),
         members.of(group.sources),
         members.of(group.destinations),
-        shown(" / ".join(dict.fromkeys(str(path.allowed) for path in group.paths)), 400),
-        tuple(dict.fromkeys(shown(path.explanation, 2000) for path in group.paths)),
+        shown(" / ".join(dict.fromkeys(language.of(path.allowed.words) for path in group.paths)), 400),
+        tuple(dict.fromkeys(shown(language.of(path.explanation), 2000) for path in group.paths)),
     )
 
 
-def matrix_view(analysis: Analysis, ordered: list[Group]) -> tuple[RowView, ...]:
+def matrix_view(analysis: Analysis, ordered: list[Group], language: Language) -> tuple[RowView, ...]:
     group_of = {
         (source, destination): (number, group)
         for number, group in enumerate(ordered, 1)
@@ -133,6 +134,7 @@ def matrix_view(analysis: Analysis, ordered: list[Group]) -> tuple[RowView, ...]
         if source != destination
     }
     containers = analysis.snapshot.containers
+    words = {reachability: language.of(word) for reachability, word in WORDS.items()}
     rows = []
     for i, source in enumerate(containers):
         cells = []
@@ -142,7 +144,7 @@ def matrix_view(analysis: Analysis, ordered: list[Group]) -> tuple[RowView, ...]
                 cells.append(CellView("", "self", "", "", ""))
                 continue
             number, group = found
-            title = shown(f"{source.name} → {destination.name}: {WORDS[group.reachability]}", 600)
+            title = shown(f"{source.name} → {destination.name}: {words[group.reachability]}", 600)
             cells.append(
                 CellView(
                     f"pair-{i + 1}-{j + 1}",
@@ -157,30 +159,30 @@ def matrix_view(analysis: Analysis, ordered: list[Group]) -> tuple[RowView, ...]
 
 
 def _path(path: Path, appendix: Appendix, language: Language) -> PathView:
-    where = path.network or path.address or "no address"
+    where = path.network or path.address or language.say("no address")
     title = f"{where} ({path.address})" if path.network and path.address else where
     return PathView(
         shown(f"{title}, {path.family}" if path.family else title),
         path.reachability.value,
         MARKS[path.reachability],
-        shown(str(path.allowed), 2000),
+        shown(language.of(path.allowed.words), 2000),
         path.reason.value,
         shown(language.of(path.explanation), 4000),
         appendix.cite(path.decided_by),
-        tuple(shown(p, 2000) for p in path.partial),
-        tuple(_hop(h, appendix) for h in path.hops),
-        tuple(_hop(h, appendix) for h in path.hops_back),
-        tuple(_fix(f) for f in path.fixes),
+        tuple(shown(language.of(p), 2000) for p in path.partial),
+        tuple(_hop(h, appendix, language) for h in path.hops),
+        tuple(_hop(h, appendix, language) for h in path.hops_back),
+        tuple(_fix(f, language) for f in path.fixes),
     )
 
 
-def _hop(hop: Hop, appendix: Appendix) -> HopView:
-    return HopView(shown(hop.text), hop.kind.value, appendix.cite(hop.evidence))
+def _hop(hop: Hop, appendix: Appendix, language: Language) -> HopView:
+    return HopView(shown(language.of(hop.text)), hop.kind.value, appendix.cite(hop.evidence))
 
 
-def _fix(fix: Fix) -> FixView:
+def _fix(fix: Fix, language: Language) -> FixView:
     opened = len(fix.opens)
     note = fix.note
     if opened > 1:
-        note = f"It opens {opened} ordered pairs in all. {note}".strip()
-    return FixView(shown(fix.command, 2000), WORDS[fix.effect], shown(note))
+        note = sentences((say("It opens {n} ordered pairs in all.", n=opened), note))
+    return FixView(shown(fix.command, 2000), language.of(WORDS[fix.effect]), shown(language.of(note)))

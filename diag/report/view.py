@@ -12,7 +12,7 @@ from msgspec import Struct
 
 from diag import __version__
 from diag.model.analysis import Analysis
-from diag.model.message import Message, listed, say
+from diag.model.message import Message, clauses, say
 from diag.model.reasons import Reachability
 from diag.report.evidence_view import Appendix, EvidenceFile
 from diag.report.host_view import (
@@ -78,43 +78,44 @@ def build_view(analysis: Analysis, language: Language) -> ReportView:
     for group in ordered:
         counts[group.reachability] += pair_count(group)
     snapshot = analysis.snapshot
-    appendix, members = Appendix(analysis), MembersViews(snapshot)
+    appendix, members = Appendix(analysis, language), MembersViews(snapshot, language)
     large = len(snapshot.containers) > LARGE
     return ReportView(
         title=language.say("Docker networking on {host}", host=shown(snapshot.host) or say("a host without a name")),
         version=__version__,
         large=large,
-        facts=tuple(_facts(analysis)),
+        facts=tuple(_facts(analysis, language)),
         headline=language.of(_headline(analysis, counts)),
         counts=tuple(Count(r.value, MARKS[r], language.of(WORDS[r]), n) for r, n in counts.items()),
-        notes=tuple(shown(note, 2000) for note in analysis.notes),
-        networks=tuple(network_views(analysis)),
-        containers=tuple(container_view(c, analysis) for c in snapshot.containers),
-        matrix=() if large else matrix_view(analysis, ordered),
+        notes=tuple(shown(language.of(note), 2000) for note in analysis.notes),
+        networks=tuple(network_views(analysis, language)),
+        containers=tuple(container_view(c, analysis, language) for c in snapshot.containers),
+        matrix=() if large else matrix_view(analysis, ordered, language),
         columns=() if large else tuple(shown(c.name) for c in snapshot.containers),
         groups=tuple(group_view(number, group, appendix, members, language) for number, group in enumerate(ordered, 1)),
-        endpoints=tuple(endpoint_view(group, members) for group in analysis.endpoints),
-        scopes=tuple(scope_views(analysis)),
-        interfaces=tuple(interface_views(analysis)),
-        gaps=tuple(gap_view(gap) for gap in analysis.gaps),
+        endpoints=tuple(endpoint_view(group, members, language) for group in analysis.endpoints),
+        scopes=tuple(scope_views(analysis, language)),
+        interfaces=tuple(interface_views(analysis, language)),
+        gaps=tuple(gap_view(gap, language) for gap in analysis.gaps),
         evidence=tuple(appendix.files()),
     )
 
 
-def _facts(analysis: Analysis) -> Iterator[tuple[str, str]]:
+def _facts(analysis: Analysis, language: Language) -> Iterator[tuple[str, str]]:
     snapshot, engine = analysis.snapshot, analysis.snapshot.engine
     for label, value in (
-        ("Docker", engine.version),
-        ("Firewall backend", engine.firewall_backend),
-        ("Kernel", engine.kernel),
-        ("System", engine.os),
-        ("Captured", snapshot.captured_at),
+        (say("Docker"), engine.version),
+        (say("Firewall backend"), engine.firewall_backend),
+        (say("Kernel"), engine.kernel),
+        (say("System"), engine.os),
+        (say("Captured"), snapshot.captured_at),
     ):
         if value:
-            yield label, shown(value)
+            yield language.of(label), shown(value)
     running = sum(c.running for c in snapshot.containers)
-    yield "Containers", f"{len(snapshot.containers)}, {running} running"
-    yield "Networks", str(len(snapshot.networks))
+    count = language.say("{n}, {running} running", n=len(snapshot.containers), running=running)
+    yield language.say("Containers"), count
+    yield language.say("Networks"), str(len(snapshot.networks))
 
 
 def _headline(analysis: Analysis, counts: dict[Reachability, int]) -> Message:
@@ -135,4 +136,4 @@ def _headline(analysis: Analysis, counts: dict[Reachability, int]) -> Message:
         parts.append(say("{n} do not", n=blocked))
     if unknown:
         parts.append(say("{n} cannot be told", n=unknown))
-    return say("{parts}.", parts=listed(parts))
+    return say("{parts}.", parts=clauses(parts))

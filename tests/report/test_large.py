@@ -49,7 +49,7 @@ def _serving(container: Container) -> Container:
 
 
 def test_members_of_a_group_are_all_there() -> None:
-    members = MembersViews(large().snapshot)
+    members = MembersViews(large().snapshot, ENGLISH)
     everyone = {c.name for c in large().snapshot.containers}
     leads = set()
     for group in large().groups:
@@ -64,7 +64,7 @@ def test_members_of_a_group_are_all_there() -> None:
 
 def test_names_of_a_network_are_shown_once() -> None:
     scopes = {scope.container: scope for scope in large().names}
-    views = list(scope_views(large()))
+    views = list(scope_views(large(), ENGLISH))
     assert len(views) == APPS + 1
     for view in views:
         assert (view.note == SHARED) == (len(view.callers) > 1)
