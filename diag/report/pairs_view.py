@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from diag.model.analysis import Analysis, Fix, Group, Path
+from diag.model.analysis import Fix, Group, Path
 from diag.model.flow import Hop
 from diag.report.evidence_view import Appendix, Cited
 from diag.report.language import Language
 from diag.report.members_view import MembersView, MembersViews
+from diag.report.pair_link import PairLink, pair_links
 from diag.report.shown import shown
 from diag.report.words import MARKS, WORDS
 
@@ -58,23 +59,8 @@ class GroupView(Struct, frozen=True):
     reason: str
     headline: str
     paths: tuple[PathView, ...]
-
-
-class CellView(Struct, frozen=True):
-    """One cell of the matrix; `group` is empty on the diagonal."""
-
-    id: str
-    key: str
-    mark: str
-    title: str
-    group: str
-
-
-class RowView(Struct, frozen=True):
-    """One source of the matrix."""
-
-    source: str
-    cells: tuple[CellView, ...]
+    links: tuple[PairLink, ...]
+    """Of each pair; empty on a large host."""
 
 
 class EndpointView(Struct, frozen=True):
@@ -109,6 +95,7 @@ def group_view(number: int, group: Group, appendix: Appendix, members: MembersVi
         best.reason.value,
         shown(language.of(best.explanation), 4000),
         tuple(_path(p, appendix, language) for p in group.paths),
+        () if members.large else tuple(pair_links(group)),
     )
 
 
@@ -122,38 +109,6 @@ def endpoint_view(group: Group, members: MembersViews) -> EndpointView:
         shown(" / ".join(dict.fromkeys(str(path.allowed) for path in group.paths)), 400),
         tuple(dict.fromkeys(shown(path.explanation, 2000) for path in group.paths)),
     )
-
-
-def matrix_view(analysis: Analysis, ordered: list[Group]) -> tuple[RowView, ...]:
-    group_of = {
-        (source, destination): (number, group)
-        for number, group in enumerate(ordered, 1)
-        for source in group.sources
-        for destination in group.destinations
-        if source != destination
-    }
-    containers = analysis.snapshot.containers
-    rows = []
-    for i, source in enumerate(containers):
-        cells = []
-        for j, destination in enumerate(containers):
-            found = group_of.get((source.name, destination.name))
-            if found is None:
-                cells.append(CellView("", "self", "", "", ""))
-                continue
-            number, group = found
-            title = shown(f"{source.name} → {destination.name}: {WORDS[group.reachability]}", 600)
-            cells.append(
-                CellView(
-                    f"pair-{i + 1}-{j + 1}",
-                    group.reachability.value,
-                    MARKS[group.reachability],
-                    title,
-                    f"group-{number}",
-                )
-            )
-        rows.append(RowView(shown(source.name), tuple(cells)))
-    return tuple(rows)
 
 
 def _path(path: Path, appendix: Appendix, language: Language) -> PathView:
