@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from msgspec import Struct
 
@@ -25,6 +25,17 @@ class Cited(Struct, frozen=True):
     """Empty when the file is not in the appendix."""
 
 
+class PlacesView(Struct, frozen=True):
+    """The groups of pairs that something is used for."""
+
+    ids: tuple[str, ...] = ()
+    """The first of them."""
+    more: int = 0
+
+
+NOWHERE = PlacesView()
+
+
 class EvidenceLine(Struct, frozen=True):
     """A line of a captured file; `number` 0 stands for lines left out."""
 
@@ -32,6 +43,8 @@ class EvidenceLine(Struct, frozen=True):
     text: str
     anchor: str
     cited: bool
+    places: PlacesView
+    """Where it is cited."""
 
 
 class EvidenceFile(Struct, frozen=True):
@@ -65,12 +78,13 @@ class Appendix:
             self._cited[evidence] = found
         return found
 
-    def files(self) -> Iterator[EvidenceFile]:
+    def files(self, places: Mapping[str, PlacesView]) -> Iterator[EvidenceFile]:
+        """`places` by anchor."""
         cited: dict[str, dict[int, str]] = {}
         for (file, line), anchor in self._anchors.items():
             cited.setdefault(file, {})[line] = anchor
         for file in sorted(cited):
-            yield EvidenceFile(shown(file), tuple(_lines(self._files[file].splitlines(), cited[file])))
+            yield EvidenceFile(shown(file), tuple(_lines(self._files[file].splitlines(), cited[file], places)))
 
 
 def _cited_evidence(analysis: Analysis) -> Iterator[Evidence]:
@@ -83,15 +97,15 @@ def _cited_evidence(analysis: Analysis) -> Iterator[Evidence]:
                     yield hop.evidence
 
 
-def _lines(lines: list[str], anchors: dict[int, str]) -> Iterator[EvidenceLine]:
+def _lines(lines: list[str], anchors: dict[int, str], places: Mapping[str, PlacesView]) -> Iterator[EvidenceLine]:
     """The cited lines with those around them; each run of others is one line that says so."""
     near = {n for c in anchors for n in range(c - CONTEXT, c + CONTEXT + 1)}
     last = 0
     for number in sorted(n for n in near if 1 <= n <= len(lines)):
         if number != last + 1:
-            yield EvidenceLine(0, "…", "", False)
+            yield EvidenceLine(0, "…", "", False, NOWHERE)
         anchor = anchors.get(number, "")
-        yield EvidenceLine(number, shown(lines[number - 1]), anchor, bool(anchor))
+        yield EvidenceLine(number, shown(lines[number - 1]), anchor, bool(anchor), places.get(anchor, NOWHERE))
         last = number
     if last != len(lines):
-        yield EvidenceLine(0, "…", "", False)
+        yield EvidenceLine(0, "…", "", False, NOWHERE)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import base64
 import hashlib
 
+import msgspec
 from markupsafe import Markup
 
 from diag.model.analysis import Analysis
+from diag.report.index_view import IndexView
 from diag.report.language import Language
 from diag.report.templates_env import environment, template_folder
 from diag.report.topology import topology_svg
@@ -20,8 +22,10 @@ def render_html(analysis: Analysis, language: Language) -> bytes:
     style = (folder / "report.css").read_text(encoding="utf-8")
     script = (folder / "report.js").read_text(encoding="utf-8")
     page = environment(language).get_template("report.html.j2")
+    view = build_view(analysis, language)
     text = page.render(
-        view=build_view(analysis, language),
+        view=view,
+        index=Markup(_data(view.index)),  # noqa: S704  cannot end its element
         topology=Markup(topology_svg(analysis, language)),  # noqa: S704  escapes its own text
         style=Markup(style),  # noqa: S704  packaged file
         script=Markup(script),  # noqa: S704  packaged file
@@ -29,6 +33,11 @@ def render_html(analysis: Analysis, language: Language) -> bytes:
         script_hash=_hash(script),
     )
     return text.encode()
+
+
+def _data(value: IndexView) -> str:
+    """JSON as the content of a script element: without anything that HTML could take for a tag or a comment."""
+    return msgspec.json.encode(value).decode().replace("<", "\\u003c")
 
 
 def _hash(text: str) -> str:

@@ -41,7 +41,7 @@ class MembersViews:
         self._language = language
         self._all = tuple(c.name for c in snapshot.containers)
         self._names = frozenset(self._all)
-        self._large = len(self._all) > LARGE
+        self.large = len(self._all) > LARGE
         self._made: dict[tuple[str, ...], MembersView] = {}
 
     def of(self, names: tuple[str, ...]) -> MembersView:
@@ -50,7 +50,7 @@ class MembersViews:
         return self._made[names]
 
     def _make(self, names: tuple[str, ...]) -> MembersView:
-        if not self._large:
+        if not self.large:
             every = ", ".join(shown(name) for name in names)
             return MembersView("", every, "", 0, every)
         lead = ""

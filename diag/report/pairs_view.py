@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from diag.model.analysis import Analysis, Fix, Group, Path
+from diag.model.analysis import Fix, Group, Path
 from diag.model.flow import Hop
 from diag.model.message import say, sentences
 from diag.report.evidence_view import Appendix, Cited
 from diag.report.language import Language
 from diag.report.members_view import MembersView, MembersViews
+from diag.report.pair_link import PairLink, pair_links
 from diag.report.shown import shown
 from diag.report.words import MARKS, WORDS
 
@@ -59,23 +60,8 @@ class GroupView(Struct, frozen=True):
     reason: str
     headline: str
     paths: tuple[PathView, ...]
-
-
-class CellView(Struct, frozen=True):
-    """One cell of the matrix; `group` is empty on the diagonal."""
-
-    id: str
-    key: str
-    mark: str
-    title: str
-    group: str
-
-
-class RowView(Struct, frozen=True):
-    """One source of the matrix."""
-
-    source: str
-    cells: tuple[CellView, ...]
+    links: tuple[PairLink, ...]
+    """Of each pair; empty on a large host."""
 
 
 class EndpointView(Struct, frozen=True):
@@ -110,6 +96,7 @@ def group_view(number: int, group: Group, appendix: Appendix, members: MembersVi
         best.reason.value,
         shown(language.of(best.explanation), 4000),
         tuple(_path(p, appendix, language) for p in group.paths),
+        () if members.large else tuple(pair_links(group)),
     )
 
 
@@ -123,39 +110,6 @@ def endpoint_view(group: Group, members: MembersViews, language: Language) -> En
         shown(" / ".join(dict.fromkeys(language.of(path.allowed.words) for path in group.paths)), 400),
         tuple(dict.fromkeys(shown(language.of(path.explanation), 2000) for path in group.paths)),
     )
-
-
-def matrix_view(analysis: Analysis, ordered: list[Group], language: Language) -> tuple[RowView, ...]:
-    group_of = {
-        (source, destination): (number, group)
-        for number, group in enumerate(ordered, 1)
-        for source in group.sources
-        for destination in group.destinations
-        if source != destination
-    }
-    containers = analysis.snapshot.containers
-    words = {reachability: language.of(word) for reachability, word in WORDS.items()}
-    rows = []
-    for i, source in enumerate(containers):
-        cells = []
-        for j, destination in enumerate(containers):
-            found = group_of.get((source.name, destination.name))
-            if found is None:
-                cells.append(CellView("", "self", "", "", ""))
-                continue
-            number, group = found
-            title = shown(f"{source.name} → {destination.name}: {words[group.reachability]}", 600)
-            cells.append(
-                CellView(
-                    f"pair-{i + 1}-{j + 1}",
-                    group.reachability.value,
-                    MARKS[group.reachability],
-                    title,
-                    f"group-{number}",
-                )
-            )
-        rows.append(RowView(shown(source.name), tuple(cells)))
-    return tuple(rows)
 
 
 def _path(path: Path, appendix: Appendix, language: Language) -> PathView:

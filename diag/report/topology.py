@@ -1,165 +1,153 @@
-"""The picture of a host: its bridges as lanes, the containers on them, what stands apart. SVG, drawn without scripts."""
+"""The picture of a host as SVG, drawn without scripts: lanes with a bus each, and boxes that hang from it."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import unicodedata
+from collections.abc import Iterable, Iterator
 from html import escape
 
-from msgspec import Struct
-
 from diag.model.analysis import Analysis
-from diag.model.docker import Container, DockerNetwork, Endpoint
-from diag.model.netns import LinkKind
 from diag.report.language import Language
-from diag.report.shown import shown
+from diag.report.topology_view import BoxView, LaneView, topology_view
 
-BOX, GAP, ROW, WIDTH = 176, 14, 96, 1120
-"""Width of a container's box, space between boxes, height of a row of boxes, width of the picture; in pixels."""
-
-
-class _Box(Struct, frozen=True):
-    title: str
-    lines: tuple[str, ...]
-    kind: str
-    """`ok`, `down`, `host`, `none`."""
-
-
-class _Lane(Struct, frozen=True):
-    title: str
-    subtitle: str
-    boxes: tuple[_Box, ...]
-    kind: str
-    ports: str = ""
+WIDTH, PAD, GAP = 1168, 14, 12
+"""Width of the picture, space inside a lane and between lanes; in pixels, as all below."""
+LABEL, BOX, WIRE = 206, 178, 30
+"""Width of a lane's label and of a box; length of the wire from bus to box."""
+LINE, HEAD = 16, 24
+"""Height of a line of text, and of a box's title."""
+ACROSS = (WIDTH - LABEL - PAD - 8 + GAP) // (BOX + GAP)
+"""Boxes side by side."""
 
 
 def topology_svg(analysis: Analysis, language: Language, style: str = "") -> str:
     """An `<svg>` element; all text in it is escaped. `style` is put inside it, for renderers that look nowhere else."""
-    lanes = list(_lanes(analysis))
-    per_row = max(1, (WIDTH - 2 * GAP) // (BOX + GAP))
+    view = topology_view(analysis, language)
     parts: list[str] = []
-    y = GAP
-    for lane in lanes:
-        rows = -(-len(lane.boxes) // per_row)
-        height = 52 + (rows * ROW or 22)
-        parts.append(f'<g class="lane lane-{lane.kind}">')
-        parts.append(f'<rect x="1" y="{y}" width="{WIDTH - 2}" height="{height}" rx="10"/>')
-        parts.append(_text(16, y + 24, lane.title, "lane-title"))
-        parts.append(_text(16, y + 42, lane.subtitle, "lane-subtitle"))
-        if not lane.boxes:
-            parts.append(_text(16, y + 61, "no containers", "empty"))
-        for position, box in enumerate(lane.boxes):
-            x = GAP + (position % per_row) * (BOX + GAP)
-            parts.extend(_box(x, y + 56 + (position // per_row) * ROW, box))
-        parts.append("</g>")
+    y = 1
+    for lane in view.lanes:
+        drawn, height = _lane(lane, y)
+        parts.extend(drawn)
         y += height + GAP
-    host = shown(analysis.snapshot.host) or language.say("the host")
-    title = language.say("Networks and containers of {host}", host=host)
+    title = escape(view.title)
     return (
         f'<svg class="topology" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}" role="img" '
-        f'aria-label="{escape(title)}" xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title>'
+        f'aria-label="{title}" xmlns="http://www.w3.org/2000/svg"><title>{title}</title>'
         + (f"<style>{style}</style>" if style else "")
         + "".join(parts)
         + "</svg>"
     )
 
 
-def _text(x: int, y: int, text: str, style: str, limit: int = 120) -> str:
-    return f'<text x="{x}" y="{y}" class="{style}">{escape(_short(shown(text), limit))}</text>'
+def _lane(lane: LaneView, top: int) -> tuple[list[str], int]:
+    """The lane, and its height."""
+    label = list(_label(lane, top))
+    ports, below = _ports(lane.ports, top + PAD)
+    boxes = list(_boxes(lane, below))
+    low = max((bottom for _, bottom in boxes), default=below)
+    height = max(low, top + PAD + LINE * len(label) + 4) + PAD - top
+    parts = [f'<g class="lane lane-{lane.kind}"><rect x="1" y="{top}" width="{WIDTH - 2}" height="{height}" rx="10"/>']
+    parts += label
+    parts += ports
+    parts += _bus(lane, below)
+    parts += (drawn for drawn, _ in boxes)
+    parts.append("</g>")
+    return parts, height
 
 
-def _short(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[: limit - 1]}…"
+def _label(lane: LaneView, top: int) -> Iterator[str]:
+    yield _text(PAD, top + PAD + 10, lane.title, "lane-title", 26)
+    lines = [(line, "lane-line") for line in lane.lines] + ([(lane.trouble, "trouble")] if lane.trouble else [])
+    for number, (line, style) in enumerate(lines, 1):
+        yield _text(PAD, top + PAD + 10 + LINE * number, line, style, 30)
 
 
-def _box(x: int, y: int, box: _Box) -> Iterator[str]:
-    yield f'<g class="box box-{box.kind}"><title>{escape(shown(box.title))}</title>'
-    yield f'<line x1="{x + BOX // 2}" y1="{y - 8}" x2="{x + BOX // 2}" y2="{y}" class="wire"/>'
-    yield f'<rect x="{x}" y="{y}" width="{BOX}" height="{ROW - 18}" rx="6"/>'
-    yield _text(x + 10, y + 20, box.title, "box-title", 22)
-    for number, line in enumerate(box.lines[:3]):
-        yield _text(x + 10, y + 38 + 15 * number, line, "box-line", 30)
+def _ports(ports: Iterable[str], top: int) -> tuple[list[str], int]:
+    """Published ports in rows, and where the space below them starts."""
+    parts: list[str] = []
+    x, y = LABEL, top
+    for port in ports:
+        text = _short(port, 40)
+        width = 14 + 7 * _cells(text)
+        if x + width > WIDTH - PAD and x > LABEL:
+            x, y = LABEL, y + 26
+        parts.append(
+            f'<g class="port"><title>{escape(port)}</title><rect x="{x}" y="{y}" width="{width}" height="20" rx="10"/>'
+            f'<text x="{x + 8}" y="{y + 14}">{escape(text)}</text></g>'
+        )
+        x += width + 8
+    return parts, y + 32 if parts else y
+
+
+def _rows(lane: LaneView, top: int) -> Iterator[tuple[int, tuple[BoxView, ...], int]]:
+    """Where each row of boxes starts, with the wires above it, the boxes, and the height of the highest."""
+    for start in range(0, len(lane.boxes), ACROSS):
+        row = lane.boxes[start : start + ACROSS]
+        height = max(_height(box) for box in row)
+        yield top, row, height
+        top += _wire(lane) + height + GAP
+
+
+def _wire(lane: LaneView) -> int:
+    return WIRE if lane.kind in ("net", "other", "down") else 0
+
+
+def _bus(lane: LaneView, top: int) -> Iterator[str]:
+    """A line above each row of boxes, all of one piece."""
+    if not _wire(lane):
+        return
+    ends = [y + 6 for y, _, _ in _rows(lane, top)] or [top + 6]
+    for y in ends:
+        yield f'<line x1="{LABEL}" y1="{y}" x2="{WIDTH - PAD if lane.boxes else LABEL + BOX}" y2="{y}" class="bus"/>'
+    if len(ends) > 1:
+        yield f'<line x1="{LABEL}" y1="{ends[0]}" x2="{LABEL}" y2="{ends[-1]}" class="bus"/>'
+
+
+def _boxes(lane: LaneView, top: int) -> Iterator[tuple[str, int]]:
+    """Each box and where its row ends."""
+    for y, row, height in _rows(lane, top):
+        for position, box in enumerate(row):
+            x = LABEL + 8 + position * (BOX + GAP)
+            yield "".join(_box(box, x, y + _wire(lane))), y + _wire(lane) + height
+
+
+def _height(box: BoxView) -> int:
+    return HEAD + LINE * (len(box.lines) + len(box.joined) + bool(box.trouble)) + 8
+
+
+def _box(box: BoxView, x: int, y: int) -> Iterator[str]:
+    at = f' data-at="{",".join(map(str, box.at))}"' if box.at else ""
+    title = ", ".join((box.title, *box.joined, *box.lines, *((box.trouble,) if box.trouble else ())))
+    yield f'<g class="box box-{box.kind}"{at}><title>{escape(title)}</title>'
+    if box.kind in ("ok", "down") and box.at:
+        yield f'<line x1="{x + 14}" y1="{y - WIRE + 6}" x2="{x + 14}" y2="{y}" class="wire"/>'
+        if box.veth:
+            yield _text(x + 20, y - 6, box.veth, "veth", 26)
+    yield f'<rect x="{x}" y="{y}" width="{BOX}" height="{_height(box)}" rx="6"/>'
+    yield _text(x + 10, y + 19, box.title, "box-title", 21)
+    lines = [(f"+ {name}", "box-title") for name in box.joined] + [(line, "box-line") for line in box.lines]
+    lines += [(box.trouble, "trouble")] if box.trouble else []
+    for number, (line, style) in enumerate(lines, 1):
+        yield _text(x + 10, y + 19 + LINE * number, line, style, 25 if style == "box-line" else 21)
     yield "</g>"
 
 
-def _lanes(analysis: Analysis) -> Iterator[_Lane]:
-    snapshot = analysis.snapshot
-    uplinks = [i for i in analysis.interfaces if i.role.startswith(("the host's uplink", "host interface"))]
-    published = [f"{p.host_port}/{p.protocol} → {c.name}" for c in snapshot.containers for p in c.ports]
-    edge = ", ".join(f"{i.name} {' '.join(i.addresses)}" for i in uplinks) or "no uplink in the capture"
-    on_host = tuple(_plain_box(c, "host") for c in snapshot.containers if snapshot.netns_of.get(c.name) == "host")
-    ports = f"published: {', '.join(dict.fromkeys(published))}" if published else "no published ports"
-    yield _Lane(f"host: {edge}", ports, on_host, "host")
-    wiring = _Wiring(analysis)
-    for network in snapshot.networks:
-        if network.driver not in ("host", "null"):
-            yield _network_lane(network, wiring)
-    apart = tuple(
-        _plain_box(c, "none")
-        for c in snapshot.containers
-        if not c.endpoints and not c.joined_to and c.network_mode != "host"
-    )
-    if apart:
-        yield _Lane("no network", "no interface but lo", apart, "none")
+def _text(x: int, y: int, text: str, style: str, limit: int) -> str:
+    return f'<text x="{x}" y="{y}" class="{style}">{escape(_short(text, limit))}</text>'
 
 
-def _plain_box(container: Container, kind: str) -> _Box:
-    return _Box(container.name, (container.network_mode, container.status), kind if container.running else "down")
+def _short(text: str, limit: int) -> str:
+    """What fits into as many columns; East Asian characters take two."""
+    if _cells(text) <= limit:
+        return text
+    kept, room = "", limit - 1
+    for character in text:
+        room -= _cells(character)
+        if room < 0:
+            break
+        kept += character
+    return f"{kept}…"
 
 
-class _Wiring:
-    """What is on which network, and by which links."""
-
-    def __init__(self, analysis: Analysis) -> None:
-        self.snapshot = analysis.snapshot
-        self.on: dict[str, list[tuple[Container, Endpoint]]] = {}
-        self._joined: dict[str, list[str]] = {}
-        for container in self.snapshot.containers:
-            for endpoint in container.endpoints:
-                self.on.setdefault(endpoint.network, []).append((container, endpoint))
-            if container.joined_to:
-                self._joined.setdefault(container.joined_to, []).append(container.name)
-        host = self.snapshot.netns.get("host")
-        links = host.links if host and host.links else ()
-        self.host_links = {link.name: link for link in reversed(links)}
-        self._veths = {(k.index, k.peer_index): k for k in reversed(links) if k.kind is LinkKind.VETH}
-
-    def joined(self, container: Container) -> list[str]:
-        """Those that share its namespace."""
-        return sorted(name for key in {container.id, container.name} for name in self._joined.get(key, ()))
-
-    def interface(self, container: Container, address: str) -> tuple[str, str]:
-        """The container's interface with that address, and what is broken about it."""
-        netns = self.snapshot.netns.get(self.snapshot.netns_of.get(container.name, ""))
-        if netns is None or netns.links is None:
-            return address, ""
-        for link in netns.links:
-            if any(str(a.ip) == address for a in link.addresses):
-                outside = self._veths.get((link.peer_index, link.index))
-                trouble = "" if link.up and link.carrier else "link is down"
-                if not trouble and outside is not None and not outside.master:
-                    trouble = "its veth is on no bridge"
-                return f"{link.name} {address}", trouble
-        return address, "no interface has this address"
-
-
-def _network_lane(network: DockerNetwork, wiring: _Wiring) -> _Lane:
-    subnets = ", ".join(str(c.subnet) for c in network.ipam)
-    gateways = ", ".join(str(c.gateway) for c in network.ipam if c.gateway)
-    bridge = wiring.host_links.get(network.bridge_name) if network.driver == "bridge" else None
-    down = bridge is not None and not bridge.up
-    missing = network.driver == "bridge" and bridge is None
-    state = " (bridge is down)" if down else " (bridge is not in the capture)" if missing else ""
-    where = f"{network.bridge_name}, " if network.driver == "bridge" else f"{network.driver}, "
-    traits = [t for t, on in (("internal", network.internal), ("ICC off", not network.icc)) if on]
-    subtitle = (
-        f"{where}{subnets or 'no subnet'}, gateway {gateways or 'none'}{''.join(f', {t}' for t in traits)}{state}"
-    )
-    boxes = []
-    for container, endpoint in wiring.on.get(network.name, ()):
-        interface, trouble = wiring.interface(container, str(endpoint.ip or endpoint.ip6 or "no address"))
-        if not container.running:
-            trouble = container.status
-        lines = (interface, trouble, *(f"+ {name} (joined)" for name in wiring.joined(container)))
-        kind = "down" if trouble else "ok"
-        boxes.append(_Box(container.name, tuple(line for line in lines if line), kind))
-    return _Lane(network.name, subtitle, tuple(boxes), "down" if down or missing else "net")
+def _cells(text: str) -> int:
+    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -14,6 +14,7 @@ from diag import __version__
 from diag.model.analysis import Analysis
 from diag.model.message import Message, clauses, say
 from diag.model.reasons import Reachability
+from diag.report.classes import Classes
 from diag.report.evidence_view import Appendix, EvidenceFile
 from diag.report.host_view import (
     ContainerView,
@@ -25,11 +26,15 @@ from diag.report.host_view import (
     interface_views,
     network_views,
 )
+from diag.report.index_view import IndexView, index_view
 from diag.report.language import Language
+from diag.report.matrix_view import MatrixView, RowView, matrix_view
 from diag.report.members_view import MembersViews
 from diag.report.names_view import ScopeView, scope_views
-from diag.report.pairs_view import EndpointView, GroupView, RowView, endpoint_view, group_view, matrix_view, pair_count
+from diag.report.pairs_view import EndpointView, GroupView, endpoint_view, group_view, pair_count
+from diag.report.places_view import FixedView, fixed_views, places_of_evidence
 from diag.report.shown import shown
+from diag.report.summary_view import SummaryView, summary_view
 from diag.report.words import LARGE, MARKS, WORDS
 
 
@@ -55,9 +60,7 @@ class ReportView(Struct, frozen=True):
     notes: tuple[str, ...]
     networks: tuple[NetworkView, ...]
     containers: tuple[ContainerView, ...]
-    matrix: tuple[RowView, ...]
-    """Empty on a large host."""
-    columns: tuple[str, ...]
+    grid: MatrixView
     groups: tuple[GroupView, ...]
     """What does not work first."""
     endpoints: tuple[EndpointView, ...]
@@ -66,6 +69,19 @@ class ReportView(Struct, frozen=True):
     interfaces: tuple[InterfaceView, ...]
     gaps: tuple[GapView, ...]
     evidence: tuple[EvidenceFile, ...]
+    summary: SummaryView
+    fixes: tuple[FixedView, ...]
+    """Every command of all groups once."""
+    index: IndexView
+
+    @property
+    def matrix(self) -> tuple[RowView, ...]:
+        """The rows of a matrix with a cell per pair; empty on a large host."""
+        return () if self.grid.folded else tuple(row for block in self.grid.blocks for row in block.rows)
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return () if self.grid.folded else tuple(column.name for column in self.grid.columns)
 
 
 _TROUBLE_FIRST = (Reachability.UNKNOWN, Reachability.PARTIAL, Reachability.UNREACHABLE, Reachability.REACHABLE)
@@ -79,6 +95,8 @@ def build_view(analysis: Analysis, language: Language) -> ReportView:
         counts[group.reachability] += pair_count(group)
     snapshot = analysis.snapshot
     appendix, members = Appendix(analysis, language), MembersViews(snapshot, language)
+    classes = Classes(snapshot, ordered)
+    groups = tuple(group_view(number, group, appendix, members, language) for number, group in enumerate(ordered, 1))
     large = len(snapshot.containers) > LARGE
     return ReportView(
         title=language.say("Docker networking on {host}", host=shown(snapshot.host) or say("a host without a name")),
@@ -90,14 +108,16 @@ def build_view(analysis: Analysis, language: Language) -> ReportView:
         notes=tuple(shown(language.of(note), 2000) for note in analysis.notes),
         networks=tuple(network_views(analysis, language)),
         containers=tuple(container_view(c, analysis, language) for c in snapshot.containers),
-        matrix=() if large else matrix_view(analysis, ordered, language),
-        columns=() if large else tuple(shown(c.name) for c in snapshot.containers),
-        groups=tuple(group_view(number, group, appendix, members, language) for number, group in enumerate(ordered, 1)),
+        grid=matrix_view(ordered, classes, members, language),
+        groups=groups,
         endpoints=tuple(endpoint_view(group, members, language) for group in analysis.endpoints),
         scopes=tuple(scope_views(analysis, language)),
         interfaces=tuple(interface_views(analysis, language)),
         gaps=tuple(gap_view(gap, language) for gap in analysis.gaps),
-        evidence=tuple(appendix.files()),
+        evidence=tuple(appendix.files(places_of_evidence(groups))),
+        summary=summary_view(analysis, ordered, groups, language),
+        fixes=tuple(fixed_views(groups)),
+        index=index_view(snapshot, ordered, classes),
     )
 
 

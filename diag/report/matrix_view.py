@@ -1,0 +1,215 @@
+"""The matrix: a cell per pair on a small host, and on a large one a cell per pair of kinds of containers.
+
+Folding goes from fine to coarse until it fits: containers; classes of containers that no group tells apart; roles, which
+are classes that look alike when names are left out (each of ninety networks that keep to themselves).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+from msgspec import Struct
+
+from diag.model.analysis import Group
+from diag.model.message import listed, say
+from diag.model.reasons import Reachability
+from diag.report.classes import Class, Classes, ranges
+from diag.report.language import Language
+from diag.report.members_view import MembersView, MembersViews
+from diag.report.pair_link import pair_id
+from diag.report.shown import shown
+from diag.report.words import LARGE, MARKS, WORDS
+
+ROUNDS = 4
+"""How far classes are told apart by what they reach: what they reach, what that reaches, and so on."""
+_APART = say("no network")
+
+
+class CellView(Struct, frozen=True):
+    """One cell."""
+
+    key: str
+    """Reachability, `mixed`, or `self` where there is no pair."""
+    mark: str
+    title: str
+    href: str
+    """Fragment of the pair, or of the first of the cell's groups; empty where there is no pair."""
+    groups: str
+    """Numbers of its groups, e.g. `1-4,7`; empty with a cell per pair."""
+
+
+class RowView(Struct, frozen=True):
+    """One source, or sources of one kind."""
+
+    source: str
+    members: MembersView
+    cells: tuple[CellView, ...]
+
+
+class BlockView(Struct, frozen=True):
+    """Neighbouring rows on the same networks."""
+
+    networks: str
+    rows: tuple[RowView, ...]
+
+
+class ColumnView(Struct, frozen=True):
+    """One destination, or destinations of one kind."""
+
+    name: str
+    starts: bool
+    """Whether it is the first of a block."""
+
+
+class MatrixView(Struct, frozen=True):
+    """Rows call columns; both are in the same order."""
+
+    folded: bool
+    """Whether rows and columns may stand for several containers."""
+    columns: tuple[ColumnView, ...]
+    blocks: tuple[BlockView, ...]
+
+
+class _Kind(Struct, frozen=True):
+    """What a row and a column stand for."""
+
+    names: tuple[str, ...]
+    networks: tuple[str, ...]
+    """Those of each, where all are on the same; otherwise all that any is on."""
+    same: bool
+    classes: tuple[int, ...]
+
+
+def matrix_view(groups: Sequence[Group], classes: Classes, members: MembersViews, language: Language) -> MatrixView:
+    """Of groups in the order of the report, which gives their numbers."""
+    folded = len(classes.placed) > LARGE
+    cells = _FoldedCells(groups, classes, language) if folded else _PairCells(groups, classes, language)
+    kinds = _folded(groups, classes) if folded else [_Kind((p.name,), p.networks, True, ()) for p in classes.placed]
+    titles = [_networks(kind, language) for kind in kinds]
+    columns = tuple(
+        ColumnView(_label(kind), number == 0 or titles[number - 1] != titles[number])
+        for number, kind in enumerate(kinds)
+    )
+    blocks = tuple(
+        BlockView(
+            title,
+            tuple(
+                RowView(_label(kind), members.of(kind.names), tuple(cells.cell(kind, other) for other in kinds))
+                for _, kind in run
+            ),
+        )
+        for title, run in groupby(zip(titles, kinds, strict=True), key=lambda one: one[0])
+    )
+    return MatrixView(folded, columns, blocks)
+
+
+def _label(kind: _Kind) -> str:
+    more = len(kind.names) - 1
+    return f"{shown(kind.names[0])} +{more}" if more else shown(kind.names[0])
+
+
+def _networks(kind: _Kind, language: Language) -> str:
+    if not kind.networks:
+        return language.of(_APART)
+    if kind.same:
+        return shown(" + ".join(kind.networks))
+    return language.plural("{n} network", "{n} networks", len(kind.networks))
+
+
+class _PairCells:
+    """A cell per pair."""
+
+    def __init__(self, groups: Sequence[Group], classes: Classes, language: Language) -> None:
+        self._groups, self._classes, self._language = groups, classes, language
+
+    def cell(self, row: _Kind, column: _Kind) -> CellView:
+        source, destination = row.names[0], column.names[0]
+        number = self._classes.groups.get((self._classes.of[source], self._classes.of[destination]))
+        if number is None or source == destination:
+            return CellView("self", "", "", "", "")
+        result = self._groups[number].reachability
+        pair = f"{shown(source)} → {shown(destination)}"
+        title = self._language.say("{pair}: {result}", pair=pair, result=WORDS[result])
+        return CellView(result.value, MARKS[result], title, pair_id(source, destination), "")
+
+
+class _FoldedCells:
+    """A cell for all pairs of two kinds."""
+
+    def __init__(self, groups: Sequence[Group], classes: Classes, language: Language) -> None:
+        self._groups, self._classes, self._language = groups, classes, language
+
+    def cell(self, row: _Kind, column: _Kind) -> CellView:
+        pairs: Counter[int] = Counter()
+        for source in row.classes:
+            for destination in column.classes:
+                number = self._classes.groups.get((source, destination))
+                if number is not None:
+                    sources, destinations = (len(self._classes.all[c].members) for c in (source, destination))
+                    pairs[number] += sources * destinations - (sources if source == destination else 0)
+        found = {number for number, count in pairs.items() if count}
+        if not found:
+            return CellView("self", "", "", "", "")
+        results: Counter[Reachability] = Counter()
+        for number in found:
+            results[self._groups[number].reachability] += pairs[number]
+        present = [r for r in Reachability if results[r]]
+        say_one = "{n} {result}"
+        told = listed(say(say_one, n=f"{results[r]:,}", result=WORDS[r]) for r in present)
+        pair = f"{_label(row)} → {_label(column)}"
+        return CellView(
+            present[0].value if len(present) == 1 else "mixed",
+            "".join(MARKS[r] for r in present),
+            self._language.say("{pair}: {result}", pair=pair, result=told),
+            f"group-{min(found) + 1}",
+            ranges(number + 1 for number in found),
+        )
+
+
+def _folded(groups: Sequence[Group], classes: Classes) -> list[_Kind]:
+    """Classes, if few enough, or else roles."""
+    roles = range(len(classes.all)) if len(classes.all) <= LARGE else _roles(groups, classes)
+    by_role: dict[int, list[int]] = {}
+    for number, role in enumerate(roles):
+        by_role.setdefault(role, []).append(number)
+    return [_kind([classes.all[n] for n in numbers], tuple(numbers)) for numbers in by_role.values()]
+
+
+def _kind(found: Sequence[Class], numbers: tuple[int, ...]) -> _Kind:
+    placed = [one for some in found for one in some.members]
+    every = dict.fromkeys(one.networks for one in placed)
+    return _Kind(
+        tuple(one.name for one in placed),
+        tuple(dict.fromkeys(network for networks in every for network in networks)),
+        len(every) == 1,
+        numbers,
+    )
+
+
+def _roles(groups: Sequence[Group], classes: Classes) -> Sequence[int]:
+    """A role for each class: told apart, round by round, by what their members reach and are reached by."""
+    results: dict[int, dict[int, tuple[str, str]]] = {number: {} for number in range(len(classes.all))}
+    for (source, destination), number in classes.groups.items():
+        there = groups[number].reachability.value
+        back = classes.groups.get((destination, source))
+        results[source][destination] = there, groups[back].reachability.value if back is not None else ""
+    roles = [0] * len(classes.all)
+    for _ in range(ROUNDS):
+        finer = _refined(roles, results)
+        if len(set(finer)) > LARGE or len(set(finer)) == len(set(roles)):
+            break
+        roles = finer
+    return roles
+
+
+def _refined(roles: Sequence[int], results: Mapping[int, Mapping[int, tuple[str, str]]]) -> list[int]:
+    numbers: dict[object, int] = {}
+    return [numbers.setdefault(key, len(numbers)) for key in _signatures(roles, results)]
+
+
+def _signatures(roles: Sequence[int], results: Mapping[int, Mapping[int, tuple[str, str]]]) -> Iterator[object]:
+    for number, others in results.items():
+        seen = {(roles[other], result) for other, result in others.items() if other != number}
+        yield roles[number], others.get(number), frozenset(seen)

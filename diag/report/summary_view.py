@@ -1,0 +1,153 @@
+"""The first screen of a report: is the host healthy, what is wrong, and what is apart because it was set up so."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+
+from msgspec import Struct
+
+from diag.model.analysis import Analysis, Group
+from diag.model.message import Message, say
+from diag.model.reasons import Reachability, Reason
+from diag.reach.codes import CODES
+from diag.report.language import Language
+from diag.report.pairs_view import FixView, GroupView
+
+MOST = 6
+"""Problems that are listed; the rest are counted."""
+
+
+class Standing(StrEnum):
+    """What a result says about the host's health."""
+
+    BROKEN = "unreachable"
+    """Something does not work that is there to work. The values are classes of the style sheet."""
+    BLOCKED = "partial"
+    """A rule of somebody stops it; only they know whether it should."""
+    UNKNOWN = "unknown"
+    APART = "apart"
+    """Networks and modes were chosen so that it does not work."""
+    FINE = "reachable"
+
+
+_APART = frozenset(
+    {
+        Reason.ISOLATION,
+        Reason.ICC_OFF,
+        Reason.INTERNAL_NETWORK,
+        Reason.DIRECT_ACCESS_DROP,
+        Reason.UNPUBLISHED_PORT,
+        Reason.NO_COMMON_NETWORK,
+        Reason.NETWORK_NONE,
+        Reason.MACVLAN_ISOLATION,
+    }
+)
+_BLOCKED = frozenset({Reason.FIREWALL_DROP, Reason.FIREWALL_REJECT, Reason.POLICY_DROP, Reason.ROUTE_PROHIBITED})
+_TITLES = {code.code: code.title for code in CODES}
+_BANNERS: dict[Standing, tuple[str, Message]] = {
+    Standing.BROKEN: ("✕", say("Something is broken.")),
+    Standing.UNKNOWN: ("?", say("Some results cannot be told from this capture.")),
+    Standing.BLOCKED: ("◐", say("Firewall rules stop some traffic.")),
+    Standing.APART: ("✓", say("Nothing is broken. Some containers are apart because the networks are set up so.")),
+    Standing.FINE: ("✓", say("Everything reaches everything.")),
+}
+"""The worst first."""
+_SOME_PORTS = say("Works on some ports only")
+_NOTHING = say("There is nothing to judge.")
+
+
+class ProblemView(Struct, frozen=True):
+    """What is wrong with pairs for one reason, or why they are apart."""
+
+    key: str
+    """Class of the style sheet."""
+    mark: str
+    title: str
+    reason: str
+    pairs: int
+    example: str
+    """The explanation of one of them."""
+    group: str
+    """Id of the group that it is from."""
+    fix: FixView | None
+
+
+class SummaryView(Struct, frozen=True):
+    """The verdict on a host."""
+
+    key: str
+    mark: str
+    verdict: str
+    problems: tuple[ProblemView, ...]
+    """The worst and the largest first."""
+    more: int
+    """Problems that are not listed."""
+    apart: tuple[ProblemView, ...]
+
+
+def summary_view(
+    analysis: Analysis, ordered: Iterable[Group], views: Iterable[GroupView], language: Language
+) -> SummaryView:
+    """Of groups and their views, in one order."""
+    found: dict[tuple[Standing, Reason], list[GroupView]] = {}
+    networks = {c.name: {e.network for e in c.endpoints} for c in analysis.snapshot.containers}
+    for group, view in zip(ordered, views, strict=True):
+        reason = _decisive(group)
+        source, destination = (networks.get(name, set()) for name in group.example)
+        standing = _standing(group.reachability, reason, meant=not source.isdisjoint(destination))
+        found.setdefault((standing, reason), []).append(view)
+    listed = [(s, r, v) for s in _BANNERS for (standing, r), v in found.items() if standing is s]
+    problems = [_problem(*one, language) for one in listed if one[0] not in (Standing.FINE, Standing.APART)]
+    apart = [_problem(*one, language) for one in listed if one[0] is Standing.APART]
+    worst = listed[0][0] if listed else Standing.FINE
+    mark, verdict = _BANNERS[worst]
+    return SummaryView(
+        Standing.FINE.value if worst is Standing.APART else worst.value,
+        mark,
+        language.of(verdict if listed else _NOTHING),
+        tuple(problems[:MOST]),
+        max(0, len(problems) - MOST),
+        tuple(sorted(apart, key=lambda p: -p.pairs)),
+    )
+
+
+def _decisive(group: Group) -> Reason:
+    """Why the group is what it is: for one that works on some ports only, why it does not on others."""
+    worst = next((p for p in group.paths if p.reachability is group.reachability), group.paths[0])
+    return worst.reason
+
+
+def _standing(result: Reachability, reason: Reason, *, meant: bool) -> Standing:
+    """`meant`: the two are on a common network, which is there for them to reach each other."""
+    match result:
+        case Reachability.REACHABLE:
+            return Standing.FINE
+        case Reachability.UNKNOWN:
+            return Standing.UNKNOWN
+        case Reachability.PARTIAL:
+            return Standing.BLOCKED
+        case Reachability.UNREACHABLE:
+            if reason in _APART or (reason is Reason.NO_ROUTE and not meant):
+                return Standing.APART
+            return Standing.BLOCKED if reason in _BLOCKED else Standing.BROKEN
+
+
+def _problem(standing: Standing, reason: Reason, groups: list[GroupView], language: Language) -> ProblemView:
+    first = groups[0]
+    return ProblemView(
+        standing.value,
+        first.mark,
+        language.of(_SOME_PORTS if first.key == Reachability.PARTIAL else _TITLES[reason]),
+        reason.value,
+        sum(g.pairs for g in groups),
+        first.headline,
+        first.id,
+        next(_fixes(groups), None),
+    )
+
+
+def _fixes(groups: Iterable[GroupView]) -> Iterator[FixView]:
+    for group in groups:
+        for path in group.paths:
+            yield from path.fixes
