@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from msgspec.structs import replace
-from oxidd.util import DDMemoryError
 
 from diag.kernel.topology import Topology
 from diag.model.address import Family
@@ -55,7 +54,7 @@ def solve_family(
         host_ends = ends(snapshot, topology, family, stacks)
         pairs = Pairs(stacks, host_ends if with_host else replace(host_ends, ports=()), family, world)
         return Solution(_flow_sets(Ground(snapshot, topology, pairs), with_host=with_host))
-    except DDMemoryError:
+    except MemoryError:
         return None
 
 

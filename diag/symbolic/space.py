@@ -7,13 +7,18 @@ The destination is decided first, then the source: below these levels stand the 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-
-from oxidd.bdd import BDDFunction, BDDManager
+from typing import TYPE_CHECKING
 
 from diag.model.flow import Protocol
 from diag.model.netfilter import Ranges
 
-Set = BDDFunction
+if TYPE_CHECKING:
+    from oxidd.bdd import BDDFunction
+
+    Set = BDDFunction
+else:
+    Set = object  # the library is imported by the first space: one pair is explained without it
+
 PORT_BITS = 16
 PROTOCOLS = (Protocol.ICMP, Protocol.TCP, Protocol.UDP)
 _NODES = 1 << 25
@@ -22,9 +27,11 @@ _CACHE = 1 << 18
 
 
 class PacketSpace:
-    """The variables, and sets made of ranges of their values."""
+    """The variables, and sets made of ranges of their values. Diagrams that grow too large raise MemoryError."""
 
     def __init__(self, destinations: int, sources: int) -> None:
+        from oxidd.bdd import BDDManager
+
         self.manager = BDDManager(_NODES, _CACHE, 1)
         self.empty, self.all = self.manager.false(), self.manager.true()
         self._destination = self._variables(max(1, (destinations - 1).bit_length()))
