@@ -3,21 +3,28 @@
 CAPTURE = fixtures/captures/seed_connected-d20/bundle.tar.gz
 BIN = .venv/bin
 
-.PHONY: report test kernel-soak check messages format dist clean
+.PHONY: report test test-packets test-rest kernel-soak check messages format dist clean
 
 report: ## the main job on a bundled real capture
 	@scripts/setup.sh report
 	@$(BIN)/diag report --from $(CAPTURE) -o report.html -o report.pdf
 
-test: ## every check and test
+PACKETS_SENT = live or random
+test: ## every check and test, in two lanes: real packets, where most of the time is waiting, and the rest
 	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=line test-packets test-rest
+
+test-packets: ## what needs an engine or the kernel as judge, one after the other; as root
+	$(BIN)/python -m pytest -m "$(PACKETS_SENT)"
+
+test-rest:
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/coverage run -m pytest -m "not random"
+	$(BIN)/coverage run -m pytest -m "not ($(PACKETS_SENT) or apart)"
 	$(BIN)/coverage report
-	$(BIN)/python -m pytest -m random
+	$(BIN)/python -m pytest -m "apart and not ($(PACKETS_SENT))"
 
 PACKETS = 200000
 kernel-soak: ## random rules on random hosts until PACKETS real packets were judged; as root

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from msgspec.structs import replace
 
 from diag.model.analysis import Analysis
@@ -20,6 +22,7 @@ HOSTILE = (
 )
 
 
+@functools.cache
 def hostile() -> Analysis:
     host = Host().network("a", "10.1.0.0/24").network("b", "10.2.0.0/24")
     for position, _ in enumerate(HOSTILE):

@@ -15,6 +15,7 @@ import pytest
 
 from tests.loading import FIXTURES, bundle_path
 
+pytestmark = pytest.mark.apart
 SEED = str(bundle_path("seed-d20"))
 
 

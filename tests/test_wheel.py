@@ -9,8 +9,11 @@ import sys
 import sysconfig
 from pathlib import Path
 
+import pytest
+
 from tests.loading import bundle_path
 
+pytestmark = pytest.mark.apart
 ROOT = Path(__file__).parent.parent
 
 
@@ -22,9 +25,10 @@ def run(*command: str, cwd: Path, **environment: str) -> bytes:
 def test_an_installed_wheel_makes_every_report(tmp_path: Path) -> None:
     run(sys.executable, "-m", "build", "--wheel", "--outdir", str(tmp_path / "dist"), str(ROOT), cwd=tmp_path)
     wheel = next((tmp_path / "dist").glob("docker_diag-*.whl"))
-    run(sys.executable, "-m", "venv", str(tmp_path / "venv"), cwd=tmp_path)
+    run(sys.executable, "-m", "venv", "--without-pip", str(tmp_path / "venv"), cwd=tmp_path)
     python = str(tmp_path / "venv/bin/python")
-    run(python, "-m", "pip", "install", "-q", "--no-deps", "--no-index", str(wheel), cwd=tmp_path)
+    pip = (sys.executable, "-m", "pip", "--python", python)
+    run(*pip, "install", "-q", "--no-deps", "--no-index", str(wheel), cwd=tmp_path)
     # Its dependencies are those of this environment; the package itself comes from the wheel.
     libraries = {"PYTHONPATH": sysconfig.get_path("purelib")}
     where = run(python, "-c", "import diag; print(diag.__file__)", cwd=tmp_path, **libraries).decode()

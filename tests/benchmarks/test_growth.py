@@ -56,6 +56,7 @@ def test_curves_go_to_five_thousand_containers(name: str) -> None:
         assert (small.networks, small.admin_rules) == (large.networks, large.admin_rules)
 
 
+@pytest.mark.apart
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = ["--containers", "4,2", "--curve", ALIKE, "--bar", "100", "--json", str(tmp_path / "x.json")]
     assert main(options) == 0
@@ -69,6 +70,7 @@ def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
     assert "bar of × 100 a doubling: met" in capsys.readouterr().out
 
 
+@pytest.mark.apart
 def test_after_a_size_that_takes_too_long_larger_ones_are_not_tried(tmp_path: Path) -> None:
     options = ["--containers", "4,8", "--curve", ALIKE, "--limit", "0.05", "--json", str(tmp_path / "x.json")]
     assert main(options) == 0

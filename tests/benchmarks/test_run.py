@@ -11,6 +11,8 @@ import pytest
 from benchmarks.phases import IMPORT, OTHER, PHASES
 from benchmarks.run import FLOOR, main
 
+pytestmark = pytest.mark.apart
+
 
 def test_a_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """With so little time most commands are over the limit, and the figures of the others are there."""

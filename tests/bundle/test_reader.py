@@ -248,6 +248,7 @@ def test_mutated_archives(form: str, data: st.DataObject) -> None:
         assert "\n" not in str(error)  # noqa: PT017  either outcome is right
 
 
+@pytest.mark.apart
 @settings(max_examples=200, deadline=None)
 @given(
     st.recursive(

@@ -106,6 +106,7 @@ def test_null_stays_null() -> None:
     }
 
 
+@pytest.mark.apart
 @given(st.recursive(st.none() | st.text() | st.integers(), lambda x: st.lists(x) | st.dictionaries(st.text(), x)))
 def test_answers_of_any_shape(document: Any) -> None:
     fields = ("Config", "HostConfig", "NetworkSettings", "State", "IPAM", "Options", "Labels", "Swarm", "Containers")

@@ -13,7 +13,7 @@ from diag.bundle.reader import read_bundle
 from diag.model.bundle import Bundle
 from diag.parse.snapshot import build_snapshot
 from diag.reach.flows import FlowAnswerer
-from tests.loading import CAPTURES, bundle_path, snapshot_of, truth_of
+from tests.loading import EACH_CAPTURE, answers_of, bundle_path, question, truth_of
 
 
 class Renamed:
@@ -63,14 +63,14 @@ def without_versions(bundle: Bundle) -> Bundle:
     return Bundle(bundle.host, MappingProxyType({k: v for k, v in bundle.files.items() if k != "docker/version.json"}))
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", EACH_CAPTURE)
 def test_verdicts_stay_when_chains_are_renamed(name: str) -> None:
     renamed = Renamed(read_bundle(str(bundle_path(name))))
     assert any(chain.startswith("DOCKER") or "docker" in name or "__" in chain for chain in renamed.names), (
         renamed.names
     )
-    before, after = (FlowAnswerer(s) for s in (snapshot_of(name), build_snapshot(without_versions(renamed.bundle))))
-    for flow in truth_of(name)["flows"]:
-        asked = {key: flow[key] for key in ("source", "address", "protocol", "port")}
-        old, new = before.answer(asked), after.answer(asked)
+    after = FlowAnswerer(build_snapshot(without_versions(renamed.bundle)))
+    for flow, old in zip(truth_of(name)["flows"], answers_of(name), strict=True):
+        asked = question(flow)
+        new = after.answer(asked)
         assert {k: old[k] for k in ("disposition", "symptom")} == {k: new[k] for k in ("disposition", "symptom")}, asked

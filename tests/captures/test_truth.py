@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from diag.reach.flows import FlowAnswerer
-from tests.loading import CAPTURES, snapshot_of, truth_of
+from tests.loading import CAPTURES, EACH_CAPTURE, answers_of, snapshot_of, truth_of
 
 UNDECIDED = {"timeout", "EHOSTUNREACH"}
 """No answer on the link looks like either, by how long the caller waits."""
@@ -31,13 +31,11 @@ def judge(truth: dict[str, Any], flow: dict[str, Any], answer: dict[str, Any]) -
     return ""
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", EACH_CAPTURE)
 def test_verdicts_equal_real_packets(name: str) -> None:
     truth = truth_of(name)
-    answerer = FlowAnswerer(snapshot_of(name))
     found: dict[str, list[Any]] = {"wrong": [], "unknown": [], "symptom": []}
-    for flow in truth["flows"]:
-        answer = answerer.answer({key: flow[key] for key in ("source", "address", "protocol", "port")})
+    for flow, answer in zip(truth["flows"], answers_of(name), strict=True):
         verdict = judge(truth, flow, answer)
         if verdict:
             found[verdict].append((flow, answer))
@@ -47,7 +45,7 @@ def test_verdicts_equal_real_packets(name: str) -> None:
     assert truth["flows"]
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", EACH_CAPTURE)
 def test_names_equal_real_look_ups(name: str) -> None:
     truth = truth_of(name)
     answerer = FlowAnswerer(snapshot_of(name))
@@ -59,6 +57,7 @@ def test_names_equal_real_look_ups(name: str) -> None:
             assert asked["address"] in answer["addresses"], (asked, answer)
 
 
+@pytest.mark.apart
 def test_symptoms_are_right_where_no_error_was_rate_limited() -> None:
     """The seed's scenario and its neighbours have no wrong symptom at all."""
     names = [
@@ -66,7 +65,6 @@ def test_symptoms_are_right_where_no_error_was_rate_limited() -> None:
     ]
     assert len(names) >= 12
     for name in names:
-        truth, answerer = truth_of(name), FlowAnswerer(snapshot_of(name))
-        for flow in truth["flows"]:
-            answer = answerer.answer({key: flow[key] for key in ("source", "address", "protocol", "port")})
+        truth = truth_of(name)
+        for flow, answer in zip(truth["flows"], answers_of(name), strict=True):
             assert judge(truth, flow, answer) == "", (name, flow, answer)

@@ -36,7 +36,7 @@ def text(found: list[tuple[list[str], str]]) -> str:
     return "\n".join(lines)
 
 
-@pytest.mark.random
+@pytest.mark.apart
 @settings(max_examples=150, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(RULES)
 def test_long_chains_decide_like_short_ones(found: list[tuple[list[str], str]]) -> None:

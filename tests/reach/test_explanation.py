@@ -8,7 +8,7 @@ from diag.errors import UsageError
 from diag.model.reasons import Reachability, Reason
 from diag.reach.explanation import explain
 from diag.report.explanation import explanation_json, explanation_text
-from tests.loading import snapshot_of
+from tests.loading import apart, snapshot_of
 
 SEED = snapshot_of("seed-d20")
 PUBLISHED = snapshot_of("published-d29")
@@ -65,6 +65,12 @@ def test_text_for_a_terminal() -> None:
     assert "Nothing listens in ng2" in works
 
 
+def test_listeners_have_their_evidence() -> None:
+    listed = explanation_json(explain(SEED, "ng1", "onhost"))["listeners"]
+    assert {"tcp"} == {listener["protocol"] for listener in listed}
+    assert all("proc-net-tcp" in listener["evidence"]["file"] for listener in listed)
+
+
 def test_requests_that_make_no_sense() -> None:
     with pytest.raises(UsageError, match="there is no container"):
         explain(SEED, "nobody", "ng1")
@@ -84,7 +90,8 @@ def test_a_stopped_container() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["broken_links-d20", "published-d29nft", "user_rules-d29", "forward_off-d29", "ipv6-d20"]
+    "name",
+    ["broken_links-d20", apart("published-d29nft"), apart("user_rules-d29"), "forward_off-d29", apart("ipv6-d20")],
 )
 def test_every_pair_of_every_fault_has_a_sentence(name: str) -> None:
     snapshot = snapshot_of(name)

@@ -6,10 +6,10 @@ import pytest
 
 from diag.reach import flows
 from diag.reach.flows import FlowAnswerer
-from tests.loading import CAPTURES, snapshot_of, truth_of
+from tests.loading import EACH_CAPTURE, snapshot_of, truth_of
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", EACH_CAPTURE)
 def test_answers_are_the_same_when_many_are_asked(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     snapshot = snapshot_of(name)
     fields = ("source", "address", "protocol", "port")

@@ -12,9 +12,9 @@ from diag.model.flow import Flow, Protocol
 from diag.model.reasons import Disposition
 from diag.reach.beyond import WORLD, with_world
 from diag.reach.pairs import PairAnalyser
-from tests.loading import snapshot_of
+from tests.loading import apart, snapshot_of
 
-HOSTS = ("published-d20", "published-d29", "published-d29nft", "user_rules-d29", "internal_icc-d28")
+HOSTS = (*map(apart, ("published-d20", "published-d29", "published-d29nft")), "user_rules-d29", "internal_icc-d28")
 EDGES = (1, 22, 53, 79, 80, 81, 5353, 5432, 5433, 8079, 8080, 8081, 9999, 65535)
 
 

@@ -20,7 +20,7 @@ from diag.symbolic.engine import Solutions, solve
 from diag.symbolic.stacks import Port
 from tests.hosts import Host
 from tests.kernel import rules
-from tests.loading import CAPTURES, snapshot_of
+from tests.loading import CAPTURES, EACH_CAPTURE, snapshot_of
 
 PORTS = (53, 80, 81, 5432, 9999)
 
@@ -40,7 +40,7 @@ def sources_of(solutions: Solutions, port: Port) -> list[str]:
     return [stack.netns for stack in solutions[port.address.family].pairs.stacks]
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", EACH_CAPTURE)
 def test_exact_sets_of_real_hosts(name: str) -> None:
     snapshot = snapshot_of(name)
     tracer, solutions = solved(snapshot)
@@ -56,7 +56,7 @@ def test_exact_sets_of_real_hosts(name: str) -> None:
                 assert whole.allowed == behaviour.allowed, (netns, port)
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", EACH_CAPTURE)
 def test_published_ports(name: str) -> None:
     """What containers get of flows to the host, from the world and from others."""
     tracer, solutions = solved(snapshot_of(name))
@@ -75,7 +75,7 @@ def test_published_ports(name: str) -> None:
                     assert not delivered or part.netns == span.trace.delivered_to, (netns, port, span)
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", EACH_CAPTURE)
 def test_the_hosts_own_calls(name: str) -> None:
     tracer, solutions = solved(snapshot_of(name))
     decisions = Decisions(solutions)
@@ -86,6 +86,7 @@ def test_the_hosts_own_calls(name: str) -> None:
     assert covered or len(ports) < 2
 
 
+@pytest.mark.apart
 def test_most_pairs_of_real_hosts_are_covered() -> None:
     covered = every = 0
     for name in CAPTURES:
@@ -201,20 +202,21 @@ def assert_agreement(host: Host) -> int:
     return covered
 
 
-@pytest.mark.random
+@pytest.mark.apart
 @settings(max_examples=120, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(rules.iptables(), SWITCHES)
 def test_random_rules(text: str, switches: dict[str, str]) -> None:
     assert_agreement(five(text, switches))
 
 
-@pytest.mark.random
+@pytest.mark.apart
 @settings(max_examples=80, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(rules.iptables(), SWITCHES6)
 def test_random_rules_of_ipv6(text: str, switches: dict[str, str]) -> None:
     assert_agreement(five6(rules.to_ip6(text), switches))
 
 
+@pytest.mark.apart
 def test_plain_hosts_are_covered() -> None:
     assert assert_agreement(five("", {})) > 500
     assert assert_agreement(five6("", {})) > 500

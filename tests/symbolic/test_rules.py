@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from unittest import mock
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -107,6 +108,7 @@ def ways_to_sum_up(text: str) -> Iterator[Ground]:
             yield Ground(snapshot, topology, pairs)
 
 
+@pytest.mark.apart
 @settings(max_examples=150, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(MATCH, FILTER_TARGET), min_size=1, max_size=16))
 def test_a_long_chain_does_what_its_rules_do_one_by_one(found: list[tuple[str, str]]) -> None:
@@ -114,6 +116,7 @@ def test_a_long_chain_does_what_its_rules_do_one_by_one(found: list[tuple[str, s
     assert at_once == in_a_row
 
 
+@pytest.mark.apart
 @settings(max_examples=150, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(st.lists(st.tuples(MATCH, NAT_TARGET), min_size=1, max_size=16))
 def test_a_long_nat_chain_does_what_its_rules_do_one_by_one(found: list[tuple[str, str]]) -> None:
