@@ -14,8 +14,10 @@ from typing import Any
 import msgspec
 import pytest
 from babel.messages.pofile import read_po
+from click.testing import CliRunner
 from msgspec.structs import replace
 
+from diag.cli import cli
 from diag.interpreter.trace import Tracer
 from diag.model.analysis import Analysis, Group
 from diag.model.flow import Flow, Protocol
@@ -29,7 +31,7 @@ from diag.report.language import LANGUAGES, LOCALES, Language, language_of
 from diag.report.render import ReportFormat, render
 from diag.report.view import build_view
 from tests.hosts import Host
-from tests.loading import CAPTURES, analysis_of, snapshot_of
+from tests.loading import CAPTURES, analysis_of, bundle_path, snapshot_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CHINESE = Language("zh")
@@ -304,3 +306,17 @@ def test_chinese_has_no_spaces_between_its_own_words() -> None:
     assert CHINESE.of(say("{who} takes it on {iif}", who=host, iif="eth0")) == "主机在 eth0 上接收"
     assert CHINESE.of(say("{who} takes it on {iif}", who=web, iif="eth0")) == "web 在 eth0 上接收"
     assert CHINESE.of(listed((host, web))) == "主机、web"
+
+
+def test_json_is_english_in_every_language() -> None:
+    analysis = analysis_of("seed-d29")
+    assert render(analysis, ReportFormat.JSON, CHINESE) == render(analysis, ReportFormat.JSON)
+
+
+def test_commands_speak_the_language_that_is_asked_for() -> None:
+    source = str(bundle_path("seed-d29"))
+    a, b = (container.name for container in snapshot_of("seed-d29").containers[:2])
+    for arguments in (["codes", "routed"], ["explain", a, b, "-f", source]):
+        spoken = {lang: CliRunner().invoke(cli, [*arguments, "--lang", lang]).output for lang in LANGUAGES}
+        assert not re.search("[\u4e00-\u9fff]", spoken["en"])
+        assert re.search("[\u4e00-\u9fff]", spoken["zh"])
