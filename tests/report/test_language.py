@@ -7,7 +7,7 @@ import re
 import string
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +17,15 @@ from babel.messages.pofile import read_po
 from click.testing import CliRunner
 from msgspec.structs import replace
 
+from diag.bundle.reader import read_bundle
 from diag.cli import cli
 from diag.interpreter.trace import Tracer
 from diag.model.analysis import Analysis, Group
+from diag.model.bundle import Bundle
 from diag.model.flow import Flow, Protocol
 from diag.model.message import Listing, Message, listed, say
 from diag.model.reasons import Reason, Via
+from diag.parse.snapshot import build_snapshot
 from diag.reach.analysis import analyse
 from diag.reach.codes import CODES
 from diag.reach.explanation import explain
@@ -137,6 +140,39 @@ def test_everything_that_a_trace_says_is_a_message(name: str) -> None:
             for text in (trace.detail, *trace.unknown_causes, *(hop.text for hop in (*trace.forth, *trace.back))):
                 assert isinstance(text, Message | Listing) or text == "", text
                 assert_said(text)
+
+
+HARM: dict[str, Callable[[bytes], bytes]] = {
+    "cut": lambda data: data[: len(data) * 3 // 4],
+    "empty": lambda data: data[:0] + b" \n",
+    "elided": lambda data: b"...\n" + data,
+    "strange": lambda data: data.replace(b"\n", b"\nstrange { words\n", 3),
+}
+
+
+@pytest.mark.parametrize("name", ["published-d29nft", "user_rules-d20"])
+@pytest.mark.parametrize("harm", HARM)
+def test_every_gap_of_a_damaged_capture_is_a_message(name: str, harm: str) -> None:
+    bundle = read_bundle(str(bundle_path(name)))
+    damaged = {path: HARM[harm](data) for path, data in bundle.files.items() if not path.startswith("docker/")}
+    engine = {path: data for path, data in bundle.files.items() if path.startswith("docker/")}
+    _assert_gaps(replace(bundle, files={**engine, **damaged}))
+
+
+@pytest.mark.parametrize("part", ["docker/", "host/", "save|ruleset", "ruleset", "route", "addr"])
+def test_every_gap_of_an_incomplete_capture_is_a_message(part: str) -> None:
+    bundle = read_bundle(str(bundle_path("user_rules-d29")))
+    _assert_gaps(
+        replace(bundle, files={path: data for path, data in bundle.files.items() if not re.search(part, path)})
+    )
+
+
+def _assert_gaps(bundle: Bundle) -> None:
+    gaps = build_snapshot(bundle).gaps
+    assert gaps
+    for text in {text for gap in gaps for text in (gap.detail, gap.affects) if text}:
+        assert isinstance(text, Message | Listing), text
+        assert_said(text)
 
 
 def test_every_reason_code_is_told_in_words() -> None:
