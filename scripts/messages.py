@@ -9,11 +9,12 @@ from __future__ import annotations
 import io
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 from babel.messages.catalog import Catalog
 from babel.messages.extract import extract_from_dir
-from babel.messages.mofile import write_mo
+from babel.messages.mofile import read_mo, write_mo
 from babel.messages.pofile import read_po, write_po
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -21,6 +22,8 @@ CATALOGUES = ROOT / "diag" / "locale"
 KEYWORDS = {"say": None, "_": None, "plural": (1, 2)}
 """Functions whose arguments are messages, with the positions of those that are."""
 SOURCES = (("diag/**.py", "python"), ("report_templates/**.j2", "jinja2"))
+_NO_DATE = datetime(2000, 1, 1, tzinfo=UTC)
+"""Babel wants one in a compiled catalogue; equal messages are to give equal files."""
 _HEADER = """\
 # {language} of docker-diag.
 msgid ""
@@ -54,6 +57,7 @@ def updated(path: Path) -> Catalog:
         catalogue = read_po(file, locale=path.parent.parent.name)
     catalogue.update(said(), no_fuzzy_matching=True)
     catalogue.obsolete.clear()
+    catalogue.creation_date = catalogue.revision_date = _NO_DATE
     return catalogue
 
 
@@ -73,6 +77,22 @@ def compiled(catalogue: Catalog) -> bytes:
     return body.getvalue()
 
 
+def is_up_to_date(path: Path, catalogue: Catalog) -> bool:
+    """Whether the files hold its messages; the header of a compiled one also names Babel's version."""
+    with path.with_suffix(".mo").open("rb") as file:
+        return path.read_bytes() == readable(catalogue) and _texts(read_mo(file)) == _texts(catalogue)
+
+
+def _texts(catalogue: Catalog) -> dict[str, str]:
+    """Translations by message; those with a plural have all their forms in one."""
+    pairs = ((_joined(message.id), _joined(message.string)) for message in catalogue)
+    return {original: translation for original, translation in pairs if original and translation}
+
+
+def _joined(forms: str | list[str] | tuple[str, ...]) -> str:
+    return forms if isinstance(forms, str) else "\0".join(forms)
+
+
 def missing(catalogue: Catalog) -> Iterator[str]:
     """Messages that have no translation, or one with other parts than they have."""
     for message in catalogue:
@@ -88,7 +108,7 @@ def main(arguments: list[str]) -> int:
         if "--check" not in arguments:
             path.write_bytes(readable(catalogue))
             path.with_suffix(".mo").write_bytes(compiled(catalogue))
-        elif path.read_bytes() != readable(catalogue) or path.with_suffix(".mo").read_bytes() != compiled(catalogue):
+        elif not is_up_to_date(path, catalogue):
             wrong.append(f"{path.relative_to(ROOT)} is not up to date: make messages")
         wrong += [f"{path.relative_to(ROOT)} lacks: {message}" for message in missing(catalogue)]
     print(*wrong, sep="\n", file=sys.stderr)

@@ -16,6 +16,7 @@ from typing import IO, BinaryIO, Protocol, cast
 from msgspec import Struct
 
 from diag.errors import BundleError
+from diag.model.message import say
 
 _MIB = 1 << 20
 CHUNK = 1 << 16
@@ -40,12 +41,14 @@ class Limits(Struct, frozen=True):
 
 
 class MemberKind(Enum):
-    FILE = "file"
-    FOLDER = "folder"
-    LINK = "a link"
-    SPECIAL = "a device, a pipe or another special file"
-    OVERSIZED = "too large"
-    DAMAGED = "damaged"
+    """What an entry is, as a clause."""
+
+    FILE = say("it is a file")
+    FOLDER = say("it is a folder")
+    LINK = say("it is a link")
+    SPECIAL = say("it is a device, a pipe or another special file")
+    OVERSIZED = say("it is too large")
+    DAMAGED = say("it is damaged")
 
 
 class Member(Struct, frozen=True):
@@ -79,7 +82,7 @@ class Packed:
         try:
             data = self._stream.read(size)
         except OSError as error:
-            raise DamagedArchiveError(f"reading failed: {error.strerror or error}") from None
+            raise DamagedArchiveError(say("reading failed: {why}", why=error.strerror or error)) from None
         self.count += len(data)
         if self.count > self._limits.archive:
             raise BundleError(f"the archive is larger than {_size(self._limits.archive)}", why="refused as unsafe")
@@ -156,11 +159,11 @@ def gunzip(packed: Packed, head: bytes) -> Iterator[bytes]:
         while not unzip.eof:
             data = data or packed.read(CHUNK)
             if not data:
-                raise DamagedArchiveError("the gzip stream ends early")
+                raise DamagedArchiveError(say("the gzip stream ends early"))
             try:
                 chunk = unzip.decompress(data, CHUNK)
             except zlib.error as error:
-                raise DamagedArchiveError(f"the gzip stream is damaged ({error})") from None
+                raise DamagedArchiveError(say("the gzip stream is damaged ({error})", error=error)) from None
             data = unzip.unconsumed_tail
             if chunk:
                 yield chunk
@@ -178,7 +181,7 @@ def unzstd(packed: Packed, head: bytes) -> Iterator[bytes]:
         try:
             chunk = stream.read(CHUNK)
         except (zstandard.ZstdError, MemoryError) as error:
-            raise DamagedArchiveError(f"the Zstandard stream is damaged ({error})") from None
+            raise DamagedArchiveError(say("the Zstandard stream is damaged ({error})", error=error)) from None
         if not chunk:
             return
         yield chunk
@@ -232,11 +235,11 @@ def read_tar(stream: Unpacked, limits: Limits) -> Iterator[Member]:
                 pass
             return
         if not header:
-            raise DamagedArchiveError("the archive has no end mark: its end is missing")
+            raise DamagedArchiveError(say("the archive has no end mark: its end is missing"))
         if len(header) < _BLOCK:
-            raise DamagedArchiveError("the archive ends in the middle of a header")
+            raise DamagedArchiveError(say("the archive ends in the middle of a header"))
         if not _checksum_ok(header):
-            raise DamagedArchiveError("a tar header is damaged")
+            raise DamagedArchiveError(say("a tar header is damaged"))
         kind = header[156:157]
         stored = _number(header[124:136])
         if kind in (_LONG_NAME, _LONG_LINK, _PAX, _PAX_GLOBAL):
@@ -265,23 +268,23 @@ def _member(stream: Unpacked, name: bytes, kind: bytes, size: int, limits: Limit
     content = stream.read(size)
     padding = -size % _BLOCK
     if len(content) < size or len(stream.read(padding)) < padding:
-        raise DamagedArchiveError(f"the archive ends in the middle of {text!r}")
+        raise DamagedArchiveError(say("the archive ends in the middle of {text}", text=repr(text)))
     return Member(text, MemberKind.FILE, content)
 
 
 def _skip_padded(stream: Unpacked, size: int) -> None:
     padded = size + -size % _BLOCK
     if stream.skip(padded) < padded:
-        raise DamagedArchiveError("the archive ends in the middle of a member")
+        raise DamagedArchiveError(say("the archive ends in the middle of a member"))
 
 
 def _read_extension(stream: Unpacked, size: int) -> bytes:
     if size > _MAX_EXTENSION:
-        raise DamagedArchiveError("an extended tar header is too large")
+        raise DamagedArchiveError(say("an extended tar header is too large"))
     padded = size + -size % _BLOCK
     content = stream.read(padded)
     if len(content) < padded:
-        raise DamagedArchiveError("the archive ends in the middle of a header")
+        raise DamagedArchiveError(say("the archive ends in the middle of a header"))
     return content[:size]
 
 
@@ -292,14 +295,14 @@ def _pax(content: bytes, name: bytes, size: int) -> tuple[bytes, int]:
         space = content.find(b" ", at, at + 12)
         length = content[at:space] if space > 0 else b""
         if not length.isdigit() or int(length) <= space - at or at + int(length) > len(content):
-            raise DamagedArchiveError("an extended tar header is damaged")
+            raise DamagedArchiveError(say("an extended tar header is damaged"))
         key, _, value = content[space + 1 : at + int(length) - 1].partition(b"=")
         if key == b"path":
             name = value
         elif key == b"size" and value.isdigit() and len(value) < 20:
             size = int(value)
         elif key.startswith(b"GNU.sparse."):
-            raise DamagedArchiveError("it holds a sparse file, which is not read")
+            raise DamagedArchiveError(say("it holds a sparse file, which is not read"))
         at += int(length)
     return name, size
 
@@ -318,7 +321,7 @@ def _number(field: bytes) -> int:
     if not digits:
         return 0
     if not all(0x30 <= d <= 0x37 for d in digits):
-        raise DamagedArchiveError("a tar header has an impossible size")
+        raise DamagedArchiveError(say("a tar header has an impossible size"))
     return int(digits, 8)
 
 

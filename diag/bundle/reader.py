@@ -24,7 +24,7 @@ from diag.bundle.layout import MANIFEST, TOP_FOLDERS, is_layout_path, names_in
 from diag.bundle.manifest import Manifest, check_files, decode_manifest, printable
 from diag.errors import BundleError
 from diag.model.bundle import Bundle
-from diag.model.message import say
+from diag.model.message import Message, said, say
 from diag.model.provenance import Gap, GapKind
 
 _HINT = "`diag capture` writes one; docs/bundle.md lists the files"
@@ -106,6 +106,11 @@ def _bundle(source: str, loaded: _Loaded) -> Bundle:
 # Archives
 
 
+def _damage(text: str) -> str:
+    """A message as it is, where it fits; library errors and long names made safe to show."""
+    return text if isinstance(text, Message) and len(text) <= 300 and text.isprintable() else printable(text, 300)
+
+
 def _read_archive(name: str, stream: BinaryIO, limits: Limits) -> _Loaded:
     loaded = _Loaded(name)
     collected: dict[str, Member] = {}
@@ -115,7 +120,7 @@ def _read_archive(name: str, stream: BinaryIO, limits: Limits) -> _Loaded:
                 raise BundleError(f"the archive has more than {limits.members} members", why="refused as unsafe")
             _collect(member, collected, loaded, limits)
     except DamagedArchiveError as damage:
-        loaded.damage = printable(str(damage), 300)
+        loaded.damage = _damage(said(damage))
     except BundleError as error:
         raise BundleError(f"cannot read {name}", why=error.what + (f", {error.why}" if error.why else "")) from None
     _place(collected, loaded)
@@ -202,7 +207,7 @@ def _place(collected: dict[str, Member], loaded: _Loaded) -> None:
         elif member.kind is MemberKind.FILE:
             loaded.files[inner] = member.content
         else:
-            loaded.leave_out(inner, f"it is {member.kind.value}")
+            loaded.leave_out(inner, member.kind.value)
 
 
 # Folders

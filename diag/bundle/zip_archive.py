@@ -11,6 +11,7 @@ from collections.abc import Iterator
 
 from diag.bundle.archive import CHUNK, Budget, DamagedArchiveError, Limits, Member, MemberKind
 from diag.errors import BundleError
+from diag.model.message import say
 
 _ZIP_ERRORS = (
     zipfile.BadZipFile,
@@ -82,11 +83,13 @@ def _read_zip_data(content: bytes, budget: Budget, limits: Limits) -> Iterator[M
             break
         data, end = _zip_data(content, start, flags, method, packed, limits)
         if data is None or (not flags & _DESCRIPTOR and zlib.crc32(data) != crc):
-            raise DamagedArchiveError(f"the zip archive ends in the middle of {name!r}, or is damaged there")
+            raise DamagedArchiveError(
+                say("the zip archive ends in the middle of {name}, or is damaged there", name=repr(name))
+            )
         budget.spend(len(data))
         yield Member(name, MemberKind.FOLDER if name.endswith("/") else MemberKind.FILE, data)
         at = end
-    raise DamagedArchiveError("the zip archive has no directory: its end is missing")
+    raise DamagedArchiveError(say("the zip archive has no directory: its end is missing"))
 
 
 def _zip_data(

@@ -91,7 +91,7 @@ def parse_bridge_text(data: bytes, file: str) -> Parsed[tuple[PortFacts, ...]]:
             flags = {key: value == "on" for key, value in _DETAIL.findall(line)}
             ports[-1] = replace(ports[-1], port=replace(ports[-1].port, **flags))
         else:
-            gaps.append(unreadable(evidence, "bridge link or brctl show", _AFFECTS))
+            gaps.append(unreadable(evidence, say("bridge link or brctl show"), _AFFECTS))
     return Parsed(tuple(ports), tuple(gaps))
 
 

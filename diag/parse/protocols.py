@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from diag.model.message import say
+
 PROTOCOLS: Mapping[str, int] = MappingProxyType(
     {
         "hopopt": 0,
@@ -95,5 +97,5 @@ def mac_number(text: str) -> int:
     """`02:42:ac:11:00:02` as an integer; raises ValueError."""
     digits = text.split(":")
     if len(digits) != 6:
-        raise ValueError(f"not a MAC address: {text!r}")
+        raise ValueError(say("not a MAC address: {text}", text=repr(text)))
     return int("".join(f"{int(d, 16):02x}" for d in digits), 16)

@@ -94,7 +94,7 @@ def _route(body: dict[str, Any], family: Family) -> _Draft:
         nexthops = (_nexthop(body, gateway),)
     kind = text_of(body, "type") or "unicast"
     if kind not in _TYPES:
-        raise ValueError(f"type {kind!r}")
+        raise ValueError(say("type {name}", name=repr(kind)))
     prefix = Prefix.parse(destination, family=family)
     source = text_of(body, "prefsrc")
     table = str(body.get("table", "main"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gettext
 import os
+import re
 from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
@@ -12,6 +13,9 @@ from diag.model.message import Listing, Message
 
 DOMAIN = "diag"
 LANGUAGES = ("en", "zh")
+_WITHOUT_SPACES = frozenset({"zh"})
+"""Languages that write spaces around foreign words only."""
+_WIDE = re.compile("[\u2e80-\uffef]")
 LOCALES = Path(str(resources.files("diag"))) / "locale"
 
 
@@ -38,15 +42,34 @@ class Language:
     def say(self, template: str, /, **parts: object) -> str:
         """A message of the report itself."""
         found = self.catalogue.gettext(template) if template else template
-        return found.format_map(self._said(parts)) if parts else found
+        return self._filled(found, parts) if parts else found
 
     def plural(self, one: str, many: str, number: int, /, **parts: object) -> str:
         """A message about a number of things, which is its part `n`."""
         found = self.catalogue.ngettext(one, many, number)
-        return found.format_map({**self._said(parts), "n": number})
+        return self._filled(found, {**parts, "n": number})
 
-    def _said(self, parts: Mapping[str, object]) -> dict[str, object]:
-        return {name: self.of(part) if isinstance(part, str) else part for name, part in parts.items()}
+    def _filled(self, template: str, parts: Mapping[str, object]) -> str:
+        said = {name: self.of(part) if isinstance(part, str) else part for name, part in parts.items()}
+        if self.code in _WITHOUT_SPACES:
+            for name, part in parts.items():
+                if isinstance(part, (Message, Listing)):
+                    template = _closed_up(template, name, str(said[name]))
+        return template.format_map(said)
+
+
+def _closed_up(template: str, name: str, text: str) -> str:
+    """The template without the spaces that stand around a foreign word, where the part's text is none.
+
+    >>> _closed_up("在 {who} 中", "who", "主机")
+    '在{who}中'
+    """
+    field = f"{{{name}}}"
+    if _WIDE.match(text[:1]):
+        template = re.sub(rf"(?<={_WIDE.pattern}) (?={re.escape(field)})", "", template)
+    if _WIDE.match(text[-1:]):
+        template = re.sub(rf"(?<={re.escape(field)}) (?={_WIDE.pattern})", "", template)
+    return template
 
 
 ENGLISH = Language()
