@@ -31,7 +31,7 @@
   /* Filter of matrix and pairs. */
   const filter = byId("filter"), network = byId("network"), results = all("input.result");
   const rows = all(".matrix tbody tr"), heads = all(".matrix thead th").slice(1), bodies = all(".matrix tbody");
-  const cells = rows.map((row) => all("td", row));
+  const cells = rows.map((row) => all("td", row)), folded = Boolean(document.querySelector(".matrix [data-groups]"));
   let cellGroups = null, texts = null;
   function prepare() {
     texts = texts || articles.map((article) => all(".path", article).map((path) => path.textContent).join(" ").toLowerCase());
@@ -74,13 +74,13 @@
     const usedRows = cells.map((row, i) => {
       let used = false;
       row.forEach((cell, j) => {
-        const folded = row.length !== index.names.length || cell.firstElementChild && cell.firstElementChild.dataset.groups;
         const fit = !cellGroups[i][j].length || (folded ? cellGroups[i][j].some((g) => fits.groups[g]) : fits.pair(i, j, cellGroups[i][j][0]));
         cell.classList.toggle("dim", !fit);
         if (fit && cellGroups[i][j].length) { used = true; usedColumns.add(j); }
       });
       return used;
     });
+    if (folded) { return; }
     rows.forEach((row, i) => hidden(row, active && !usedRows[i] && !usedColumns.has(i)));
     heads.forEach((head, j) => hidden(head, active && !usedColumns.has(j) && !usedRows[j]));
     cells.forEach((row) => row.forEach((cell, j) => hidden(cell, heads[j].hidden)));
@@ -230,7 +230,7 @@
     bar.querySelector("b").textContent = index.names[source] + " → " + index.names[destination];
     button.addEventListener("click", () => copy(location.href.split("#")[0] + link, button, null));
     article.querySelector("h3").after(bar);
-    const cell = cells[source] && cells[source].length === index.names.length && cells[source][destination];
+    const cell = !folded && cells[source][destination];
     if (cell) { cell.classList.add("lit"); }
     show(article);
     article.focus({ preventScroll: true });

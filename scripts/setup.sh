@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 packages="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core fonts-noto-cjk"
 if [ "$what" = test ]; then
   packages="$packages docker.io iptables nftables ipset busybox-static iproute2 conntrack procps util-linux poppler-utils"
+  packages="$packages chromium"
 fi
 
 missing_packages() {

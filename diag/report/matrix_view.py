@@ -24,7 +24,7 @@ from diag.report.words import LARGE, MARKS, WORDS
 
 ROUNDS = 4
 """How far classes are told apart by what they reach: what they reach, what that reaches, and so on."""
-_APART = say("no network")
+_APART = say("no network of its own")
 
 
 class CellView(Struct, frozen=True):
@@ -156,8 +156,7 @@ class _FoldedCells:
         for number in found:
             results[self._groups[number].reachability] += pairs[number]
         present = [r for r in Reachability if results[r]]
-        say_one = "{n} {result}"
-        told = listed(say(say_one, n=f"{results[r]:,}", result=WORDS[r]) for r in present)
+        told = listed(say("{n} {result}", n=results[r], result=WORDS[r]) for r in present)
         pair = f"{_label(row)} → {_label(column)}"
         return CellView(
             present[0].value if len(present) == 1 else "mixed",

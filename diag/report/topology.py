@@ -56,10 +56,10 @@ def _lane(lane: LaneView, top: int) -> tuple[list[str], int]:
 
 
 def _label(lane: LaneView, top: int) -> Iterator[str]:
-    yield _text(PAD, top + PAD + 10, lane.title, "lane-title", 26)
+    yield _text(PAD, top + PAD + 10, lane.title, "lane-title", 21)
     lines = [(line, "lane-line") for line in lane.lines] + ([(lane.trouble, "trouble")] if lane.trouble else [])
     for number, (line, style) in enumerate(lines, 1):
-        yield _text(PAD, top + PAD + 10 + LINE * number, line, style, 30)
+        yield _text(PAD, top + PAD + 10 + LINE * number, line, style, 27)
 
 
 def _ports(ports: Iterable[str], top: int) -> tuple[list[str], int]:
@@ -68,7 +68,7 @@ def _ports(ports: Iterable[str], top: int) -> tuple[list[str], int]:
     x, y = LABEL, top
     for port in ports:
         text = _short(port, 40)
-        width = 14 + 7 * _cells(text)
+        width = 18 + round(7.4 * _letters(text))
         if x + width > WIDTH - PAD and x > LABEL:
             x, y = LABEL, y + 26
         parts.append(
@@ -122,32 +122,38 @@ def _box(box: BoxView, x: int, y: int) -> Iterator[str]:
     if box.kind in ("ok", "down") and box.at:
         yield f'<line x1="{x + 14}" y1="{y - WIRE + 6}" x2="{x + 14}" y2="{y}" class="wire"/>'
         if box.veth:
-            yield _text(x + 20, y - 6, box.veth, "veth", 26)
+            yield _text(x + 20, y - 6, box.veth, "veth", 24)
     yield f'<rect x="{x}" y="{y}" width="{BOX}" height="{_height(box)}" rx="6"/>'
-    yield _text(x + 10, y + 19, box.title, "box-title", 21)
+    yield _text(x + 10, y + 19, box.title, "box-title", 18)
     lines = [(f"+ {name}", "box-title") for name in box.joined] + [(line, "box-line") for line in box.lines]
     lines += [(box.trouble, "trouble")] if box.trouble else []
     for number, (line, style) in enumerate(lines, 1):
-        yield _text(x + 10, y + 19 + LINE * number, line, style, 25 if style == "box-line" else 21)
+        yield _text(x + 10, y + 19 + LINE * number, line, style, 22 if style == "box-line" else 20)
     yield "</g>"
 
 
-def _text(x: int, y: int, text: str, style: str, limit: int) -> str:
+def _text(x: int, y: int, text: str, style: str, limit: float) -> str:
     return f'<text x="{x}" y="{y}" class="{style}">{escape(_short(text, limit))}</text>'
 
 
-def _short(text: str, limit: int) -> str:
-    """What fits into as many columns; East Asian characters take two."""
-    if _cells(text) <= limit:
+def _short(text: str, limit: float) -> str:
+    """What fits into as many letters of common width."""
+    if _letters(text) <= limit:
         return text
     kept, room = "", limit - 1
     for character in text:
-        room -= _cells(character)
+        room -= _letters(character)
         if room < 0:
             break
         kept += character
     return f"{kept}…"
 
 
-def _cells(text: str) -> int:
-    return sum(2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
+def _letters(text: str) -> float:
+    """The width of a text, in letters of common width."""
+    return sum(
+        2 if unicodedata.east_asian_width(c) in "WF" else _WIDTHS.get(c, 1.2 if c.isupper() else 1) for c in text
+    )
+
+
+_WIDTHS = dict.fromkeys("ijl.,:;'|!()[]/ftr -", 0.65) | dict.fromkeys("mwMW@%", 1.55)

@@ -188,9 +188,9 @@ def test_nothing_serious_for_axe(opened: Open, case: str, dark: bool) -> None:
     assert [(v["id"], v["impact"], [n["html"][:200] for n in v["nodes"][:3]]) for v in found] == []
 
 
-@pytest.mark.parametrize("case", ["published-d29", "broken_links-d20"])
+@pytest.mark.parametrize("case", ["published-d29", "broken_links-d20", "hostile"])
 def test_pictures_for_people(opened: Open, screenshots: Path, case: str) -> None:
     for name, size, dark in (("light", DESK, False), ("dark", DESK, True), ("phone", PHONE, False)):
-        page = opened(analysis_of(case), size=size, dark=dark)
+        page = opened(hostile() if case == "hostile" else analysis_of(case), size=size, dark=dark)
         page.screenshot(path=screenshots / f"{case}-{name}.png", full_page=True)
         assert (screenshots / f"{case}-{name}.png").stat().st_size > 0

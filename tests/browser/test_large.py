@@ -1,0 +1,91 @@
+"""A host of a thousand containers: its report stays small and quick, and every pair has its link."""
+
+from __future__ import annotations
+
+import functools
+import tempfile
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect
+
+from benchmarks.hosts import HostSpec, write_host
+from diag.model.analysis import Analysis
+from diag.pipeline import analyse_bundle, load_bundle
+from diag.report.html import render_html
+from diag.report.language import Language
+from diag.report.words import LARGE
+from tests.browser.conftest import PHONE, Open
+
+MEGABYTES = 6
+FILTER = 100
+"""Milliseconds from a key to the new layout, on two cores of which others may use one."""
+
+
+@functools.cache
+def thousand() -> Analysis:
+    with tempfile.TemporaryDirectory() as folder:
+        write_host(Path(folder) / "bundle", HostSpec())
+        return analyse_bundle(load_bundle(str(Path(folder) / "bundle")))
+
+
+def test_the_file_is_small() -> None:
+    assert len(render_html(thousand(), Language())) < MEGABYTES * 1_000_000
+
+
+def test_the_matrix_is_folded(opened: Open) -> None:
+    page = opened(thousand())
+    rows = page.locator(".matrix tbody tr")
+    assert 1 < rows.count() <= LARGE
+    cell = page.locator(".matrix td.mixed a").first
+    title = str(cell.get_attribute("title"))
+    cell.click()
+    expect(page.locator("#filter-count")).to_have_text(title)
+    chosen = str(cell.get_attribute("data-groups"))
+    shown = page.locator("article.group:not([hidden])")
+    assert shown.first.get_attribute("id") == f"group-{chosen.replace('-', ',').split(',')[0]}"
+
+
+def test_a_link_to_a_pair_leads_to_its_group(opened: Open) -> None:
+    names = [c.name for c in thousand().snapshot.containers]
+    source, destination = names[1], names[-1]
+    group = next(g for g in thousand().groups if source in g.sources and destination in g.destinations)
+    page = opened(thousand(), f"#pair={source}/{destination}")
+    article = page.locator("article.group.lit")
+    expect(article).to_be_in_viewport()
+    expect(article.locator(".pair-bar")).to_contain_text(f"{source} → {destination}")
+    expect(article).to_contain_text(group.example[0])
+
+
+def test_no_pair_is_lost_in_the_folds(opened: Open) -> None:
+    page = opened(thousand())
+    told = page.locator(".matrix td a").evaluate_all(
+        """(links) => links.flatMap((link) => link.title.split(": ").pop().split(", ")
+             .map((part) => Number(part.match(/^\\d+/)[0]))).reduce((a, b) => a + b)"""
+    )
+    assert told == sum(g.pairs for g in thousand().groups)
+
+
+@pytest.mark.parametrize("word", ["app-001", "same-bridge", "zzz", ""])
+def test_the_filter_is_quick(opened: Open, word: str) -> None:
+    page = opened(thousand())
+    page.wait_for_timeout(1000)
+    assert min(page.evaluate(_FILTER, word) for _ in range(5)) < FILTER
+
+
+_FILTER = """async (word) => {
+  const filter = document.getElementById("filter");
+  filter.value = "app-0";
+  filter.dispatchEvent(new Event("input"));
+  await new Promise((done) => requestAnimationFrame(() => setTimeout(done)));
+  const before = performance.now();
+  filter.value = word;
+  filter.dispatchEvent(new Event("input"));
+  document.documentElement.scrollHeight;
+  return performance.now() - before;
+}"""
+
+
+def test_it_fits_a_phone(opened: Open) -> None:
+    page = opened(thousand(), size=PHONE)
+    assert page.evaluate("document.documentElement.scrollWidth") == PHONE[0]
