@@ -11,12 +11,13 @@ from playwright.sync_api import expect
 
 from benchmarks.hosts import HostSpec, write_host
 from diag.model.analysis import Analysis
-from diag.pipeline import analyse_bundle, load_bundle
+from diag.pipeline import analyse_snapshot, load_snapshot
 from diag.report.html import render_html
 from diag.report.language import Language
 from diag.report.words import LARGE
 from tests.browser.conftest import PHONE, Open
 
+pytestmark = pytest.mark.apart
 MEGABYTES = 6
 FILTER = 100
 """Milliseconds from a key to the new layout, on two cores of which others may use one."""
@@ -26,7 +27,7 @@ FILTER = 100
 def thousand() -> Analysis:
     with tempfile.TemporaryDirectory() as folder:
         write_host(Path(folder) / "bundle", HostSpec())
-        return analyse_bundle(load_bundle(str(Path(folder) / "bundle")))
+        return analyse_snapshot(load_snapshot(str(Path(folder) / "bundle")))
 
 
 def test_the_file_is_small() -> None:

@@ -12,6 +12,7 @@ from tests.browser.conftest import DESK, PHONE, Open
 from tests.hostile import HOSTILE, hostile
 from tests.loading import analysis_of
 
+pytestmark = pytest.mark.apart
 CASES = ("published-d29", "broken_links-d20", "overlay_A-d29", "ipv6-d20")
 PAIR = "#pair=client_a/client_b"
 

@@ -34,7 +34,7 @@ from diag.report.language import LANGUAGES, LOCALES, Language, language_of
 from diag.report.render import ReportFormat, render
 from diag.report.view import build_view
 from tests.hosts import Host
-from tests.loading import CAPTURES, analysis_of, bundle_path, snapshot_of
+from tests.loading import EACH_CAPTURE, analysis_of, bundle_path, snapshot_of
 
 ROOT = Path(__file__).resolve().parents[2]
 CHINESE = Language("zh")
@@ -122,7 +122,7 @@ def assert_said(text: str) -> None:
             assert not _SENTENCE.search(text) or _CITED.search(text), text
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", EACH_CAPTURE)
 def test_everything_that_an_analysis_says_is_a_message(name: str) -> None:
     for text in dict.fromkeys(texts_of(analysis_of(name))):
         assert isinstance(text, Message | Listing) or text == "", text
@@ -248,7 +248,7 @@ def test_a_text_that_is_no_message_is_noticed() -> None:
     assert left_over(analysis, _TERMS | {"br", "lo"}) == {"note"}
 
 
-@pytest.mark.parametrize("name", CAPTURES)
+@pytest.mark.parametrize("name", EACH_CAPTURE)
 def test_no_english_sentence_is_left_in_a_chinese_view(name: str) -> None:
     analysis = analysis_of(name)
     own = "\n".join(analysis.snapshot.files.values())
