@@ -26,11 +26,35 @@ from diag.report.view import ReportView
 S = TypeVar("S")
 T = TypeVar("T")
 
-TROUBLES, GROUPS, ENDPOINTS, SCOPES, ROWS, LINES = 6, 60, 60, 40, 80, 240
-"""Reasons on the cover; groups of pairs; rows of the host and the world, of names, and of any other table; lines of
-evidence."""
-MEMBERS, NAMES, OWN, EXPLANATIONS, SIDES = 16, 24, 3, 2, 6
-"""In a row: members, names, names of a caller's own, explanations, groups of containers."""
+
+class Limits(Struct, frozen=True):
+    """How much is printed."""
+
+    troubles: int
+    """Reasons on the cover."""
+    groups: int
+    endpoints: int
+    scopes: int
+    rows: int
+    """Of each other table."""
+    lines: int
+    """Of evidence."""
+    members: int
+    """Of a network."""
+    names: int
+    """That a container resolves."""
+    own: int = 3
+    """Names of a caller's own."""
+    explanations: int = 2
+    sides: int = 6
+    """Groups of containers in a row of the host and the world."""
+
+
+LIMITS = Limits(troubles=5, groups=60, endpoints=60, scopes=60, rows=80, lines=240, members=60, names=40)
+LARGE_LIMITS = Limits(troubles=5, groups=40, endpoints=24, scopes=16, rows=50, lines=120, members=8, names=12)
+"""Of a host that :data:`diag.report.words.LARGE` calls large."""
+HEADING = 44
+"""Characters of either side in a group's heading."""
 
 
 class Part(Struct, Generic[T], frozen=True):
@@ -60,8 +84,10 @@ class PrintGroup(Struct, frozen=True):
     """A group of pairs."""
 
     group: GroupView
-    label: str
-    """For the outline."""
+    heading: str
+    """Who reaches whom, cut to a line or two."""
+    whole: str
+    """All of them; empty where the heading says it."""
     result: str
     """How many pairs, and what they are."""
     works: bool
@@ -114,7 +140,7 @@ class PrintView(Struct, frozen=True):
 def print_view(view: ReportView, language: Language, captured_at: str) -> PrintView:
     """What is printed of a report."""
     unknown = (language.say("Captured"), language.say("at a time that is not recorded"))
-    cut = _Cut(language)
+    cut = _Cut(language, LARGE_LIMITS if view.large else LIMITS)
     cover = cover_view(view, language)
     groups = cut.groups(view.groups)
     return PrintView(
@@ -123,13 +149,13 @@ def print_view(view: ReportView, language: Language, captured_at: str) -> PrintV
         view.facts if captured_at else (*view.facts, unknown),
         cut.troubles(cover.troubles),
         cut.shortened(view.groups),
-        cut.rows(view.networks, cut.network),
+        cut.rows(view.networks, cut.network, cut.limits.rows),
         groups,
-        cut.rows(endpoint_rows(view.endpoints), cut.endpoint, ENDPOINTS),
-        cut.rows(view.scopes, cut.scope, SCOPES),
-        cut.rows(view.containers, _as_it_is),
-        cut.rows(view.interfaces, _as_it_is),
-        cut.rows(view.gaps, _as_it_is),
+        cut.rows(endpoint_rows(view.endpoints), cut.endpoint, cut.limits.endpoints),
+        cut.rows(view.scopes, cut.scope, cut.limits.scopes),
+        cut.rows(view.containers, _as_it_is, cut.limits.rows),
+        cut.rows(view.interfaces, _as_it_is, cut.limits.rows),
+        cut.rows(view.gaps, _as_it_is, cut.limits.rows),
         cut.evidence(view.evidence, groups.items),
     )
 
@@ -146,10 +172,11 @@ def _part(items: Sequence[S], limit: int, make: Callable[[S], T], left_out: Call
 class _Cut:
     """Cuts lists, and says in one language what is left out."""
 
-    def __init__(self, language: Language) -> None:
+    def __init__(self, language: Language, limits: Limits) -> None:
         self.language = language
+        self.limits = limits
 
-    def rows(self, items: Sequence[S], make: Callable[[S], T], limit: int = ROWS) -> Part[T]:
+    def rows(self, items: Sequence[S], make: Callable[[S], T], limit: int) -> Part[T]:
         return _part(items, limit, make, self._rows_left)
 
     def _rows_left(self, more: int) -> str:
@@ -163,7 +190,7 @@ class _Cut:
                 "{n} more reason is with the pairs.", "{n} more reasons are with the pairs.", more
             )
 
-        return _part(troubles, TROUBLES, _as_it_is, left)
+        return _part(troubles, self.limits.troubles, _as_it_is, left)
 
     def shortened(self, groups: Iterable[GroupView]) -> str:
         if not any(members.more for group in groups for members in (group.sources, group.destinations)):
@@ -174,7 +201,7 @@ class _Cut:
 
     def network(self, network: NetworkView) -> PrintNetwork:
         members = (f"{m.name} {m.address}{f' ({m.note})' if m.note else ''}" for m in network.members)
-        return PrintNetwork(network, self._listed(members, MEMBERS))
+        return PrintNetwork(network, self._listed(members, self.limits.members))
 
     def _listed(self, texts: Iterable[str], limit: int) -> str:
         found = tuple(texts)
@@ -183,7 +210,7 @@ class _Cut:
 
     def groups(self, groups: Sequence[GroupView]) -> Part[PrintGroup]:
         def left(more: int) -> str:
-            pairs = sum(group.pairs for group in groups[GROUPS:])
+            pairs = sum(group.pairs for group in groups[self.limits.groups :])
             return self.language.plural(
                 "{n} more group of pairs ({pairs} ordered pairs in all) is in the HTML and JSON reports.",
                 "{n} more groups of pairs ({pairs} ordered pairs in all) are in the HTML and JSON reports.",
@@ -191,27 +218,33 @@ class _Cut:
                 pairs=pairs,
             )
 
-        return _part(groups, GROUPS, self._group, left)
+        return _part(groups, self.limits.groups, self._group, left)
 
     def _group(self, group: GroupView) -> PrintGroup:
-        label = f"{group.mark} {shown(group.sources.short, 40)} → {shown(group.destinations.short, 40)}"
+        sides = (group.sources.short, group.destinations.short)
+        heading = f"{shown(sides[0], HEADING)} → {shown(sides[1], HEADING)}"
+        whole = (
+            ""
+            if max(map(len, sides)) <= HEADING
+            else self.language.say("From {sources} to {destinations}.", sources=sides[0], destinations=sides[1])
+        )
         pairs = self.language.plural("{n} ordered pair", "{n} ordered pairs", group.pairs)
         reasons = ", ".join(dict.fromkeys(path.reason for path in group.paths))
         works = group.key == Reachability.REACHABLE.value
         paths = tuple(dict.fromkeys(_path(path) for path in group.paths))
-        return PrintGroup(group, label, f"{pairs} · {group.word} · {reasons}", works, paths)
+        return PrintGroup(group, heading, whole, f"{pairs} · {group.word} · {reasons}", works, paths)
 
     def endpoint(self, row: EndpointRow) -> PrintEndpoint:
-        why = " ".join(row.explanations[:EXPLANATIONS])
-        more = len(row.explanations) - EXPLANATIONS
+        why = " ".join(row.explanations[: self.limits.explanations])
+        more = len(row.explanations) - self.limits.explanations
         if more > 0:
             why += " " + self.language.plural("{n} more address.", "{n} more addresses.", more)
         sources, destinations = self._sides(row.sources), self._sides(row.destinations)
         return PrintEndpoint(row.key, row.mark, row.allowed, sources, destinations, why)
 
     def _sides(self, sides: Sequence[MembersView]) -> str:
-        texts = [side.short for side in sides[:SIDES]]
-        more = len(sides) - SIDES
+        texts = [side.short for side in sides[: self.limits.sides]]
+        more = len(sides) - self.limits.sides
         if more > 0:
             texts.append(self.language.plural("{n} more group of containers", "{n} more groups of containers", more))
         return "; ".join(texts)
@@ -219,15 +252,15 @@ class _Cut:
     def scope(self, scope: ScopeView) -> PrintScope:
         names = (f"{name.name} = {name.addresses} ({name.via})" for name in scope.names)
         return PrintScope(
-            self._listed((self._caller(caller) for caller in scope.callers), MEMBERS),
+            self._listed((self._caller(caller) for caller in scope.callers), self.limits.members),
             scope.resolver,
             scope.note,
-            self._listed(names, NAMES),
+            self._listed(names, self.limits.names),
             scope.missing,
         )
 
     def _caller(self, caller: CallerView) -> str:
-        own = self._listed((name.name for name in caller.own), OWN)
+        own = self._listed((name.name for name in caller.own), self.limits.own)
         return self.language.say("{name} (also {own})", name=caller.container, own=own) if own else caller.container
 
     def evidence(self, files: Iterable[EvidenceFile], groups: Iterable[PrintGroup]) -> Part[EvidenceFile]:
@@ -240,7 +273,7 @@ class _Cut:
 
         cited = {path.cited.anchor for group in groups for path in group.paths if path.cited is not None}
         lines = [(file.path, line) for file in files for line in _near(file.lines, cited)]
-        kept = _part(lines, LINES, _as_it_is, left)
+        kept = _part(lines, self.limits.lines, _as_it_is, left)
         by_file: dict[str, list[EvidenceLine]] = {}
         for path, line in kept.items:
             by_file.setdefault(path, []).append(line)
