@@ -296,7 +296,7 @@ def _near(lines: Sequence[EvidenceLine], cited: Container[str]) -> Iterator[Evid
     last = -1
     for position in sorted(near.intersection(range(len(lines)))):
         line = lines[position]
-        if position != last + 1 and line.number:
+        if 0 <= last < position - 1 and line.number:
             yield EvidenceLine(0, "…", "", False)
         yield EvidenceLine(line.number, line.text, line.anchor, bool(line.anchor) and line.anchor in cited)
         last = position
