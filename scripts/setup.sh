@@ -6,7 +6,7 @@ set -eu
 what=${1:-report}
 cd "$(dirname "$0")/.."
 
-packages="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core fonts-noto-cjk"
+packages="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core fonts-open-sans fonts-wqy-microhei"
 if [ "$what" = test ]; then
   packages="$packages docker.io iptables nftables ipset busybox-static iproute2 conntrack procps util-linux poppler-utils"
   packages="$packages chromium"

@@ -31,16 +31,18 @@ _BUFFER = 1 << 20
     type=click.Choice(["en", "zh"]),
     help="Language of HTML, PDF, Markdown and text.  [default: the locale's]",
 )
-def command(source: str, outputs: tuple[str, ...], form: str | None, lang: str | None) -> int:
+@click.option("--paper", type=click.Choice(["a4", "letter"]), help="Paper of PDF.  [default: the locale's]")
+def command(source: str, outputs: tuple[str, ...], form: str | None, lang: str | None, paper: str | None) -> int:
     """Analyse a host and write .html, .pdf, .md, .json or .txt; without -o, a summary on the terminal."""
     from diag.pipeline import analyse_snapshot, parse_bundle
     from diag.report.language import Language, language_of
+    from diag.report.paper import Paper, paper_of
     from diag.report.render import ReportFormat, format_of, render_parts
 
     if "-" in outputs and form is None:
         raise click.UsageError("-o - needs --format")
     wanted = [(name, ReportFormat(str(form)) if name == "-" else format_of(name)) for name in outputs]
-    language = Language(lang or language_of())
+    language, sheet = Language(lang or language_of()), Paper(paper or paper_of())
     bundle = load_bundle(source)
     with working("analysing"):
         snapshot = parse_bundle(bundle)
@@ -53,7 +55,7 @@ def command(source: str, outputs: tuple[str, ...], form: str | None, lang: str |
         return DONE
     for name, report_format in wanted:
         with working(f"writing {report_format.value}"):
-            parts = render_parts(analysis, report_format, language)
+            parts = render_parts(analysis, report_format, language, sheet)
             if name == "-":
                 sys.stdout.buffer.writelines(parts)
             else:

@@ -10,6 +10,7 @@ from typing import assert_never
 from diag.errors import UsageError
 from diag.model.analysis import Analysis
 from diag.report.language import Language
+from diag.report.paper import Paper
 
 
 class ReportFormat(StrEnum):
@@ -40,7 +41,9 @@ def render(analysis: Analysis, report_format: ReportFormat, language: Language |
     return b"".join(render_parts(analysis, report_format, language or Language()))
 
 
-def render_parts(analysis: Analysis, report_format: ReportFormat, language: Language) -> Iterator[bytes]:
+def render_parts(
+    analysis: Analysis, report_format: ReportFormat, language: Language, paper: Paper = Paper.A4
+) -> Iterator[bytes]:
     """The same one part after the other: the JSON of a large host is much larger than what is kept of the host."""
     match report_format:
         case ReportFormat.HTML:
@@ -50,7 +53,7 @@ def render_parts(analysis: Analysis, report_format: ReportFormat, language: Lang
         case ReportFormat.PDF:
             from diag.report.pdf import render_pdf
 
-            yield render_pdf(analysis, language)
+            yield render_pdf(analysis, language, paper)
         case ReportFormat.MARKDOWN:
             from diag.report.markdown import render_markdown
 
