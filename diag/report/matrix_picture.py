@@ -7,7 +7,7 @@ from html import escape
 
 from diag.model.reasons import Reachability
 from diag.report.language import Language
-from diag.report.pairs_view import RowView
+from diag.report.matrix_view import RowView
 from diag.report.view import ReportView
 
 CELL, LABEL, HEAD = 18, 190, 22
@@ -26,17 +26,18 @@ _SHAPES = {
 
 
 def matrix_svg(view: ReportView, language: Language, style: str) -> str:
-    """An `<svg>` element; empty for a host without a matrix. The groups of pairs say the same in words."""
-    if not view.matrix:
+    """An `<svg>` element; empty for a host whose matrix is folded. The groups of pairs say the same in words."""
+    rows = tuple(row for block in view.grid.blocks for row in block.rows)
+    if view.grid.folded or not rows:
         return ""
-    size = len(view.matrix)
+    size = len(rows)
     width = LABEL + max(size, LEAST) * CELL + 1
     height = HEAD + size * CELL + 1
     title = language.say("Matrix of {n} containers: rows call columns", n=size)
     return (
         f'<svg class="matrix" viewBox="0 0 {width} {height}" width="{width}" height="{height}" role="img" '
         f'xmlns="http://www.w3.org/2000/svg"><title>{escape(title)}</title><style>{style}</style>'
-        + "".join((*_names(view.matrix), *_cells(view.matrix)))
+        + "".join((*_names(rows), *_cells(rows)))
         + "</svg>"
     )
 

@@ -14,7 +14,7 @@ from msgspec import Struct
 from diag.model.reasons import Reachability
 from diag.report.cover_view import CoverView, TroubleView, cover_view
 from diag.report.endpoint_rows import EndpointRow, endpoint_rows
-from diag.report.evidence_view import CONTEXT, Cited, EvidenceFile, EvidenceLine
+from diag.report.evidence_view import CONTEXT, NOWHERE, Cited, EvidenceFile, EvidenceLine
 from diag.report.host_view import ContainerView, GapView, InterfaceView, NetworkView
 from diag.report.language import Language
 from diag.report.members_view import MembersView
@@ -297,6 +297,7 @@ def _near(lines: Sequence[EvidenceLine], cited: Container[str]) -> Iterator[Evid
     for position in sorted(near.intersection(range(len(lines)))):
         line = lines[position]
         if 0 <= last < position - 1 and line.number:
-            yield EvidenceLine(0, "…", "", False)
-        yield EvidenceLine(line.number, line.text, line.anchor, bool(line.anchor) and line.anchor in cited)
+            yield EvidenceLine(0, "…", "", False, NOWHERE)
+        shows = bool(line.anchor) and line.anchor in cited
+        yield EvidenceLine(line.number, line.text, line.anchor, shows, line.places)
         last = position

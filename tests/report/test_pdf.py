@@ -17,9 +17,9 @@ from diag.reach.analysis import analyse
 from diag.report.language import Language
 from diag.report.paper import Paper
 from diag.report.pdf import print_html, render_pdf
+from tests.hostile import HOSTILE, hostile
 from tests.hosts import Host
 from tests.loading import analysis_of
-from tests.report.test_formats import HOSTILE, hostile
 from tests.report.test_large import large
 
 SCREENSHOTS = Path(__file__).parents[2] / "build" / "screenshots"
