@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from html import escape
 
 from diag.model.reasons import Reachability
+from diag.report.columns import clipped
 from diag.report.language import Language
 from diag.report.matrix_view import RowView
 from diag.report.view import ReportView
@@ -14,7 +15,8 @@ CELL, LABEL, HEAD = 18, 190, 22
 """Width of a cell, of the names, height of the numbers over the columns; in pixels."""
 LEAST = 24
 """Columns that the drawing has room for at least, so that few containers do not make giant cells."""
-_LETTERS = 27
+_NAME = 23
+"""Columns of text that a name may take."""
 
 _SHAPES = {
     Reachability.REACHABLE: "m5 9.5l3 3l5.5-7",
@@ -45,7 +47,7 @@ def matrix_svg(view: ReportView, language: Language, style: str) -> str:
 def _names(rows: tuple[RowView, ...]) -> Iterator[str]:
     for number, row in enumerate(rows, 1):
         middle = HEAD + (number - 1) * CELL + 13
-        name = row.source if len(row.source) <= _LETTERS else f"{row.source[: _LETTERS - 1]}…"
+        name = clipped(row.source, _NAME)
         yield f'<text x="0" y="{middle}" class="name">{escape(name)}</text>'
         yield f'<text x="{LABEL - 6}" y="{middle}" class="number end">{number}</text>'
         yield f'<text x="{LABEL + number * CELL - CELL // 2}" y="{HEAD - 6}" class="number middle">{number}</text>'

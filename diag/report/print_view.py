@@ -1,4 +1,4 @@
-"""What the printed report shows: the view of a report, cut to a bounded number of pages.
+"""What the printed report and the text show: the view of a report, cut to a bounded number of pages.
 
 A PDF of everything there is to say about a thousand containers would have a thousand pages, and nobody would read them.
 Each list has its limit, and where one is met, a sentence says how many are left out and where they are.
@@ -21,6 +21,7 @@ from diag.report.members_view import MembersView
 from diag.report.names_view import CallerView, NameRow, ScopeView
 from diag.report.pairs_view import FixView, GroupView, PathView
 from diag.report.shown import shown
+from diag.report.some_of import some_of
 from diag.report.view import ReportView
 
 S = TypeVar("S")
@@ -50,9 +51,23 @@ class Limits(Struct, frozen=True):
     """Groups of containers in a row of the host and the world."""
 
 
-LIMITS = Limits(troubles=5, groups=60, endpoints=60, scopes=60, rows=80, lines=240, members=60, names=40)
+LIMITS = Limits(troubles=5, groups=60, endpoints=60, scopes=60, rows=80, lines=240, members=60, names=250)
 LARGE_LIMITS = Limits(troubles=5, groups=40, endpoints=24, scopes=16, rows=50, lines=120, members=8, names=12)
 """Of a host that :data:`diag.report.words.LARGE` calls large."""
+TEXT_LIMITS = Limits(
+    troubles=9,
+    groups=400,
+    endpoints=400,
+    scopes=400,
+    rows=400,
+    lines=0,
+    members=400,
+    names=400,
+    own=400,
+    explanations=9,
+    sides=400,
+)
+"""Of a text that says everything about a host that is not large."""
 HEADING = 44
 """Characters of either side in a group's heading."""
 
@@ -137,10 +152,10 @@ class PrintView(Struct, frozen=True):
     """What the printed groups cite, and the lines around it."""
 
 
-def print_view(view: ReportView, language: Language, captured_at: str) -> PrintView:
-    """What is printed of a report."""
+def print_view(view: ReportView, language: Language, captured_at: str, small: Limits = LIMITS) -> PrintView:
+    """What is printed of a report; `small` is for a host that is not large."""
     unknown = (language.say("Captured"), language.say("at a time that is not recorded"))
-    cut = _Cut(language, LARGE_LIMITS if view.large else LIMITS)
+    cut = _Cut(language, LARGE_LIMITS if view.large else small)
     cover = cover_view(view, language)
     groups = cut.groups(view.groups)
     return PrintView(
@@ -201,12 +216,7 @@ class _Cut:
 
     def network(self, network: NetworkView) -> PrintNetwork:
         members = (f"{m.name} {m.address}{f' ({m.note})' if m.note else ''}" for m in network.members)
-        return PrintNetwork(network, self._listed(members, self.limits.members))
-
-    def _listed(self, texts: Iterable[str], limit: int) -> str:
-        found = tuple(texts)
-        names, more = ", ".join(found[:limit]), len(found) - limit
-        return self.language.say("{names} and {n} more", names=names, n=more) if more > 0 else names
+        return PrintNetwork(network, some_of(members, self.limits.members, self.language))
 
     def groups(self, groups: Sequence[GroupView]) -> Part[PrintGroup]:
         def left(more: int) -> str:
@@ -252,15 +262,15 @@ class _Cut:
     def scope(self, scope: ScopeView) -> PrintScope:
         names = (f"{name.name} = {name.addresses} ({name.via})" for name in scope.names)
         return PrintScope(
-            self._listed((self._caller(caller) for caller in scope.callers), self.limits.members),
+            some_of((self._caller(caller) for caller in scope.callers), self.limits.members, self.language),
             scope.resolver,
             scope.note,
-            self._listed(names, self.limits.names),
+            some_of(names, self.limits.names, self.language),
             scope.missing,
         )
 
     def _caller(self, caller: CallerView) -> str:
-        own = self._listed((name.name for name in caller.own), self.limits.own)
+        own = some_of((name.name for name in caller.own), self.limits.own, self.language)
         return self.language.say("{name} (also {own})", name=caller.container, own=own) if own else caller.container
 
     def evidence(self, files: Iterable[EvidenceFile], groups: Iterable[PrintGroup]) -> Part[EvidenceFile]:

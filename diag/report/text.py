@@ -1,136 +1,186 @@
-"""The report as text: 80 columns, for a terminal or a mail."""
+"""The report as text: 80 columns, for a terminal or a mail, and a few hundred lines even for a large host."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator
 
 from diag.model.analysis import Analysis
+from diag.report.columns import command_lines, width, wrapped
+from diag.report.cover_view import CoverView, TroubleView, cover_view
 from diag.report.evidence_view import Cited
+from diag.report.host_view import ContainerView, GapView, InterfaceView
 from diag.report.language import Language
-from diag.report.names_view import ScopeView
-from diag.report.pairs_view import GroupView, PathView
+from diag.report.print_view import (
+    TEXT_LIMITS,
+    PrintEndpoint,
+    PrintGroup,
+    PrintNetwork,
+    PrintPath,
+    PrintScope,
+    PrintView,
+    print_view,
+)
 from diag.report.view import ReportView, build_view
 
-COLUMNS = 80
-SUMMARY_GROUPS = 12
-"""Groups that the summary on a terminal lists."""
+SUMMARY = 8
+"""Reasons that the summary on a terminal lists."""
 
 
 def render_text(analysis: Analysis, language: Language) -> bytes:
-    """Everything, in words."""
-    return ("\n".join(_lines(build_view(analysis, language))) + "\n").encode()
+    """What can be said in words; of a large host the beginnings of its lists."""
+    view = print_view(build_view(analysis, language), language, analysis.snapshot.captured_at, TEXT_LIMITS)
+    return ("\n".join(_Text(language).lines(view)) + "\n").encode()
 
 
 def render_summary(analysis: Analysis, language: Language) -> str:
     """What a terminal shows when no output was asked for."""
     view = build_view(analysis, language)
-    lines = list(_head(view))
-    trouble = [g for g in view.groups if g.key != "reachable"]
-    for group in trouble[:SUMMARY_GROUPS]:
-        lines += ["", *_wrap(f"{group.mark} {group.headline}", "  ")]
-        for fix in group.paths[0].fixes[:1]:
-            lines.append(f"  Fix: {fix.command}")
-    if len(trouble) > SUMMARY_GROUPS:
-        lines += ["", f"… and {len(trouble) - SUMMARY_GROUPS} more groups of pairs: see diag report -o report.html"]
-    if view.gaps:
-        lines += ["", *_wrap(f"{len(view.gaps)} gaps in the capture; the first: {view.gaps[0].detail}", "  ")]
-    return "\n".join(lines)
+    return "\n".join(_Text(language).summary(view, cover_view(view, language)))
 
 
-def _wrap(text: str, indent: str = "", first: str = "") -> list[str]:
-    return textwrap.wrap(
-        text, COLUMNS, initial_indent=first, subsequent_indent=indent, break_long_words=True, break_on_hyphens=False
-    )
+class _Text:
+    """Writes lines in one language."""
 
+    def __init__(self, language: Language) -> None:
+        self.language = language
 
-def _section(title: str) -> list[str]:
-    return ["", title, "=" * min(len(title), COLUMNS), ""]
+    def summary(self, view: ReportView, cover: CoverView) -> Iterator[str]:
+        say = self.language.say
+        yield from self._head(view, cover)
+        for trouble in cover.troubles[:SUMMARY]:
+            yield ""
+            yield from self._trouble(trouble)
+        more = len(cover.troubles) - SUMMARY
+        if more > 0:
+            yield ""
+            yield from wrapped(self.language.plural("… and {n} more reason.", "… and {n} more reasons.", more))
+        if view.gaps:
+            yield ""
+            yield from wrapped(say("The first gap in the capture: {detail}.", detail=view.gaps[0].detail.rstrip(".")))
+        yield ""
+        yield from wrapped(say("Every pair, and why: diag report -o report.html"))
 
+    def _head(self, view: ReportView, cover: CoverView) -> Iterator[str]:
+        say = self.language.say
+        title = wrapped(view.title)
+        yield from title
+        yield "=" * max(width(line) for line in title)
+        yield ""
+        yield from wrapped(say("{verdict}. {sentence}", verdict=cover.verdict, sentence=cover.sentence))
+        yield ""
+        yield from wrapped(view.headline)
+        for count in view.counts:
+            yield f"  {count.mark} {count.word}: {count.pairs}"
+        yield ""
+        yield from wrapped("; ".join(f"{label}: {value}" for label, value in view.facts))
 
-def _head(view: ReportView) -> Iterator[str]:
-    yield from _wrap(view.title)
-    yield "=" * min(len(view.title), COLUMNS)
-    yield ""
-    yield from _wrap("; ".join(f"{label}: {value}" for label, value in view.facts))
-    yield ""
-    yield from _wrap(view.headline)
-    for count in view.counts:
-        yield f"  {count.mark} {count.word}: {count.pairs}"
+    def _trouble(self, trouble: TroubleView) -> Iterator[str]:
+        yield from wrapped(f"{trouble.title}, {trouble.pairs}", "  ", f"{trouble.mark} ")
+        yield from wrapped(trouble.example, "  ", "  ")
+        if trouble.command:
+            yield from self._command(trouble.command, "  ")
 
+    def _command(self, command: str, indent: str) -> Iterator[str]:
+        yield f"{indent}{self.language.say('Fix:')}"
+        yield from command_lines(command, f"{indent}  ")
 
-def _lines(view: ReportView) -> Iterator[str]:
-    yield from _head(view)
-    for note in view.notes:
-        yield from _wrap(note, "  ", "* ")
-    yield from _section("Networks")
-    for network in view.networks:
-        bridge = f", bridge {network.bridge}" if network.bridge else ""
-        subnets = f", {network.subnets}" if network.subnets else ""
-        traits = f", {network.traits}" if network.traits else ""
-        yield from _wrap(f"{network.name} ({network.driver}{bridge}{subnets}{traits})", "  ")
-        for member in network.members:
-            yield from _wrap(f"{member.name} {member.address} {member.note}".rstrip(), "      ", "    ")
-    yield from _section("Containers")
-    for container in view.containers:
-        yield from _wrap(f"{container.name} {container.role}.", "  ")
+    def lines(self, view: PrintView) -> Iterator[str]:
+        say = self.language.say
+        yield from self._head(view.report, view.cover)
+        for trouble in view.troubles.items:
+            yield ""
+            yield from self._trouble(trouble)
+        yield ""
+        for note in (*view.report.notes, view.shortened):
+            yield from wrapped(note, "  ", "* ")
+        yield from _section(say("Networks"))
+        for network in view.networks.items:
+            yield from self._network(network)
+        yield from _left_out(view.networks.left_out)
+        yield from _section(say("Containers"))
+        for container in view.containers.items:
+            yield from self._container(container)
+        yield from _left_out(view.containers.left_out)
+        yield from _section(say("Pairs, and why"))
+        for group in view.groups.items:
+            yield from self._group(group)
+        yield from _left_out(view.groups.left_out)
+        yield from _section(say("The host and the world"))
+        for endpoint in view.endpoints.items:
+            yield from _endpoint(endpoint)
+        yield from _left_out(view.endpoints.left_out)
+        yield from _section(say("Names"))
+        for scope in view.scopes.items:
+            yield from self._scope(scope)
+        yield from _left_out(view.scopes.left_out)
+        yield from _section(say("Interfaces of the host"))
+        for interface in view.interfaces.items:
+            yield from _interface(interface)
+        yield from _left_out(view.interfaces.left_out)
+        if view.gaps.items:
+            yield from _section(say("What is not known"))
+            for gap in view.gaps.items:
+                yield from self._gap(gap)
+            yield from _left_out(view.gaps.left_out)
+
+    def _network(self, row: PrintNetwork) -> Iterator[str]:
+        network = row.network
+        bridge = self.language.say("bridge {name}", name=network.bridge) if network.bridge else ""
+        traits = (network.driver, bridge, network.subnets, network.traits)
+        yield from wrapped(f"{network.name} ({', '.join(filter(None, traits))})", "    ", "  ")
+        yield from wrapped(row.members, "    ", "    ")
+
+    def _container(self, container: ContainerView) -> Iterator[str]:
+        yield from wrapped(f"{container.name} {container.role}.", "    ", "  ")
         if container.ports:
-            yield from _wrap(f"published: {container.ports}", "      ", "    ")
-    yield from _section("Pairs")
-    for group in view.groups:
-        yield from _group_lines(group)
-    yield from _endpoint_lines(view)
-    yield from _section("Names")
-    for scope in view.scopes:
-        yield from _scope_lines(scope)
-    yield from _section("Interfaces of the host")
-    for interface in view.interfaces:
-        yield from _wrap(f"{interface.name} ({interface.state}) {interface.addresses}: {interface.role}", "    ", "  ")
-    if view.gaps:
-        yield from _section("Gaps")
-        for gap in view.gaps:
-            affects = f" This touches {gap.affects}." if gap.affects else ""
-            yield from _wrap(f"{gap.where}: {gap.detail}.{affects}", "    ", "  ")
+            published = self.language.say("published: {ports}", ports=container.ports)
+            yield from wrapped(published, "      ", "    ")
+
+    def _group(self, group: PrintGroup) -> Iterator[str]:
+        sides = f"{group.group.sources.short} → {group.group.destinations.short}"
+        yield from wrapped(f"{sides}: {group.result}", "    ", f"  {group.group.mark} ")
+        for path in group.paths:
+            yield from self._path(path)
+        yield ""
+
+    def _path(self, path: PrintPath) -> Iterator[str]:
+        yield from wrapped(path.explanation, "    ", "    ")
+        if path.cited is not None:
+            cited = self.language.say("decided by {line}", line=_where(path.cited))
+            yield from wrapped(cited, "      ", "    ")
+        for fix in path.fixes:
+            yield from self._command(fix.command, "    ")
+            then = self.language.say("Then {effect}.", effect=fix.effect)
+            yield from wrapped(f"{then} {fix.note}", "      ", "      ")
+
+    def _scope(self, scope: PrintScope) -> Iterator[str]:
+        resolver = self.language.say("Resolver: {resolver}.", resolver=scope.resolver)
+        yield from wrapped(f"{scope.callers}: {resolver}", "    ", "  ")
+        yield from wrapped(f"{scope.note} {scope.names}", "      ", "    ")
+        for name in scope.missing:
+            missing = self.language.say("Not found: {names}; {why}.", names=name.name, why=name.explanation)
+            yield from wrapped(missing, "      ", "    ")
+
+    def _gap(self, gap: GapView) -> Iterator[str]:
+        affects = self.language.say("This touches {what}.", what=gap.affects) if gap.affects else ""
+        yield from wrapped(f"{gap.where}: {gap.detail}. {affects}", "    ", "  ")
 
 
-def _scope_lines(scope: ScopeView) -> Iterator[str]:
-    yield from _wrap(f"{scope.containers} (resolver: {scope.resolver})", "  ")
-    if scope.note:
-        yield from _wrap(scope.note, "    ", "    ")
-    for name in scope.names:
-        yield from _wrap(f"{name.name} = {name.addresses} ({name.via})", "      ", "    ")
-    for caller in scope.callers:
-        for name in caller.own:
-            yield from _wrap(f"in {caller.container} {name.name} = {name.addresses} ({name.via})", "      ", "    ")
-    for name in scope.missing:
-        yield from _wrap(f"{name.name}: not found, {name.explanation}", "      ", "    ")
+def _section(title: str) -> Iterator[str]:
+    yield from ("", title, "=" * width(title), "")
 
 
-def _endpoint_lines(view: ReportView) -> Iterator[str]:
-    yield from _section("The host and the world")
-    for endpoint in view.endpoints:
-        yield from _wrap(
-            f"{endpoint.mark} {endpoint.sources.full} → {endpoint.destinations.full}: {endpoint.allowed}",
-            "      ",
-            "  ",
-        )
-        for explanation in endpoint.explanations:
-            yield from _wrap(explanation, "    ", "    ")
+def _left_out(sentence: str) -> Iterator[str]:
+    yield from wrapped(sentence, "  ", "  ")
 
 
-def _group_lines(group: GroupView) -> Iterator[str]:
-    yield from _wrap(f"{group.mark} {group.sources.full} → {group.destinations.full}: {group.word}", "  ")
-    for path in group.paths:
-        yield from _path_lines(path)
-    yield ""
+def _endpoint(row: PrintEndpoint) -> Iterator[str]:
+    yield from wrapped(f"{row.sources} → {row.destinations}: {row.allowed}", "    ", f"  {row.mark} ")
+    yield from wrapped(row.why, "    ", "    ")
 
 
-def _path_lines(path: PathView) -> Iterator[str]:
-    yield from _wrap(f"{path.explanation} [{path.reason}]", "    ", "    ")
-    if path.cited is not None:
-        yield from _wrap(f"decided by {_where(path.cited)}", "      ", "    ")
-    for fix in path.fixes:
-        yield from _wrap(f"fix: {fix.command}  ({fix.effect}; {fix.note})".replace("; )", ")"), "      ", "    ")
+def _interface(interface: InterfaceView) -> Iterator[str]:
+    yield from wrapped(f"{interface.name} ({interface.state}) {interface.addresses}: {interface.role}", "    ", "  ")
 
 
 def _where(cited: Cited) -> str:

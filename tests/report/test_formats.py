@@ -17,11 +17,10 @@ from diag.model.analysis import Analysis
 from diag.report.html import render_html
 from diag.report.json_text import array_of, lines_of, object_of, on_lines, on_one_line
 from diag.report.language import Language
-from diag.report.markdown import LIMIT, code, render_markdown
+from diag.report.markdown import render_markdown
 from diag.report.render import ReportFormat, format_of, render
 from diag.report.shown import shown
 from diag.report.templates_env import template_folder
-from diag.report.text import render_summary, render_text
 from diag.report.topology import topology_svg
 from tests.hostile import hostile
 from tests.loading import analysis_of, apart
@@ -136,22 +135,6 @@ def test_the_same_analysis_gives_the_same_bytes(report_format: ReportFormat) -> 
     assert render(analysis_of("seed-d20"), report_format) == render(analysis_of("seed-d20"), report_format)
 
 
-def test_text_fits_a_terminal() -> None:
-    for analysis in (analysis_of("seed-d20"), hostile()):
-        assert max(len(line) for line in render_text(analysis, ENGLISH).decode().splitlines()) <= 80
-    assert "ordered pairs of containers reach each other" in render_summary(analysis_of("seed-d20"), ENGLISH)
-
-
-def test_markdown_stays_below_its_limit() -> None:
-    for name in ("random_2-d28", "seed_connected-d20"):
-        assert len(render_markdown(analysis_of(name), ENGLISH).decode()) < LIMIT
-
-
-def test_code_survives_backticks() -> None:
-    assert code("a`b") == "``a`b``"
-    assert code("`x`") == "`` `x` ``"
-
-
 def test_shown_makes_the_invisible_visible() -> None:
     assert shown("a\x1b[31mb\u200b") == "a‹U+001B›[31mb‹U+200B›"
     assert len(shown("x" * 1000)) == 400
@@ -174,12 +157,3 @@ def test_broken_things_are_drawn_broken() -> None:
     for text in ("link is down", "is on no bridge", "no interface has this address", "bridge is down"):
         assert text in picture
     assert "box-down" not in topology_svg(analysis_of("seed-d20"), ENGLISH)
-
-
-def test_a_swarms_own_networks_say_what_they_are() -> None:
-    text = " ".join(render_text(analysis_of("overlay_A-d29"), ENGLISH).decode().split())
-    assert (
-        "docker_gwbridge (bridge, bridge docker_gwbridge, 172.18.0.0/16, the way out of containers on overlay" in text
-    )
-    assert "ingress (overlay, 10.0.0.0/24, swarm's routing mesh" in text
-    assert "ov2 (overlay, 10.121.0.0/24, encrypted between hosts" in text

@@ -11,12 +11,10 @@ from msgspec.structs import replace
 
 from diag.model.analysis import Analysis
 from diag.model.docker import Container
-from diag.model.provenance import Gap, GapKind
 from diag.reach.analysis import analyse
 from diag.report.html import render_html
 from diag.report.json_text import on_one_line
 from diag.report.language import Language
-from diag.report.markdown import LIMIT, render_markdown
 from diag.report.members_view import BUT, MembersViews
 from diag.report.names_view import SHARED, scope_views
 from diag.report.pairs_view import pair_count
@@ -89,15 +87,6 @@ def test_html_folds() -> None:
     assert page.count(SHARED) == APPS
     assert "<summary>As a picture</summary>" in page
     assert f'{BUT}<span class="but from">' in page
-
-
-def test_markdown_says_what_it_leaves_out() -> None:
-    gaps = tuple(Gap(GapKind.MISSING, f"file{number}", 0, "x" * 300) for number in range(300))
-    analysis = replace(large(), gaps=gaps)
-    text = render_markdown(analysis, ENGLISH).decode()
-    assert LIMIT // 2 < len(text) < LIMIT
-    assert "more gaps are in the HTML and JSON reports." in text
-    assert len(render_markdown(large(), ENGLISH).decode()) < LIMIT
 
 
 def test_json_has_a_line_per_name() -> None:
