@@ -11,8 +11,8 @@ from diag.model.analysis import Analysis
 from diag.model.provenance import Gap, GapKind
 from diag.report.language import Language
 from diag.report.markdown import LIMIT, block, code, escape, render_markdown
+from tests.hostile import hostile
 from tests.loading import analysis_of
-from tests.report.test_formats import hostile
 from tests.report.test_large import large
 
 ENGLISH = Language()

@@ -10,8 +10,8 @@ from diag.model.provenance import Gap, GapKind
 from diag.report.columns import COLUMNS, command_lines, width, wrapped
 from diag.report.language import Language
 from diag.report.text import render_summary, render_text
+from tests.hostile import hostile
 from tests.loading import analysis_of
-from tests.report.test_formats import hostile
 from tests.report.test_large import large
 from tests.report.test_pdf import chinese
 
