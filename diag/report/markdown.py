@@ -13,7 +13,6 @@ from itertools import accumulate
 from msgspec import Struct
 
 from diag.model.analysis import Analysis
-from diag.report.cover_view import CoverView, TroubleView, cover_view
 from diag.report.endpoint_rows import EndpointRow, endpoint_rows
 from diag.report.host_view import NetworkView
 from diag.report.language import Language
@@ -21,6 +20,7 @@ from diag.report.members_view import MembersView
 from diag.report.names_view import CallerView, ScopeView
 from diag.report.pairs_view import GroupView, PathView
 from diag.report.some_of import some_of
+from diag.report.summary_view import ProblemView
 from diag.report.view import ReportView, build_view
 
 LIMIT = 60_000
@@ -125,7 +125,7 @@ class _Document:
         return some_of(texts, self.listed, self.language)
 
     def text(self) -> str:
-        head = "\n".join(self._head(cover_view(self.view, self.language)))
+        head = "\n".join(self._head())
         sections = [self._networks(), self._pairs(hops=True), self._endpoints(), self._names(), self._gaps()]
         texts = [section.text() for section in sections]
         if len(head) + sum(map(len, texts)) >= LIMIT:
@@ -136,22 +136,28 @@ class _Document:
                 texts[position] = sections[position].text(len(texts[position]) + left)
         return "".join((head, *texts))
 
-    def _head(self, cover: CoverView) -> Iterator[str]:
+    def _head(self) -> Iterator[str]:
         view, language = self.view, self.language
         yield f"# {escape(view.title)}\n"
-        yield f"**{_MARKS[cover.key]} {escape(cover.verdict)}.** {escape(cover.sentence)}\n"
-        yield f"{escape(view.headline)}\n"
+        yield (
+            f"**{view.summary.mark} {escape(view.summary.verdict)}** {escape(view.headline)} {escape(view.summary.gaps)}".rstrip()
+            + "\n"
+        )
         yield f"| | {language.say('Result')} | {language.say('Ordered pairs')} |"
         yield "|-|-|-:|"
         for count in view.counts:
             yield f"| {count.mark} | {count.word} | {count.pairs} |"
         yield "\n" + " · ".join(f"{label} {escape(value)}" for label, value in view.facts) + "\n"
-        if cover.troubles:
-            title = language.say("What is apart, and why") if cover.healthy else language.say("What is wrong first")
+        if view.summary.every:
+            title = (
+                language.say("What is apart, and why")
+                if not view.summary.problems
+                else language.say("What is wrong first")
+            )
             yield f"## {title}\n"
-        for trouble in cover.troubles[:TROUBLES]:
-            yield from _trouble(trouble)
-        more = len(cover.troubles) - TROUBLES
+        for trouble in view.summary.every[:TROUBLES]:
+            yield from self._trouble(trouble)
+        more = len(view.summary.every) - TROUBLES
         if more > 0:
             yield (
                 language.plural("{n} more reason is with the pairs.", "{n} more reasons are with the pairs.", more)
@@ -161,6 +167,12 @@ class _Document:
             yield language.say(
                 "Long lists of containers are shortened here; the HTML and JSON reports have them whole."
             )
+
+    def _trouble(self, trouble: ProblemView) -> Iterator[str]:
+        pairs = self.language.plural("{n} ordered pair", "{n} ordered pairs", trouble.pairs)
+        yield f"**{trouble.mark} {escape(trouble.title)}**, {pairs}: {escape(trouble.example)}\n"
+        if trouble.fix is not None:
+            yield block(trouble.fix.command)
 
     def _section(self, title: str, blocks: Sequence[str]) -> _Section:
         return _Section(f"{title} ({len(blocks)})", tuple(blocks), tuple(map(self._more, range(len(blocks), 0, -1))))
@@ -260,12 +272,3 @@ class _Document:
         title = self.language.say("What is not known")
         gaps = (f"- {code(gap.where)}: {escape(gap.detail)}\n" for gap in self.view.gaps)
         return self._section(title, tuple(gaps))
-
-
-_MARKS = {"healthy": "✓", "empty": "✓", "broken": "✕", "unknown": "?"}
-
-
-def _trouble(trouble: TroubleView) -> Iterator[str]:
-    yield f"**{trouble.mark} {escape(trouble.title)}**, {trouble.pairs}: {escape(trouble.example)}\n"
-    if trouble.command:
-        yield block(trouble.command)

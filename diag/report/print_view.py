@@ -12,7 +12,6 @@ from typing import Generic, TypeVar
 from msgspec import Struct
 
 from diag.model.reasons import Reachability
-from diag.report.cover_view import CoverView, TroubleView, cover_view
 from diag.report.endpoint_rows import EndpointRow, endpoint_rows
 from diag.report.evidence_view import CONTEXT, NOWHERE, Cited, EvidenceFile, EvidenceLine
 from diag.report.host_view import ContainerView, GapView, InterfaceView, NetworkView
@@ -22,6 +21,7 @@ from diag.report.names_view import CallerView, NameRow, ScopeView
 from diag.report.pairs_view import FixView, GroupView, PathView
 from diag.report.shown import shown
 from diag.report.some_of import some_of
+from diag.report.summary_view import ProblemView
 from diag.report.view import ReportView
 
 S = TypeVar("S")
@@ -135,10 +135,9 @@ class PrintView(Struct, frozen=True):
     """A whole printed report."""
 
     report: ReportView
-    cover: CoverView
     facts: tuple[tuple[str, str], ...]
     """What the host is, and when it was captured."""
-    troubles: Part[TroubleView]
+    troubles: Part[ProblemView]
     shortened: str
     """That lists of containers are shortened; empty where none is."""
     networks: Part[PrintNetwork]
@@ -156,13 +155,11 @@ def print_view(view: ReportView, language: Language, captured_at: str, small: Li
     """What is printed of a report; `small` is for a host that is not large."""
     unknown = (language.say("Captured"), language.say("at a time that is not recorded"))
     cut = _Cut(language, LARGE_LIMITS if view.large else small)
-    cover = cover_view(view, language)
     groups = cut.groups(view.groups)
     return PrintView(
         view,
-        cover,
         view.facts if captured_at else (*view.facts, unknown),
-        cut.troubles(cover.troubles),
+        cut.troubles(view.summary.every),
         cut.shortened(view.groups),
         cut.rows(view.networks, cut.network, cut.limits.rows),
         groups,
@@ -199,7 +196,7 @@ class _Cut:
             "{n} more row is in the HTML and JSON reports.", "{n} more rows are in the HTML and JSON reports.", more
         )
 
-    def troubles(self, troubles: Sequence[TroubleView]) -> Part[TroubleView]:
+    def troubles(self, troubles: Sequence[ProblemView]) -> Part[ProblemView]:
         def left(more: int) -> str:
             return self.language.plural(
                 "{n} more reason is with the pairs.", "{n} more reasons are with the pairs.", more

@@ -27,7 +27,7 @@ class Standing(StrEnum):
     """A rule of somebody stops it; only they know whether it should."""
     UNKNOWN = "unknown"
     APART = "apart"
-    """Networks and modes were chosen so that it does not work."""
+    """Networks and modes were chosen so that it does not work, or a container was stopped."""
     FINE = "reachable"
 
 
@@ -40,6 +40,7 @@ _APART = frozenset(
         Reason.UNPUBLISHED_PORT,
         Reason.NO_COMMON_NETWORK,
         Reason.NETWORK_NONE,
+        Reason.NOT_RUNNING,
         Reason.MACVLAN_ISOLATION,
     }
 )
@@ -49,7 +50,7 @@ _BANNERS: dict[Standing, tuple[str, Message]] = {
     Standing.BROKEN: ("✕", say("Something is broken.")),
     Standing.UNKNOWN: ("?", say("Some results cannot be told from this capture.")),
     Standing.BLOCKED: ("◐", say("Firewall rules stop some traffic.")),
-    Standing.APART: ("✓", say("Nothing is broken. Some containers are apart because the networks are set up so.")),
+    Standing.APART: ("✓", say("Nothing is broken. What is apart was set up so, or does not run.")),
     Standing.FINE: ("✓", say("Everything reaches everything.")),
 }
 """The worst first."""
@@ -80,10 +81,22 @@ class SummaryView(Struct, frozen=True):
     mark: str
     verdict: str
     problems: tuple[ProblemView, ...]
-    """The worst and the largest first."""
-    more: int
-    """Problems that are not listed."""
+    """The worst and the largest first, :data:`MOST` of them."""
+    others: tuple[ProblemView, ...]
+    """The rest."""
     apart: tuple[ProblemView, ...]
+    gaps: str
+    """How much is missing from the capture; empty for nothing."""
+
+    @property
+    def more(self) -> int:
+        """Problems that are not listed first."""
+        return len(self.others)
+
+    @property
+    def every(self) -> tuple[ProblemView, ...]:
+        """What does not work, for whatever reason."""
+        return (*self.problems, *self.others, *self.apart)
 
 
 def summary_view(
@@ -107,9 +120,16 @@ def summary_view(
         mark,
         language.of(verdict if listed else _NOTHING),
         tuple(problems[:MOST]),
-        max(0, len(problems) - MOST),
+        tuple(problems[MOST:]),
         tuple(sorted(apart, key=lambda p: -p.pairs)),
+        _gaps(len(analysis.gaps), language),
     )
+
+
+def _gaps(number: int, language: Language) -> str:
+    if not number:
+        return ""
+    return language.plural("{n} thing is missing from the capture.", "{n} things are missing from the capture.", number)
 
 
 def _decisive(group: Group) -> Reason:

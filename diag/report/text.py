@@ -6,7 +6,6 @@ from collections.abc import Iterator
 
 from diag.model.analysis import Analysis
 from diag.report.columns import command_lines, width, wrapped
-from diag.report.cover_view import CoverView, TroubleView, cover_view
 from diag.report.evidence_view import Cited
 from diag.report.host_view import ContainerView, GapView, InterfaceView
 from diag.report.language import Language
@@ -20,6 +19,7 @@ from diag.report.print_view import (
     PrintView,
     print_view,
 )
+from diag.report.summary_view import ProblemView
 from diag.report.view import ReportView, build_view
 
 SUMMARY = 8
@@ -35,7 +35,7 @@ def render_text(analysis: Analysis, language: Language) -> bytes:
 def render_summary(analysis: Analysis, language: Language) -> str:
     """What a terminal shows when no output was asked for."""
     view = build_view(analysis, language)
-    return "\n".join(_Text(language).summary(view, cover_view(view, language)))
+    return "\n".join(_Text(language).summary(view))
 
 
 class _Text:
@@ -44,13 +44,13 @@ class _Text:
     def __init__(self, language: Language) -> None:
         self.language = language
 
-    def summary(self, view: ReportView, cover: CoverView) -> Iterator[str]:
+    def summary(self, view: ReportView) -> Iterator[str]:
         say = self.language.say
-        yield from self._head(view, cover)
-        for trouble in cover.troubles[:SUMMARY]:
+        yield from self._head(view)
+        for trouble in view.summary.every[:SUMMARY]:
             yield ""
             yield from self._trouble(trouble)
-        more = len(cover.troubles) - SUMMARY
+        more = len(view.summary.every) - SUMMARY
         if more > 0:
             yield ""
             yield from wrapped(self.language.plural("… and {n} more reason.", "… and {n} more reasons.", more))
@@ -60,25 +60,25 @@ class _Text:
         yield ""
         yield from wrapped(say("Every pair, and why: diag report -o report.html"))
 
-    def _head(self, view: ReportView, cover: CoverView) -> Iterator[str]:
-        say = self.language.say
+    def _head(self, view: ReportView) -> Iterator[str]:
         title = wrapped(view.title)
         yield from title
         yield "=" * max(width(line) for line in title)
         yield ""
-        yield from wrapped(say("{verdict}. {sentence}", verdict=cover.verdict, sentence=cover.sentence))
+        yield from wrapped(f"{view.summary.mark} {view.summary.verdict}")
         yield ""
-        yield from wrapped(view.headline)
+        yield from wrapped(f"{view.headline} {view.summary.gaps}".rstrip())
         for count in view.counts:
             yield f"  {count.mark} {count.word}: {count.pairs}"
         yield ""
         yield from wrapped("; ".join(f"{label}: {value}" for label, value in view.facts))
 
-    def _trouble(self, trouble: TroubleView) -> Iterator[str]:
-        yield from wrapped(f"{trouble.title}, {trouble.pairs}", "  ", f"{trouble.mark} ")
+    def _trouble(self, trouble: ProblemView) -> Iterator[str]:
+        pairs = self.language.plural("{n} ordered pair", "{n} ordered pairs", trouble.pairs)
+        yield from wrapped(f"{trouble.title}, {pairs}", "  ", f"{trouble.mark} ")
         yield from wrapped(trouble.example, "  ", "  ")
-        if trouble.command:
-            yield from self._command(trouble.command, "  ")
+        if trouble.fix is not None:
+            yield from self._command(trouble.fix.command, "  ")
 
     def _command(self, command: str, indent: str) -> Iterator[str]:
         yield f"{indent}{self.language.say('Fix:')}"
@@ -86,7 +86,7 @@ class _Text:
 
     def lines(self, view: PrintView) -> Iterator[str]:
         say = self.language.say
-        yield from self._head(view.report, view.cover)
+        yield from self._head(view.report)
         for trouble in view.troubles.items:
             yield ""
             yield from self._trouble(trouble)

@@ -37,7 +37,7 @@ def test_it_fits_a_terminal(analysis: Analysis, language: Language) -> None:
 
 def test_the_summary_opens_with_the_verdict() -> None:
     lines = render_summary(analysis_of("broken_links-d20"), ENGLISH).splitlines()
-    assert lines[3].startswith("Not healthy. Faults or firewall rules are in the way of 86 ordered pairs.")
+    assert lines[3].startswith("✕ Something is broken.")
     assert any(line.startswith("✕ Link is down") for line in lines)
     assert "ordered pairs of containers reach each other" in render_summary(analysis_of("seed-d20"), ENGLISH)
 
