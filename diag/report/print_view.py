@@ -52,7 +52,7 @@ class Limits(Struct, frozen=True):
 
 
 LIMITS = Limits(troubles=5, groups=60, endpoints=60, scopes=60, rows=80, lines=240, members=60, names=250)
-LARGE_LIMITS = Limits(troubles=5, groups=40, endpoints=24, scopes=16, rows=50, lines=120, members=8, names=12)
+LARGE_LIMITS = Limits(troubles=5, groups=40, endpoints=24, scopes=16, rows=50, lines=120, members=8, names=12, sides=3)
 """Of a host that :data:`diag.report.words.LARGE` calls large."""
 TEXT_LIMITS = Limits(
     troubles=9,
