@@ -21,8 +21,9 @@ from diag.report.templates_env import environment, template_folder
 
 GIVEN = {
     "report.html.j2": {"view", "topology", "style", "script", "style_hash", "script_hash", "index"},
-    "print.html.j2": {"view", "topology", "style"},
+    "print.html.j2": {"view", "sections", "pictures", "matrix", "created", "style"},
     "parts.html.j2": set(),
+    "print_parts.html.j2": set(),
 }
 """What the renderers give to each template."""
 ENVIRONMENT = environment(Language())
@@ -58,7 +59,7 @@ def template_attributes(tree: nodes.Template) -> Iterator[str]:
 def renderer_attributes() -> Iterator[str]:
     """Attributes that renderers in Python and the page's script look at."""
     folder = Path(diag.report.__path__[0])
-    for name in ("html", "markdown", "text", "topology"):
+    for name in ("html", "markdown", "text", "topology", "matrix_picture", "print_view", "summary_view"):
         for node in ast.walk(ast.parse((folder / f"{name}.py").read_text(encoding="utf-8"))):
             if isinstance(node, ast.Attribute):
                 yield node.attr
