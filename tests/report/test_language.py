@@ -216,7 +216,9 @@ def _shown(value: Any, field: str = "") -> Iterator[tuple[str, str]]:
             yield from _shown(getattr(value, info.name), info.name)
 
 
-_CODES = frozenset({"id", "key", "kind", "group", "reason", "via", "driver", "version", "resolver", "state", "status"})
+_CODES = frozenset(
+    {"id", "ids", "href", "key", "kind", "group", "reason", "via", "driver", "version", "resolver", "state", "status"}
+)
 """Fields of identifiers, which are the same in every language."""
 _TERMS = frozenset(
     {"icmp", "tcp", "udp", "filter", "veth", "bridge", "host", "none", "docker", "exited", "world", "eth"}
