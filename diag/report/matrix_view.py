@@ -1,7 +1,7 @@
 """The matrix: a cell per pair on a small host, and on a large one a cell per pair of kinds of containers.
 
 Folding goes from fine to coarse until it fits: containers; classes of containers that no group tells apart; roles, which
-are classes that look alike when names are left out (each of ninety networks that keep to themselves).
+are classes that look alike when names are left out (each of ninety networks that keep to themselves); networks.
 """
 
 from __future__ import annotations
@@ -168,12 +168,18 @@ class _FoldedCells:
 
 
 def _folded(groups: Sequence[Group], classes: Classes) -> list[_Kind]:
-    """Classes, if few enough, or else roles."""
-    roles = range(len(classes.all)) if len(classes.all) <= LARGE else _roles(groups, classes)
-    by_role: dict[int, list[int]] = {}
-    for number, role in enumerate(roles):
-        by_role.setdefault(role, []).append(number)
-    return [_kind([classes.all[n] for n in numbers], tuple(numbers)) for numbers in by_role.values()]
+    """Classes, if few enough, or else roles; where all have one role, networks, if they are few enough."""
+    if len(classes.all) <= LARGE:
+        keys: Sequence[object] = range(len(classes.all))
+    else:
+        keys = _roles(groups, classes)
+        networks = [found.members[0].networks[:1] for found in classes.all]
+        if len(set(keys)) == 1 and len(set(networks)) <= LARGE:
+            keys = networks
+    alike: dict[object, list[int]] = {}
+    for number, key in enumerate(keys):
+        alike.setdefault(key, []).append(number)
+    return [_kind([classes.all[n] for n in numbers], tuple(numbers)) for numbers in alike.values()]
 
 
 def _kind(found: Sequence[Class], numbers: tuple[int, ...]) -> _Kind:

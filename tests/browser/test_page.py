@@ -14,6 +14,7 @@ from tests.loading import analysis_of
 
 pytestmark = pytest.mark.apart
 CASES = ("published-d29", "broken_links-d20", "overlay_A-d29", "ipv6-d20")
+TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
 PAIR = "#pair=client_a/client_b"
 
 
@@ -185,8 +186,16 @@ def test_nothing_serious_for_axe(opened: Open, case: str, dark: bool) -> None:
     page.evaluate("document.querySelectorAll('details').forEach((d) => { d.open = true; })")
     page.locator(".matrix td a").first.click()
     expect(page.locator("article.group.lit")).to_be_visible()
-    found = Axe().run(page, options={"resultTypes": ["violations"]}).response["violations"]
+    found = Axe().run(page, options={"resultTypes": ["violations"], "runOnly": list(TAGS)}).response["violations"]
     assert [(v["id"], v["impact"], [n["html"][:200] for n in v["nodes"][:3]]) for v in found] == []
+
+
+def test_paper_shows_what_is_folded(opened: Open) -> None:
+    page = opened(analysis_of("published-d29"), dark=True, scripts=False)
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    expect(page.locator("ol.hops li").first).to_be_visible()
+    expect(page.locator("nav.toc")).to_be_hidden()
 
 
 @pytest.mark.parametrize("case", ["published-d29", "broken_links-d20", "hostile"])
