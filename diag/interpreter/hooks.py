@@ -11,7 +11,7 @@ from diag.interpreter.chains import ALL_PRIORITIES, ENTRY_HOOKS, HookRun, Stoppe
 from diag.interpreter.choices import Choices
 from diag.interpreter.conntrack import ConntrackTable
 from diag.interpreter.matching import Context, LinkView, Window
-from diag.interpreter.outcome import Cause, Failed
+from diag.interpreter.outcome import Cause, Failed, speaks_of_the_capture
 from diag.interpreter.packet import BROADCAST, Frame, Packet, Passage, Port, PortKind
 from diag.interpreter.world import World
 from diag.model.address import Ip
@@ -145,7 +145,7 @@ class Hooks(Struct):
 
     def _stopped(self, netns: str, stopped: Stopped, context: Context) -> Failed:
         if stopped.unknown:
-            cause = Cause.NOT_CAPTURED if "captured" in stopped.unknown else Cause.NOT_MODELLED
+            cause = Cause.NOT_CAPTURED if speaks_of_the_capture(stopped.unknown) else Cause.NOT_MODELLED
             return Failed(cause, netns, context.packet, stopped.unknown, stopped.evidence)
         detail = _deciding(stopped)
         self._note(HopKind.DROP, netns, detail, stopped.evidence, stopped.hook.value, stopped.chain)

@@ -10,6 +10,7 @@ from diag.interpreter.chains import Stopped
 from diag.interpreter.packet import Packet
 from diag.kernel.icmp_errors import IcmpError
 from diag.model.address import Ip
+from diag.model.message import templates
 from diag.model.provenance import Evidence
 
 
@@ -71,3 +72,8 @@ class Failed(Struct, frozen=True):
 
 
 Outcome = Arrived | Failed
+
+
+def speaks_of_the_capture(cause: str) -> bool:
+    """Whether something unknown was not captured, rather than not modelled."""
+    return any("captured" in template for template in templates(cause))

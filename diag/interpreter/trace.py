@@ -13,7 +13,7 @@ from diag.interpreter.classify import (
     failure_symptom,
     sees_own_drops,
 )
-from diag.interpreter.outcome import Arrived, Cause, Failed, Outcome
+from diag.interpreter.outcome import Arrived, Cause, Failed, Outcome, speaks_of_the_capture
 from diag.interpreter.packet import ACK, RST, SYN, Packet, Port, PortKind
 from diag.interpreter.walk import Walk
 from diag.interpreter.world import World
@@ -430,6 +430,6 @@ def _agree(flow: Flow, runs: list[_Run]) -> Trace:
         return replace(first, window=window, symptom=symptom)
     if all(t.disposition is Disposition.UNKNOWN for t in traces):
         return replace(first, window=window, unknown_causes=first.unknown_causes + causes)
-    reason = Reason.NOT_CAPTURED if any("captured" in cause for cause in causes) else Reason.NOT_MODELLED
+    reason = Reason.NOT_CAPTURED if any(map(speaks_of_the_capture, causes)) else Reason.NOT_MODELLED
     trace = _unknown(flow, causes or (say("something on the way is unknown"),), reason)
     return replace(trace, window=window, forth=first.forth, back=first.back, source_ip=first.source_ip)

@@ -7,7 +7,7 @@ web cannot reach db: rule 3 of DOCKER-USER drops it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import reduce
 
 
@@ -49,6 +49,19 @@ def listed(texts: Iterable[str], separator: str = COMMA) -> Listing:
     made = Listing(separator.join(found))
     made.separator, made.texts = separator, found
     return made
+
+
+def templates(text: str) -> Iterator[str]:
+    """What a text and its parts are made from, without what the host says."""
+    match text:
+        case Message():
+            yield text.template
+            for part in text.parts.values():
+                if isinstance(part, str):
+                    yield from templates(part)
+        case Listing():
+            for part in text.texts:
+                yield from templates(part)
 
 
 def said(error: Exception) -> str:

@@ -302,3 +302,9 @@ def test_a_chain_whose_device_is_not_shown_makes_it_unknown() -> None:
     trace = with_table(ONE, "db", "netdev", {"hook": "ingress"}).send("web", "db")
     assert trace.disposition is Disposition.UNKNOWN
     assert any("attached to eth0" in cause for cause in trace.unknown_causes)
+
+
+def test_what_is_not_modelled_stays_so_whatever_the_rule_says() -> None:
+    rule = '-A FORWARD -m string --algo bm --string "not captured" -j DROP'
+    trace = TWO.rules(rule).send("web", "db", tcp=80)
+    assert (trace.disposition, trace.reason) == (Disposition.UNKNOWN, Reason.NOT_MODELLED)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from diag.model.message import SEMICOLON, Listing, Message, clauses, listed, said, say, sentences
+from diag.model.message import SEMICOLON, Listing, Message, clauses, listed, said, say, sentences, templates
 from diag.report.json_text import on_lines, on_one_line
 
 
@@ -47,3 +47,8 @@ def test_json_has_their_text() -> None:
     found = {"a": say("one"), "b": [listed(("x", "y"))], "c": Listing("z")}
     wanted = {"a": "one", "b": ["x, y"], "c": "z"}
     assert json.loads(json.dumps(found)) == json.loads(on_lines(found)) == json.loads(on_one_line(found)) == wanted
+
+
+def test_templates_are_without_what_the_host_says() -> None:
+    inner = say("{name} is down", name="eth0 was not captured")
+    assert list(templates(listed([say("{a}: {b}", a="x", b=inner), "plain"]))) == ["{a}: {b}", "{name} is down"]
