@@ -151,9 +151,10 @@ def _headline(analysis: Analysis, counts: dict[Reachability, int]) -> Message:
         return say("All {total} ordered pairs of containers reach each other.", total=total)
     parts = [say("{works} of {total} ordered pairs of containers reach each other", works=works, total=total)]
     if partial:
-        parts.append(say("{n} do so on some ports only", n=partial))
+        some = say("{n} does so on some ports only", n=1)
+        parts.append(some if partial == 1 else say("{n} do so on some ports only", n=partial))
     if blocked:
-        parts.append(say("{n} do not", n=blocked))
+        parts.append(say("{n} does not", n=1) if blocked == 1 else say("{n} do not", n=blocked))
     if unknown:
         parts.append(say("{n} cannot be told", n=unknown))
     return say("{parts}.", parts=clauses(parts))
