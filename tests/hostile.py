@@ -7,6 +7,7 @@ import functools
 from msgspec.structs import replace
 
 from diag.model.analysis import Analysis
+from diag.model.docker import Endpoint
 from diag.reach.analysis import analyse
 from tests.hosts import Host
 
@@ -20,6 +21,7 @@ HOSTILE = (
     "{{ 7 * 7 }}",
     "half\ud800a pair",
 )
+NETWORK = "</script><img src=x onerror=alert(1)>\u202e\U0001f525" + "w" * 200
 
 
 @functools.cache
@@ -31,4 +33,10 @@ def hostile() -> Analysis:
     renamed = {f"c{i}": name for i, name in enumerate(HOSTILE)}
     containers = tuple(replace(c, name=renamed[c.name]) for c in snapshot.containers)
     of = {renamed[name]: netns for name, netns in snapshot.netns_of.items()}
-    return analyse(replace(snapshot, containers=containers, netns_of=of))
+    containers = tuple(replace(c, endpoints=tuple(_on(e) for e in c.endpoints)) for c in containers)
+    networks = tuple(replace(n, name=NETWORK) if n.name == "b" else n for n in snapshot.networks)
+    return analyse(replace(snapshot, networks=networks, containers=containers, netns_of=of))
+
+
+def _on(endpoint: Endpoint) -> Endpoint:
+    return replace(endpoint, network=NETWORK) if endpoint.network == "b" else endpoint

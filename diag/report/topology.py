@@ -56,7 +56,7 @@ def _lane(lane: LaneView, top: int) -> tuple[list[str], int]:
 
 
 def _label(lane: LaneView, top: int) -> Iterator[str]:
-    yield _text(PAD, top + PAD + 10, lane.title, "lane-title", 21)
+    yield _text(PAD, top + PAD + 10, lane.title, "lane-title", 19)
     lines = [(line, "lane-line") for line in lane.lines] + ([(lane.trouble, "trouble")] if lane.trouble else [])
     for number, (line, style) in enumerate(lines, 1):
         yield _text(PAD, top + PAD + 10 + LINE * number, line, style, 27)
