@@ -226,6 +226,16 @@ def test_the_readme_names_the_set_up_commands() -> None:
         assert f"\n{target}:" in makefile
 
 
+def test_paper_is_that_of_the_locale_or_the_option(tmp_path: Path) -> None:
+    source = str(FIXTURES / "captures" / "ipv6-d20" / "bundle.tar.gz")
+    written = []
+    for options, locale in ((("--paper", "letter"), "C"), ((), "en_US.UTF-8"), ((), "de_DE.UTF-8")):
+        path = tmp_path / "report.pdf"
+        assert diag("report", "-f", source, "-o", str(path), *options, LC_ALL=locale).returncode == 0
+        written.append(path.read_bytes())
+    assert written[0] == written[1] != written[2]
+
+
 def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     report = tmp_path / "report.json"
     assert diag("report", "-f", SEED, "-o", str(report)).returncode == 0

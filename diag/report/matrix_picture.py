@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from html import escape
+from itertools import groupby
 
 from diag.model.reasons import Reachability
 from diag.report.columns import clipped
 from diag.report.language import Language
-from diag.report.matrix_view import RowView
+from diag.report.matrix_view import CellView, RowView
 from diag.report.view import ReportView
 
 CELL, LABEL, HEAD = 18, 190, 22
@@ -18,11 +19,11 @@ LEAST = 24
 _NAME = 23
 """Columns of text that a name may take."""
 
-_SHAPES = {
-    Reachability.REACHABLE: "m5 9.5l3 3l5.5-7",
-    Reachability.PARTIAL: "m9 4.5a4.5 4.5 0 1 1 0 9a4.5 4.5 0 1 1 0-9m0 2v5m1.8-4.4v3.8",
-    Reachability.UNREACHABLE: "m5.5 5.5l7 7m0-7l-7 7",
-    Reachability.UNKNOWN: "m6.5 6.8a2.5 2.3 0 1 1 3.6 2.1q-1.1.6-1.1 1.9m0 2v.4",
+_SHAPES: dict[str, str] = {
+    Reachability.REACHABLE.value: "m5 9.5l3 3l5.5-7",
+    Reachability.PARTIAL.value: "m9 4.5a4.5 4.5 0 1 1 0 9a4.5 4.5 0 1 1 0-9m0 2v5m1.8-4.4v3.8",
+    Reachability.UNREACHABLE.value: "m5.5 5.5l7 7m0-7l-7 7",
+    Reachability.UNKNOWN.value: "m6.5 6.8a2.5 2.3 0 1 1 3.6 2.1q-1.1.6-1.1 1.9m0 2v.4",
 }
 """The marks of :data:`diag.report.words.MARKS` as lines in a cell."""
 
@@ -53,16 +54,27 @@ def _names(rows: tuple[RowView, ...]) -> Iterator[str]:
         yield f'<text x="{LABEL + number * CELL - CELL // 2}" y="{HEAD - 6}" class="number middle">{number}</text>'
 
 
+def _key(cell: tuple[int, CellView]) -> str:
+    return cell[1].key
+
+
 def _cells(rows: tuple[RowView, ...]) -> Iterator[str]:
-    squares: dict[str, list[str]] = {}
+    """Cells of a row that are alike are one stripe, and white lines part them."""
+    stripes: dict[str, list[str]] = {}
     marks: dict[str, list[str]] = {}
     for i, row in enumerate(rows):
-        for j, cell in enumerate(row.cells):
-            at = f"M{LABEL + j * CELL} {HEAD + i * CELL}"
-            squares.setdefault(cell.key, []).append(f"{at}m1 1h{CELL - 2}v{CELL - 2}h-{CELL - 2}z")
-            if cell.mark:
-                marks.setdefault(cell.key, []).append(at + _SHAPES[Reachability(cell.key)])
-    for key, parts in squares.items():
+        y = HEAD + i * CELL
+        for key, run in groupby(enumerate(row.cells), _key):
+            columns = tuple(j for j, _ in run)
+            x = LABEL + columns[0] * CELL
+            stripes.setdefault(key, []).append(f"M{x} {y}h{len(columns) * CELL}v{CELL}h-{len(columns) * CELL}z")
+            if key in _SHAPES:
+                marks.setdefault(key, []).extend(f"M{LABEL + j * CELL} {y}{_SHAPES[key]}" for j in columns)
+    for key, parts in stripes.items():
         yield f'<path class="cell {key}" d="{"".join(parts)}"/>'
+    size = len(rows) * CELL
+    steps = range(0, size + 1, CELL)
+    lines = (f"M{LABEL + at} {HEAD}v{size}M{LABEL} {HEAD + at}h{size}" for at in steps)
+    yield f'<path class="grid" d="{"".join(lines)}"/>'
     for key, parts in marks.items():
         yield f'<path class="shape {key}" d="{"".join(parts)}"/>'
