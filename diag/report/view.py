@@ -28,7 +28,7 @@ from diag.report.host_view import (
 )
 from diag.report.index_view import IndexView, index_view
 from diag.report.language import Language
-from diag.report.matrix_view import MatrixView, RowView, matrix_view
+from diag.report.matrix_view import MatrixView, matrix_view
 from diag.report.members_view import MembersViews
 from diag.report.names_view import ScopeView, scope_views
 from diag.report.pairs_view import EndpointView, GroupView, endpoint_view, group_view, pair_count
@@ -73,15 +73,6 @@ class ReportView(Struct, frozen=True):
     fixes: tuple[FixedView, ...]
     """Every command of all groups once."""
     index: IndexView
-
-    @property
-    def matrix(self) -> tuple[RowView, ...]:
-        """The rows of a matrix with a cell per pair; empty on a large host."""
-        return () if self.grid.folded else tuple(row for block in self.grid.blocks for row in block.rows)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        return () if self.grid.folded else tuple(column.name for column in self.grid.columns)
 
 
 _TROUBLE_FIRST = (Reachability.UNKNOWN, Reachability.PARTIAL, Reachability.UNREACHABLE, Reachability.REACHABLE)
