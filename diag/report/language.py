@@ -6,7 +6,6 @@ import gettext
 import os
 import re
 from collections.abc import Mapping
-from importlib import resources
 from pathlib import Path
 
 from diag.model.message import Listing, Message
@@ -16,7 +15,7 @@ LANGUAGES = ("en", "zh")
 _WITHOUT_SPACES = frozenset({"zh"})
 """Languages that write spaces around foreign words only."""
 _WIDE = re.compile("[\u2e80-\uffef]")
-LOCALES = Path(str(resources.files("diag"))) / "locale"
+LOCALES = Path(__file__).resolve().parent.parent / "locale"
 
 
 class Language:
