@@ -13,6 +13,7 @@ import pytest
 from msgspec.structs import replace
 
 from diag.model.analysis import Analysis
+from diag.model.reasons import Reachability
 from diag.reach.analysis import analyse
 from diag.report.language import Language
 from diag.report.paper import Paper
@@ -211,3 +212,10 @@ def test_a_large_host_is_a_summary_that_says_what_is_left_out() -> None:
     assert len(pdf.pages) < 40
     assert "more rows are in the HTML and JSON reports." in pdf.text
     assert "the HTML and JSON reports have them whole" in pdf.text
+
+
+def test_the_verdict_does_not_colour_the_marks() -> None:
+    text = print_html(analysis_of("broken_links-d20"), Language(), Paper.A4)
+    cover = re.search(r'<section class="cover ([^"]+)">', text)
+    assert cover is not None
+    assert not set(cover[1].split()) & {reachability.value for reachability in Reachability}
