@@ -45,7 +45,7 @@ _APART = frozenset(
     }
 )
 _BLOCKED = frozenset({Reason.FIREWALL_DROP, Reason.FIREWALL_REJECT, Reason.POLICY_DROP, Reason.ROUTE_PROHIBITED})
-_TITLES = {code.code: code.title for code in CODES}
+_CODES = {code.code: code for code in CODES}
 _BANNERS: dict[Standing, tuple[str, Message]] = {
     Standing.BROKEN: ("✕", say("Something is broken.")),
     Standing.UNKNOWN: ("?", say("Some results cannot be told from this capture.")),
@@ -72,6 +72,9 @@ class ProblemView(Struct, frozen=True):
     group: str
     """Id of the group that it is from."""
     fix: FixView | None
+    """Proved on the model."""
+    advice: str
+    """What helps in general, where no fix is proved; empty where one is."""
 
 
 class SummaryView(Struct, frozen=True):
@@ -154,16 +157,17 @@ def _standing(result: Reachability, reason: Reason, *, meant: bool) -> Standing:
 
 
 def _problem(standing: Standing, reason: Reason, groups: list[GroupView], language: Language) -> ProblemView:
-    first = groups[0]
+    first, code, fix = groups[0], _CODES[reason], next(_fixes(groups), None)
     return ProblemView(
         standing.value,
         first.mark,
-        language.of(_SOME_PORTS if first.key == Reachability.PARTIAL else _TITLES[reason]),
+        language.of(_SOME_PORTS if first.key == Reachability.PARTIAL else code.title),
         reason.value,
         sum(g.pairs for g in groups),
         first.headline,
         first.id,
-        next(_fixes(groups), None),
+        fix,
+        "" if fix is not None or code.works else language.of(code.fix),
     )
 
 

@@ -43,7 +43,7 @@ _OPTION = re.compile(r"--[\w-]+( \w+)?")
 _SENTENCE = re.compile(r"(?<![\w-])[a-z]{2,} [a-z]{2,}(?![\w-])")
 _CITED = re.compile(r"^'?-(\w|-)|^(chain|type|ct|ip6?|tcp|udp|iif\w*|oif\w*|meta|counter|limit) ")
 """Rules and matches as the host has them."""
-_HOSTS_OWN = frozenset({"cited", "command", "evidence"})
+_HOSTS_OWN = frozenset({"advice", "cited", "command", "evidence"})
 """Fields of a view that hold what the host says, or is told."""
 
 

@@ -60,3 +60,9 @@ def test_hosts_without_pairs_and_without_trouble() -> None:
         (),
         (),
     )
+
+
+def test_where_no_fix_is_proved_there_is_advice() -> None:
+    found = summary(analysis_of("broken_links-d20")).problems
+    assert next(p.advice for p in found if p.reason == "link-down") == "ip link set dev INTERFACE up."
+    assert all(bool(p.fix) != bool(p.advice) or p.title == "Works on some ports only" for p in found)
