@@ -2,7 +2,7 @@
 
 ::
 
-    host ──capture──► bundle ──parse──► snapshot ──interpreter, names──► reach ──► analysis ──► report
+    host ──capture──► bundle ──parse──► snapshot ──interpreter, names──► reach ──► findings ──► report
 
 `live` is a capture into memory; from there on a live host and a bundle take the same road, so every live bug can be
 replayed from a file.
@@ -10,7 +10,10 @@ replayed from a file.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from diag.bundle.reader import read_bundle
+from diag.findings.registry import find_all
 from diag.model.analysis import Analysis
 from diag.model.bundle import Bundle
 from diag.model.snapshot import Snapshot
@@ -35,4 +38,5 @@ def load_snapshot(source: str) -> Snapshot:
 
 def analyse_snapshot(snapshot: Snapshot) -> Analysis:
     """Everything there is to say about one host."""
-    return analyse(snapshot)
+    analysis = analyse(snapshot)
+    return replace(analysis, findings=find_all(analysis))

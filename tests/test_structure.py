@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from diag.findings.registry import CHECKS, checks_markdown
 from diag.model.reasons import Reason
 from diag.reach.codes import CODES, codes_markdown
 
@@ -16,7 +18,18 @@ def test_every_reason_is_documented_once() -> None:
 
 
 def test_the_page_of_codes_is_up_to_date() -> None:
-    assert (ROOT / "docs/codes.md").read_text() == codes_markdown()
+    assert (ROOT / "docs/codes/reasons.md").read_text() == codes_markdown()
+
+
+def test_the_page_of_findings_is_up_to_date() -> None:
+    assert (ROOT / "docs/codes/findings.md").read_text() == checks_markdown()
+
+
+def test_codes_of_reasons_and_findings_are_told_apart() -> None:
+    checks = [check.code for check in CHECKS]
+    assert len(set(checks)) == len(checks)
+    assert not set(checks) & {reason.value for reason in Reason}
+    assert all(re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", code) for code in checks)
 
 
 def test_every_package_is_described() -> None:

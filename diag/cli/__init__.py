@@ -16,7 +16,8 @@ from diag.errors import DiagError
 
 COMMANDS = {
     "capture": "write a bundle of this host's network state",
-    "codes": "what a reason code means, how it is detected and fixed",
+    "check": "is the host as it should be: findings, for cron",
+    "codes": "what a reason or finding code means, how it is detected and fixed",
     "explain": "why one container can or cannot reach another, hop by hop",
     "pairs": "every ordered pair of containers, one row each",
     "report": "analyse a host and write HTML, PDF, Markdown, JSON or text",

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from msgspec import Struct, field
 
+from diag.model.finding import Finding
 from diag.model.flow import Hop
 from diag.model.message import SEMICOLON, listed, say
 from diag.model.provenance import Evidence, Gap
@@ -209,6 +210,8 @@ class Analysis(Struct, frozen=True):
     """Facts worth a sentence that belong to no pair, e.g. a fixed address, an address that changes on restart."""
     roles: Mapping[str, str] = field(default_factory=dict)
     """Container name to a phrase on its network mode."""
+    findings: tuple[Finding, ...] = ()
+    """What the checks found, the worst first."""
 
     @property
     def counts(self) -> dict[Reachability, int]:

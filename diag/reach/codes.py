@@ -1,4 +1,4 @@
-"""What every reason code means: the one source of `diag codes` and of `docs/codes.md`."""
+"""What every reason code means: the one source of `diag codes` and of `docs/codes/reasons.md`."""
 
 from __future__ import annotations
 
@@ -269,8 +269,8 @@ def find_code(text: str) -> Code | None:
 
 
 def codes_markdown() -> str:
-    """`docs/codes.md`."""
-    lines = ["# Reason codes", "", "Made by `python -m diag.reach.codes > docs/codes.md`.", ""]
+    """`docs/codes/reasons.md`."""
+    lines = ["# Reason codes", "", "Made by `python -m diag.reach.codes > docs/codes/reasons.md`.", ""]
     for works, title in ((True, "Why it works"), (False, "Why it does not, or cannot be told")):
         lines += [f"## {title}", ""]
         for code in CODES:

@@ -8,6 +8,7 @@ from typing import Any
 from diag import __version__
 from diag.model.analysis import Analysis, Group, MissingNames, NameAnswer, NameScope
 from diag.model.docker import Container, DockerNetwork
+from diag.model.finding import Finding
 from diag.model.provenance import Gap
 from diag.reach.flows import evidence_json
 from diag.report.distinct_answers import distinct_answers
@@ -32,12 +33,25 @@ def _members(analysis: Analysis) -> Iterator[tuple[str, Iterable[bytes]]]:
     yield "groups", _array(_group(g) for g in analysis.groups)
     yield "endpoints", _array(_group(g) for g in analysis.endpoints)
     yield "names", array_of(_scopes(analysis.names), 1)
-    yield "findings", _array(())
+    yield "findings", _array(_finding(f) for f in analysis.findings)
     yield "gaps", _array(_gap(g) for g in analysis.gaps)
 
 
 def _array(items: Iterable[dict[str, Any]]) -> Iterator[bytes]:
     return array_of(([on_lines(item, 2)] for item in items), 1)
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "code": finding.code,
+        "severity": finding.severity.value,
+        "title": finding.title,
+        "subject": finding.subject,
+        "text": finding.text,
+        "evidence": [evidence_json(e) for e in finding.evidence],
+        "advice": finding.advice,
+        "command": finding.command,
+    }
 
 
 def _about(analysis: Analysis) -> dict[str, Any]:
