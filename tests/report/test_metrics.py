@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,6 +15,7 @@ from diag.model.finding import Severity
 from diag.model.health import Expectation, Health
 from diag.report.metrics import ALL, MOST, metrics_markdown, metrics_text
 from tests.healths import found, full, health_of, hostile_health
+from tests.programs import program
 
 ROOT = Path(__file__).parent.parent.parent
 NOW = 1_700_000_000.5
@@ -99,8 +99,9 @@ def test_series_are_few_and_none_is_there_twice() -> None:
 
 
 @pytest.mark.apart
-@pytest.mark.skipif(not shutil.which("promtool"), reason="promtool is not installed")
 @pytest.mark.parametrize("health", [full(), None, hostile_health()], ids=["full", "none", "hostile"])
 def test_promtool_has_nothing_to_say(health: Health | None) -> None:
-    done = subprocess.run(["promtool", "check", "metrics"], input=metrics_text(health, NOW), capture_output=True)
+    done = subprocess.run(
+        [program("promtool"), "check", "metrics"], input=metrics_text(health, NOW), capture_output=True
+    )
     assert (done.returncode, done.stdout + done.stderr) == (0, b"")
