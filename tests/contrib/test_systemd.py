@@ -14,7 +14,7 @@ from tests.programs import program
 
 pytestmark = pytest.mark.apart
 EXPOSURE = 3.0
-"""Of 10: what `systemd-analyze security` gave in systemd 252 (2.8), and a little for newer versions."""
+"""Of 10: what `systemd-analyze security` gave in systemd 252 (2.9), and a little for newer versions."""
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""The rights that the systemd unit gives are enough for a whole capture, and each of them is needed."""
+"""The rights that the systemd unit and the container have are enough for a whole capture, and each of them is needed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ import pytest
 
 from diag.bundle.reader import read_bundle
 from diag.model.bundle import Bundle
-from tests.contrib.units import capabilities, setting
+from tests.contrib.units import CONTRIB, capabilities, setting
 from tests.live.lab import Engine
 
+ROOT = CONTRIB.parent
 CAPTURE = [sys.executable, "-m", "diag", "capture", "-o"]
 _NO_EXECUTABLE_DATA = (
     "import ctypes, os, sys; ctypes.CDLL(None).prctl(65, 1, 0, 0, 0); os.execvp(sys.argv[1], sys.argv[1:])"
@@ -80,3 +81,24 @@ def test_raw_sockets_are_for_legacy_rules(engine: Engine, legacy: str, tmp_path:
         subprocess.run(words, env=engine.environment, check=True, capture_output=True, timeout=60)
         record = read_bundle(str(target)).records["host/iptables-legacy-save.txt"]
         assert ("permission" in record.error) is ("net_raw" not in rights)
+
+
+def test_the_container_has_what_it_needs(engine: Engine, private: None, tmp_path: Path) -> None:
+    """run.sh with this machine's own programs in the place of the image's, which needs a registry."""
+    borrowed = {"/usr", "/lib", "/lib64", "/bin", "/sbin", "/etc/alternatives", sys.prefix, sys.base_prefix, str(ROOT)}
+    mounts = [f"--volume={Path(place).resolve()}:{place}:ro" for place in sorted(borrowed) if Path(place).exists()]
+    data = f"{engine.folder}/data/containers"
+    options = [*mounts, f"--volume={data}:{data}:ro", f"--env=PYTHONPATH={ROOT}", f"--entrypoint={sys.executable}"]
+    environment = {
+        **engine.environment,
+        "DOCKER_SOCKET": engine.url.removeprefix("unix://"),
+        "IMAGE": "busybox",
+        "STATE": str(tmp_path),
+        "RUN_OPTIONS": " ".join(options),
+    }
+    words = ["nsenter", f"--net={engine.netns}", str(CONTRIB / "docker/run.sh"), *CAPTURE[1:], "/state/bundle"]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    bundle = read_bundle(str(tmp_path / "bundle"))
+    assert {path: r.error for path, r in bundle.records.items() if r.error} == {}
+    assert sum(path.endswith("/hosts") for path in bundle.files) > 10
