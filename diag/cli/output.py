@@ -40,7 +40,8 @@ def _replace(path: Path, parts: Iterable[bytes], mode: int | None) -> None:
         with partial.open("xb", buffering=_BUFFER) as file:
             file.writelines(parts)
             if mode is not None:
-                os.chmod(file.fileno(), mode)  # noqa: PTH101  the open file, whatever has its name by now
+                # The open file, whatever has its name by now; Windows knows names only.
+                os.chmod(file.fileno() if os.chmod in os.supports_fd else partial, mode)  # noqa: PTH101
         partial.replace(path)
     finally:
         with contextlib.suppress(OSError):

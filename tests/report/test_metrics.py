@@ -7,6 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from msgspec.structs import replace
 from prometheus_client import Metric as Family
 from prometheus_client.parser import text_string_to_metric_families
@@ -14,6 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from diag.model.finding import Severity
 from diag.model.health import Expectation, Health
 from diag.report.metrics import ALL, MOST, metrics_markdown, metrics_text
+from diag.report.shown import shown
 from tests.healths import found, full, health_of, hostile_health
 from tests.programs import program
 
@@ -96,6 +99,13 @@ def test_series_are_few_and_none_is_there_twice() -> None:
     for made in (families(health), families(hostile_health())):
         found_series = series(made.values())
         assert len(set(found_series)) == len(found_series) < 2 * MOST + 60
+
+
+@given(st.text(st.characters(), max_size=200))
+def test_any_name_is_one_label(text: str) -> None:
+    health = full()
+    one = replace(health, analysis=replace(health.analysis, findings=(found("a-code", text),)))
+    assert values(one, "finding") == {("a-code", shown(text, 120), "error"): 1}
 
 
 @pytest.mark.apart
