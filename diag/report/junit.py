@@ -44,8 +44,9 @@ def junit_xml(health: Health) -> bytes:
     for name in dict.fromkeys(case.suite for case in cases):
         members = [case for case in cases if case.suite == name]
         suite = ET.SubElement(root, "testsuite", _statistics(name, members), skipped="0", time="0")
-        suite.set("hostname", shown(snapshot.host, _NAME))
-        suite.set("timestamp", shown(snapshot.captured_at, _NAME))
+        for key, value in (("hostname", snapshot.host), ("timestamp", snapshot.captured_at)):
+            if value:
+                suite.set(key, shown(value, _NAME))
         for case in members:
             _add_case(suite, case)
     ET.indent(root)

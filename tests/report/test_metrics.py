@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 from prometheus_client import Metric as Family
@@ -101,6 +101,7 @@ def test_series_are_few_and_none_is_there_twice() -> None:
         assert len(set(found_series)) == len(found_series) < 2 * MOST + 60
 
 
+@settings(max_examples=30)
 @given(st.text(st.characters(), max_size=200))
 def test_any_name_is_one_label(text: str) -> None:
     health = full()
