@@ -11,13 +11,14 @@ from diag.cli import DONE
 _SCHEMAS = {
     "analysis": ("diag.report", "schema/analysis.schema.json"),
     "bundle": ("diag.bundle", "manifest.schema.json"),
+    "health": ("diag.report", "schema/health.schema.json"),
 }
 
 
 @click.command("schema")
 @click.argument("name", type=click.Choice(sorted(_SCHEMAS)))
 def command(name: str) -> int:
-    """Print the JSON Schema of analysis.json or of a bundle's manifest.json."""
+    """Print the JSON Schema of analysis.json, of a bundle's manifest.json, or of `diag check --format json`."""
     package, path = _SCHEMAS[name]
     print(resources.files(package).joinpath(path).read_text(encoding="utf-8"), end="")
     return DONE
