@@ -25,8 +25,8 @@ from diag.reach.pairs import PairFacts, PathFacts
 from diag.reach.reserved import ReservedPairs
 from diag.reach.windows import Span, part_of
 
-MAX_FIXED = 4
-"""Expectations that get fixes on a host of more than :data:`MAX_CONTAINERS`: each proof is an analysis of the host."""
+MAX_FIXED, MAX_FIXED_LARGE = 16, 2
+"""Expectations that get fixes; on a host of more than :data:`MAX_CONTAINERS` each proof takes seconds."""
 
 
 class Why(Struct, frozen=True):
@@ -44,8 +44,8 @@ class Because:
         self._snapshot = analysis.snapshot
         self._policy = policy
         self._members = members
-        small = len(self._snapshot.containers) <= MAX_CONTAINERS
-        self._left = (len(policy) if small else MAX_FIXED) if fixes else 0
+        large = len(self._snapshot.containers) > MAX_CONTAINERS
+        self._left = (MAX_FIXED_LARGE if large else MAX_FIXED) if fixes else 0
         """Expectations that may still be given fixes."""
         self._fixed: dict[tuple[tuple[str, str], Traffic], tuple[Fix, ...]] = {}
 
