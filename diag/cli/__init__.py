@@ -20,6 +20,7 @@ COMMANDS = {
     "codes": "what a reason or finding code means, how it is detected and fixed",
     "explain": "why one container can or cannot reach another, hop by hop",
     "pairs": "every ordered pair of containers, one row each",
+    "policy": "write or check a file of expectations: who must reach whom",
     "report": "analyse a host and write HTML, PDF, Markdown, JSON or text",
     "schema": "print the JSON Schema of an output",
     "trace": "the fate of many flows and look-ups, JSON Lines in and out",
