@@ -58,14 +58,14 @@ def write_bundle(bundle: Bundle, path: str) -> None:
 def write_tar_gz(bundle: Bundle, stream: BinaryIO) -> None:
     """Write a bundle as `.tar.gz` to a stream."""
     with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
-        _write_tar(bundle, cast(IO[bytes], packed))
+        write_tar(bundle, cast(IO[bytes], packed))
 
 
 def _write_tar_zst(bundle: Bundle, stream: BinaryIO) -> None:
     import zstandard
 
     with zstandard.ZstdCompressor(level=9).stream_writer(stream, closefd=False) as packed:
-        _write_tar(bundle, cast(IO[bytes], packed))
+        write_tar(bundle, cast(IO[bytes], packed))
 
 
 def _write_zip(bundle: Bundle, stream: BinaryIO) -> None:
@@ -85,7 +85,7 @@ def _archive_writer(name: str) -> Callable[[Bundle, BinaryIO], None] | None:
     if lowered.endswith((".tar.zst", ".tzst")):
         return _write_tar_zst
     if lowered.endswith(".tar"):
-        return _write_tar
+        return write_tar
     if lowered.endswith(".zip"):
         return _write_zip
     return None
@@ -99,7 +99,8 @@ def _members(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
         yield f"{top}/{path}", content
 
 
-def _write_tar(bundle: Bundle, stream: IO[bytes]) -> None:
+def write_tar(bundle: Bundle, stream: IO[bytes]) -> None:
+    """Write a bundle as `.tar` to a stream."""
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
         for name, content in _members(bundle):
             info = tarfile.TarInfo(name)
