@@ -91,18 +91,18 @@ def _archive_writer(name: str) -> Callable[[Bundle, BinaryIO], None] | None:
     return None
 
 
-def _members(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
+def _members(bundle: Bundle, *, checksums: bool = True) -> Iterator[tuple[str, bytes]]:
     """Every file below one top folder, so that unpacking makes one folder and not many."""
     top = "diag-" + (re.sub(r"[^A-Za-z0-9_.-]+", "_", bundle.host)[:64] or "bundle")
-    yield f"{top}/{MANIFEST}", encode_manifest(bundle)
+    yield f"{top}/{MANIFEST}", encode_manifest(bundle, checksums=checksums)
     for path, content in sorted(bundle.files.items()):
         yield f"{top}/{path}", content
 
 
-def write_tar(bundle: Bundle, stream: IO[bytes]) -> None:
-    """Write a bundle as `.tar` to a stream."""
+def write_tar(bundle: Bundle, stream: IO[bytes], *, checksums: bool = True) -> None:
+    """Write a bundle as `.tar` to a stream; without checksums for whoever has his own, as they do not compress."""
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for name, content in _members(bundle):
+        for name, content in _members(bundle, checksums=checksums):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             info.mode = 0o600

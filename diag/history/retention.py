@@ -21,8 +21,8 @@ def retired(entries: Sequence[Kept], limits: Retention, pinned: Collection[int])
     kept = [entry for entry in entries if not entry.retired]
     free = [entry.id for entry in kept[:-1] if entry.id not in pinned]
     ages = _ages(kept)
-    gone = set(free[: max(0, len(kept) - max(limits.count, 1))])
-    gone |= {number for number in free if ages[number] > limits.days * _DAY}
+    newest = {entry.id for entry in kept[-max(limits.count, 1) :]}
+    gone = {number for number in free if number not in newest or ages[number] > limits.days * _DAY}
     sizes = {entry.id: entry.size for entry in entries}
     for number in free:
         staying = [entry for entry in kept if entry.id not in gone]

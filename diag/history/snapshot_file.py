@@ -6,7 +6,7 @@ r"""One snapshot as a file that describes itself and checks itself.
     4      4  N, length of the rest of this frame, little endian
     8     32  SHA-256 of everything that follows
     40  N-32  header, JSON
-    8+N       one Zstandard frame: the bundle as a tar, as `diag capture -o x.tar` writes it
+    8+N       one Zstandard frame: the bundle as a tar, its manifest without the checksums of the files
 
 Decompressors pass over the first frame, so that a snapshot that stands alone is an ordinary `.tar.zst` bundle. The others
 are packed with the tar of one that stands alone as dictionary (raw content): `zstd -d --patch-from=BASE.tar` unpacks them.
@@ -97,7 +97,7 @@ class Standing(Struct, frozen=True):
 def tar_of(bundle: Bundle) -> bytes:
     """The bytes that are stored: the same for equal bundles."""
     stream = io.BytesIO()
-    write_tar(bundle, stream)
+    write_tar(bundle, stream, checksums=False)
     return stream.getvalue()
 
 

@@ -51,6 +51,8 @@ _PERCENT_WORTH = 50
 class Store:
     """A state folder; opened for reading, and within :meth:`lock` for writing."""
 
+    family = FAMILY
+
     def __init__(self, folder: Path, clock: Callable[[], float] = time.time) -> None:
         self.folder = folder
         self.notices: list[str] = []
@@ -133,20 +135,31 @@ class Store:
         return Baseline(oldest, accepted, set_at=entries[oldest].record.written_at)
 
     def _stored_baseline(self) -> Baseline | None:
+        """What its file says, or the index where that cannot be read."""
+        return decode_baseline(self._baseline_file()) or decode_baseline(self._known().baseline)
+
+    def _baseline_file(self) -> bytes:
         try:
-            found = decode_baseline(self._baseline.read_bytes())
+            return self._baseline.read_bytes()
         except OSError:
-            found = None
-        return found or decode_baseline(self._known().baseline)
+            return b""
 
     def _known(self) -> Contents:
         """What the index says; what the files say where it cannot be read."""
         if self._contents is None:
+            files = self._files()
             try:
-                self._contents = read_index(self._index)
+                found = read_index(self._index)
             except UnusableIndexError:
-                self._contents = Contents(self._scan(self._files()))
+                found = Contents(())
+            self._contents = replace(found, entries=self._together(found, files))
         return self._contents
+
+    def _together(self, known: Contents, files: dict[int, Path]) -> tuple[Kept, ...]:
+        """The entries of an index that have a file, and those of files that it does not know."""
+        listed = {entry.id: entry for entry in known.entries if entry.id in files}
+        fresh = self._scan({number: path for number, path in files.items() if number not in listed})
+        return tuple(sorted((*listed.values(), *fresh), key=lambda entry: entry.id))
 
     def _files(self) -> dict[int, Path]:
         """Snapshot files by number. Raises DiagError."""
@@ -159,7 +172,11 @@ class Store:
 
     def _scan(self, files: dict[int, Path]) -> tuple[Kept, ...]:
         """Entries of files by what they say of themselves."""
-        return tuple(self._entry(number, path) for number, path in files.items())
+        entries = []
+        for number, path in files.items():
+            with contextlib.suppress(FileNotFoundError):  # another run has removed it since
+                entries.append(self._entry(number, path))
+        return tuple(entries)
 
     def _entry(self, number: int, path: Path) -> Kept:
         try:
@@ -300,7 +317,7 @@ class Store:
     def _base(self, number: int) -> Standing | None:
         """For a new snapshot the newest that stands alone, unless it has served enough others or is damaged."""
         alone = next((entry for entry in reversed(self._known().entries) if not entry.base), None)
-        if alone is None or number - alone.id >= FAMILY:
+        if alone is None or number - alone.id >= self.family:
             return None
         try:
             return snapshot_file.standing(self._open(alone.id))
@@ -325,7 +342,7 @@ class Store:
     def _settle_baseline(self) -> None:
         """Store the baseline where there is none that can be read."""
         stored, baseline = self._stored_baseline(), self.baseline()
-        if baseline is None or (baseline == stored and encode_baseline(baseline) == self._known().baseline):
+        if baseline is None or self._baseline_file() == encode_baseline(baseline) == self._known().baseline:
             return
         if stored is not None and stored.id != baseline.id:
             self.notices.append(f"snapshot {stored.id}, the baseline, cannot be read: {baseline.id} takes its place")
@@ -361,10 +378,7 @@ class Store:
             write_index(self._index, known)
         self._contents = known
         listed = {entry.id: entry for entry in known.entries}
-        fresh = {number: self._entry(number, path) for number, path in files.items() if number not in listed}
-        checked = [
-            self._checked(entry, files) for number, entry in sorted({**listed, **fresh}.items()) if number in files
-        ]
+        checked = [self._checked(entry, files) for entry in self._together(known, files)]
         changed = [entry for entry in checked if listed.get(entry.id) != entry]
         gone = listed.keys() - files.keys()
         if changed or gone:

@@ -71,7 +71,7 @@ class Retention(Struct, frozen=True):
     """How much the state folder keeps. The newest snapshot and the baseline are always kept."""
 
     count: int = 24 * 31
-    """Snapshots: a month of hourly ones."""
+    """The newest ones: a month of hourly runs."""
     days: float = 90.0
     size: int = 256 << 20
     """Bytes of all snapshot files."""
