@@ -11,8 +11,8 @@ from diag.model.address import Family, Ip, Prefix
 from diag.model.netfilter import Field, Jump, Named, NfRule, NfTable, SetElement, TableFamily, Within
 from diag.model.provenance import Evidence
 
-_DOCKERS_TABLES = frozenset({"docker-bridges"})
-"""Of the engine's nftables backend (moby daemon/libnetwork/drivers/bridge/internal/nftabler)."""
+_DOCKERS_TABLES = frozenset({"docker-bridges", "docker-dns"})
+"""Of the engine's nftables backend: on the host, and in containers."""
 _USERS_CHAIN = "DOCKER-USER"
 _BUILT_IN = frozenset({"PREROUTING", "INPUT", "FORWARD", "OUTPUT", "POSTROUTING"})
 _ADDRESSES = frozenset({Field.SADDR, Field.DADDR})
