@@ -8,9 +8,9 @@ from collections.abc import Iterable, Iterator
 
 from diag.findings.cables import addresses, own_space
 from diag.findings.check import Check, Facts, Found
+from diag.findings.phrases import citing, some
 from diag.findings.prefixes import PrefixIndex
 from diag.findings.routing import default_routes
-from diag.findings.words import citing, some
 from diag.model.address import Family, Ip, Prefix
 from diag.model.docker import DockerNetwork
 from diag.model.finding import Severity
@@ -324,7 +324,7 @@ CHECKS = (
         severity=Severity.ERROR,
         title=say("A container does not have the address that Docker lists"),
         meaning=say("Names lead to that address and published ports are sent there, and nobody answers."),
-        detected=say("docker inspect gives an address that no interface of the container's namespace has."),
+        detected=say("No interface of the container's namespace has an address that docker inspect gives."),
         fix=say("Disconnect and connect the network again, or restart the container."),
         find=_elsewhere,
     ),

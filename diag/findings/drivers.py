@@ -8,7 +8,7 @@ from types import MappingProxyType
 from msgspec.structs import replace
 
 from diag.findings.check import Check, Facts, Found
-from diag.findings.words import citing, some
+from diag.findings.phrases import citing, some
 from diag.interpreter.trace import Tracer
 from diag.model.address import Family, Ip, Prefix
 from diag.model.finding import Severity
@@ -151,10 +151,7 @@ CHECKS = (
         code="published-without-effect",
         severity=Severity.WARNING,
         title=say("Published ports have no effect on this network"),
-        meaning=say(
-            "macvlan and ipvlan put the container on the LAN with an address of its own; the host's ports do not "
-            "lead to it."
-        ),
+        meaning=say("The container is on the LAN with an address of its own, and ports of the host do not lead to it."),
         detected=say(
             "Ports were asked for with -p, none is published, and all networks of the container are macvlan or ipvlan."
         ),
@@ -177,9 +174,8 @@ CHECKS = (
         severity=Severity.ERROR,
         title=say("The firewall stops the swarm's own traffic"),
         meaning=say(
-            "2377/tcp is for managers, 7946/tcp and 7946/udp tell hosts where containers are, 4789/udp carries the "
-            "overlay networks: "
-            "containers on different hosts do not reach each other."
+            "Containers on different hosts do not reach each other: 2377/tcp is for managers, 7946/tcp and 7946/udp tell "
+            "hosts where containers are, 4789/udp carries the overlay networks."
         ),
         detected=say(
             "The walk of a packet from an address that the overlay's forwarding table names as another host ends at "

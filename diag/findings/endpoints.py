@@ -7,7 +7,7 @@ import shlex
 from collections.abc import Iterator
 
 from diag.findings.check import Check, Facts, Found
-from diag.findings.words import citing
+from diag.findings.phrases import citing
 from diag.model.docker import Container
 from diag.model.finding import Severity
 from diag.model.message import say
@@ -18,6 +18,9 @@ _HELPERS = ("lb-", "ingress-sbox")
 """Members that swarm makes for itself."""
 _ORPHAN = "ep-"
 """What the API puts before an endpoint's id where no container is left (moby daemon, buildContainerAttachments)."""
+
+_SHORT = 120
+"""Characters of a line that is cited for what it lacks."""
 
 
 def _stale_endpoints(facts: Facts) -> Iterator[Found]:
@@ -83,7 +86,7 @@ def _own_links(facts: Facts, container: Container, target: Container) -> Evidenc
     text = facts.snapshot.files[file].lower()
     if any(mac.lower() in text for mac in macs):
         return None
-    return Evidence(file, 1, say("none of the interfaces of {target}", target=target.name))
+    return Evidence(file, 1, facts.snapshot.files[file].partition("\n")[0][:_SHORT])
 
 
 def _paused(facts: Facts) -> Iterator[Found]:
@@ -112,14 +115,16 @@ def _no_network(facts: Facts) -> Iterator[Found]:
         return
     for container in facts.snapshot.containers:
         for endpoint in container.endpoints:
-            if container.status in ("exited", "dead") or not endpoint.network_id or endpoint.network_id in ids:
-                continue
             again = facts.snapshot.network(endpoint.network) is not None
+            there = (
+                endpoint.network_id in ids if endpoint.network_id else again
+            )  # one that never ran knows the name only
+            if container.status in ("exited", "dead") or there:
+                continue
             text = say(
-                "{container} belongs on the network {network} {id}, which {state}.",
+                "{container} belongs on the network {network}, which {state}.",
                 container=container.name,
                 network=endpoint.network,
-                id=endpoint.network_id[:12],
                 state=say("was removed and made anew") if again else say("is gone"),
             )
             yield Found(f"{container.name} ({endpoint.network})", text, citing(container.evidence))
@@ -133,7 +138,7 @@ CHECKS = (
         meaning=say(
             "Its address stays taken, the network cannot be removed, and a container of that name may not start on it."
         ),
-        detected=say("docker network inspect lists a member without a container, or whose container has ended."),
+        detected=say("A member that docker network inspect lists has no container, or one that has ended."),
         fix=say("Disconnect it by force; if the engine refuses, restart Docker."),
         find=_stale_endpoints,
     ),

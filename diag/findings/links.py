@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from diag.findings.cables import Cable
 from diag.findings.check import Check, Facts, Found
+from diag.findings.phrases import citing, some
 from diag.findings.routing import default_routes
-from diag.findings.words import citing, some
 from diag.model.address import Family, Ip, Prefix
 from diag.model.docker import DockerNetwork
 from diag.model.finding import Severity
@@ -32,7 +32,8 @@ def _bridged(facts: Facts) -> Iterator[tuple[Cable, Link]]:
 def _without_bridge(facts: Facts) -> Iterator[Found]:
     for cable, outer in _bridged(facts):
         routed = any(a.ip.family is Family.IPV4 for a in outer.addresses)
-        if not outer.master and not routed:
+        # Where the bridge itself is gone, that is the finding.
+        if not outer.master and not routed and facts.world.link("host", cable.network.bridge_name) is not None:
             text = say(
                 "{veth}, the host's end of {link} in {container}, is on no bridge; {network} is {bridge}.",
                 veth=outer.name,

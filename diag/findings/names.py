@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from diag.findings.cables import addresses
 from diag.findings.check import Check, Facts, Found
-from diag.findings.words import citing, some
+from diag.findings.phrases import citing, some
 from diag.model.address import Ip
 from diag.model.docker import Container, Endpoint
 from diag.model.finding import Severity
@@ -233,7 +233,7 @@ CHECKS = (
         severity=Severity.INFO,
         title=say("Each look-up asks for several names"),
         meaning=say("Names of the outside are slow to resolve, and a search domain with a wildcard answers for them."),
-        detected=say("ndots of resolv.conf is 5 or more, and there are search domains."),
+        detected=say("In resolv.conf, ndots is 5 or more, and there are search domains."),
         fix=say("Set --dns-opt ndots:1, or write names with a dot at the end."),
         find=_many_queries,
     ),

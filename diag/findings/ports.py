@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from diag.findings.cables import own_space
 from diag.findings.check import Check, Facts, Found
-from diag.findings.words import citing, some
+from diag.findings.phrases import citing, some
 from diag.interpreter.trace import Tracer
 from diag.model.address import Family, Ip, Prefix
 from diag.model.analysis import Path
@@ -379,7 +379,7 @@ CHECKS = (
         code="published-port-lost",
         severity=Severity.ERROR,
         title=say("Nothing takes what comes to a published port"),
-        meaning=say("docker ps shows the port, and callers are refused."),
+        meaning=say("The port is among those of docker ps, and callers are refused."),
         detected=say(
             "No rule of the host translates to the container's port, and neither docker-proxy nor anybody else "
             "listens on the host's."

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from diag.findings.cables import Cable
 from diag.findings.check import Check, Facts, Found
+from diag.findings.phrases import citing
 from diag.findings.routing import default_routes
-from diag.findings.words import citing
 from diag.kernel.fib import DEFAULT_RULES, FibQuery, RouteNotCapturedError
 from diag.model.address import Family
 from diag.model.analysis import Group, Path

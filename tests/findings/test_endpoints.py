@@ -1,0 +1,76 @@
+"""Checks of Docker's own books."""
+
+from __future__ import annotations
+
+from tests.findings.altered2 import altered, container, every_finding, found, items, network, only, status, whole
+from tests.loading import snapshot_of
+
+SEED = "seed-d29"
+
+
+def test_an_endpoint_without_a_container() -> None:
+    def orphan(n: dict[str, dict[str, object]]) -> None:
+        n["Containers"]["ep-5d1f"] = {"Name": "old", "EndpointID": "5d1f", "IPv4Address": "172.18.0.9/16"}
+
+    finding = only(list(every_finding(altered(SEED, network("test_net1", orphan)))))
+    assert (finding.code, finding.subject) == ("stale-endpoint", "old (test_net1)")
+    assert finding.command == "docker network disconnect -f test_net1 old"
+    assert finding.evidence[0].text == "network test_net1"
+
+
+def test_an_endpoint_of_a_container_that_ended() -> None:
+    finding = only(found(altered(SEED, status("ng2", "exited")), "stale-endpoint"))
+    assert finding.subject == "ng2 (test_net1)"
+
+
+def test_endpoints_of_swarm_and_of_new_containers_are_not_stale() -> None:
+    """Load balancers have no container, and one may start between two questions to the engine."""
+    assert not every_finding(snapshot_of("overlay_A-d29"))
+
+    def newcomer(n: dict[str, dict[str, object]]) -> None:
+        n["Containers"]["f" * 64] = {"Name": "new", "EndpointID": "1", "IPv4Address": "172.18.0.9/16"}
+
+    assert not every_finding(altered(SEED, network("test_net1", newcomer)))
+
+
+def test_a_join_that_leads_nowhere() -> None:
+    gone = container("redis", lambda c: c["HostConfig"].update(NetworkMode="container:" + "0" * 64))
+    finding = only(found(altered(SEED, gone), "stale-join"))
+    assert finding.subject == "redis"
+    assert finding.evidence[0].text == "container redis"
+    ended = only(found(altered(SEED, status("ng", "exited")), "stale-join"))
+    assert [e.text for e in ended.evidence] == ["container redis", "container ng"]
+
+
+def test_a_join_to_a_stack_of_before() -> None:
+    lo = '[{"ifindex":1,"ifname":"lo","flags":["LOOPBACK","UP","LOWER_UP"],"mtu":65536,"addr_info":[]}]'
+    finding = only(list(every_finding(altered(SEED, whole("containers/redis/ip-addr.json", lo)))))
+    assert (finding.code, finding.subject) == ("stale-join", "redis")
+    assert finding.evidence[0].file.endswith("/ip-addr.json")
+    assert not every_finding(snapshot_of(SEED))
+
+
+def test_paused() -> None:
+    finding = only(list(every_finding(snapshot_of("stopped-d28"))))
+    assert (finding.code, finding.subject, finding.command) == ("container-paused", "paused", "docker unpause paused")
+
+
+def test_restarting() -> None:
+    finding = only(found(altered(SEED, status("lonely", "restarting")), "container-restarting"))
+    assert finding.subject == "lonely"
+
+
+def test_a_network_that_is_gone() -> None:
+    gone = items(
+        "docker/networks.json", lambda listed: listed.remove(next(n for n in listed if n["Name"] == "test_net2"))
+    )
+    findings = found(altered(SEED, gone), "network-gone")
+    assert [f.subject for f in findings] == ["goofy_swartz (test_net2)", "modest_swartz (test_net2)"]
+    anew = network("test_net2", lambda n: n.update(Id="f" * 64))
+    assert "made anew" in found(altered(SEED, anew), "network-gone")[0].text
+
+
+def test_what_has_ended_needs_no_network() -> None:
+    gone = items("docker/networks.json", lambda listed: listed.remove(next(n for n in listed if n["Name"] == "na")))
+    findings = found(altered("stopped-d28", gone), "network-gone")
+    assert [f.subject for f in findings] == ["never (na)", "paused (na)", "up1 (na)", "up2 (na)"]
