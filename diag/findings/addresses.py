@@ -21,6 +21,8 @@ from diag.model.provenance import Evidence
 _ON_THE_HOST = ("bridge", "overlay")
 """Drivers whose subnets hide others; those of macvlan and ipvlan are the LAN's on purpose."""
 _LINK_LOCAL = (Prefix.parse("169.254.0.0/16"), Prefix.parse("fe80::/10"), Prefix.parse("ff00::/8"))
+_SUMMARY = 8
+"""Shorter prefixes are default routes in parts: VPN clients have two of length 1."""
 _FEW = 8
 """A subnet of fewer addresses was measured for what is in it."""
 
@@ -60,7 +62,7 @@ def _foreign_routes(facts: Facts) -> Iterator[Route]:
             if (
                 route.type is RouteType.UNICAST
                 and route.table == "main"
-                and route.destination.length
+                and route.destination.length >= _SUMMARY
                 and route.nexthops
                 and not any(route.destination.overlaps(prefix) for prefix in _LINK_LOCAL)
                 and all(hop.dev and hop.dev not in facts.world.bridges for hop in route.nexthops)

@@ -174,7 +174,8 @@ CHECKS = (
         severity=Severity.ERROR,
         title=say("The firewall stops the swarm's own traffic"),
         meaning=say(
-            "Containers on different hosts do not reach each other: 2377/tcp is for managers, 7946/tcp and 7946/udp tell "
+            "Containers on different hosts do not reach each other: 2377/tcp is for managers, 7946/tcp and 7946/udp "
+            "tell "
             "hosts where containers are, 4789/udp carries the overlay networks."
         ),
         detected=say(

@@ -14,11 +14,11 @@ from diag.model.message import say
 from diag.model.netns import LinkKind
 from diag.model.provenance import Evidence
 
-_HELPERS = ("lb-", "ingress-sbox")
-"""Members that swarm makes for itself."""
 _ORPHAN = "ep-"
 """What the API puts before an endpoint's id where no container is left (moby daemon, buildContainerAttachments)."""
 
+_TO_START = ("created", "restarting")
+"""Of a running one the network cannot be removed, and one that has ended may be left over."""
 _SHORT = 120
 """Characters of a line that is cited for what it lacks."""
 
@@ -26,24 +26,20 @@ _SHORT = 120
 def _stale_endpoints(facts: Facts) -> Iterator[Found]:
     if not facts.snapshot.containers_captured:
         return
-    by_id = {c.id: c for c in facts.snapshot.containers}
+    known = {c.id for c in facts.snapshot.containers}
     for network in facts.snapshot.networks:
         for member in network.members:
-            container = by_id.get(member.container_id)
-            gone = container is None and member.container_id.startswith(_ORPHAN)
-            ended = container is not None and container.status in ("exited", "dead")
-            if not (gone or ended) or member.container_id.startswith(_HELPERS):
+            # Any other unknown member may be a container that came or went between two questions to the engine.
+            if member.container_id in known or not member.container_id.startswith(_ORPHAN):
                 continue
             name = member.name or member.container_id
             text = say(
-                "{network} still holds an endpoint of {container}, which {state}.",
+                "{network} still holds an endpoint of {container}, and there is no such container.",
                 network=network.name,
                 container=name,
-                state=say("is gone") if container is None else say("does not run"),
             )
             command = f"docker network disconnect -f {shlex.quote(network.name)} {shlex.quote(name)}"
-            evidence = citing(network.evidence, container.evidence if container is not None else None)
-            yield Found(f"{name} ({network.name})", text, evidence, command)
+            yield Found(f"{name} ({network.name})", text, citing(network.evidence), command)
 
 
 def _stale_joins(facts: Facts) -> Iterator[Found]:
@@ -119,7 +115,7 @@ def _no_network(facts: Facts) -> Iterator[Found]:
             there = (
                 endpoint.network_id in ids if endpoint.network_id else again
             )  # one that never ran knows the name only
-            if container.status in ("exited", "dead") or there:
+            if container.status not in _TO_START or there:
                 continue
             text = say(
                 "{container} belongs on the network {network}, which {state}.",
@@ -138,7 +134,7 @@ CHECKS = (
         meaning=say(
             "Its address stays taken, the network cannot be removed, and a container of that name may not start on it."
         ),
-        detected=say("A member that docker network inspect lists has no container, or one that has ended."),
+        detected=say("In docker network inspect, a member is known by its endpoint (ep-…), for its container is gone."),
         fix=say("Disconnect it by force; if the engine refuses, restart Docker."),
         find=_stale_endpoints,
     ),
@@ -180,7 +176,8 @@ CHECKS = (
         title=say("A container's network is gone"),
         meaning=say("The container cannot be started: network … not found."),
         detected=say(
-            "A container that has not ended has an endpoint on a network that docker network ls does not show."
+            "A container that was made or is to be started again has an endpoint on a network that docker network ls "
+            "does not show."
         ),
         fix=say("Make the container anew, for compose with docker compose up -d --force-recreate SERVICE."),
         find=_no_network,

@@ -121,10 +121,13 @@ def _no_address(facts: Facts) -> Iterator[Found]:
             continue  # `brctl show` names bridges without their addresses
         wanted = {c.gateway for c in network.ipam if c.gateway is not None} or given.get(network.id, set())
         own = {a.ip for a in bridge.addresses}
+        listed = {c.gateway for c in network.ipam}
         for gateway in sorted(wanted):
             subnet = next((c.subnet for c in network.ipam if gateway in c.subnet), None)
             if gateway in own or subnet is None or _needs_no_address(network, gateway.family):
                 continue
+            if gateway not in listed and gateway.value != subnet.first + 1:
+                continue  # an auxiliary address (DefaultGatewayIPv4) that somebody else is to have
             text = say(
                 "{bridge}, the bridge of {network}, does not have the gateway's address {gateway}.",
                 bridge=bridge.name,

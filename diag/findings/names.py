@@ -243,7 +243,8 @@ CHECKS = (
         title=say("One name leads to different services"),
         meaning=say("Docker's DNS gives the addresses of all, in changing order: some calls reach the wrong one."),
         detected=say(
-            "On one user-defined network, containers of different services answer to the name of one of them, and others "
+            "On one user-defined network, containers of different services answer to the name of one of them, and "
+            "others "
             "of the same project are there, who may ask for it."
         ),
         fix=say("Give one of them another name or alias, or keep the projects on networks of their own."),

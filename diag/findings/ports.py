@@ -143,7 +143,7 @@ def _translating(facts: Facts, container: Container) -> list[Ip] | None:
             return None
         if network.options.get("com.docker.network.bridge.gateway_mode_ipv4", "nat") == "routed":
             return None
-        if endpoint.ip is not None:
+        if endpoint.ip is not None and not network.internal:
             found.append(endpoint.ip)
     return found or None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -35,7 +36,8 @@ def test_a_summary_by_a_gateway_does_not_overlap() -> None:
     summary = route("host", dst="172.16.0.0/12", dev="eth9", gateway="192.0.2.7")
     inward = route("host", dst="172.18.9.0/24", dev=bridge_of(SEED, "test_net1"), gateway="172.18.0.3")
     automatic = route("host", dst="169.254.0.0/16", dev="eth9", scope="link")
-    assert not every_finding(altered(SEED, summary, inward, automatic))
+    half = route("host", dst="128.0.0.0/1", dev="tun0", scope="link")
+    assert not every_finding(altered(SEED, summary, inward, automatic, half))
 
 
 def test_networks_with_the_same_addresses() -> None:
@@ -122,6 +124,7 @@ PREFIXES = st.builds(
 )
 
 
+@pytest.mark.apart
 @given(st.lists(PREFIXES), PREFIXES)
 def test_an_index_finds_what_overlaps(listed: list[Prefix], asked: Prefix) -> None:
     index = PrefixIndex((prefix, number) for number, prefix in enumerate(listed))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.findings.altered2 import Edit, altered, container, every_finding, found, only, text, whole
 from tests.loading import snapshot_of
 
@@ -68,7 +70,7 @@ def of_project(name: str, project: str, service: str, alias: str = "") -> Edit:
     """The container as docker compose makes it: its service is an alias."""
     labels = {"com.docker.compose.project": project, "com.docker.compose.service": service}
 
-    def change(c: dict[str, dict[str, dict[str, dict[str, object]]]]) -> None:
+    def change(c: dict[str, Any]) -> None:
         c["Config"].update(Labels=labels)
         c["NetworkSettings"]["Networks"]["test_net1"].update(DNSNames=[name, alias or service])
 
