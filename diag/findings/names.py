@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 from diag.findings.cables import addresses
 from diag.findings.check import Check, Facts, Found
+from diag.findings.listeners import all_sockets
 from diag.findings.phrases import citing, some
 from diag.model.address import Ip
 from diag.model.docker import Container, Endpoint
 from diag.model.finding import Severity
 from diag.model.message import say
-from diag.model.netfilter import Nat, TableFamily
+from diag.model.netfilter import Match, Nat, OpaqueStatement, Statement
 from diag.model.netns import Netns, ResolvConf
 from diag.names.network_names import names_on, network_key
 from diag.names.resolver import EMBEDDED_DNS
@@ -63,18 +64,13 @@ def _resolvers(facts: Facts) -> Iterator[tuple[Container, Netns, ResolvConf]]:
 
 def _dead_upstream(facts: Facts) -> Iterator[Found]:
     for container, space, resolv in _resolvers(facts):
-        if space.sockets is None:
-            continue
         servers = resolv.upstream_here if EMBEDDED_DNS in resolv.nameservers else tuple(map(str, resolv.nameservers))
         asked = [ip for text in servers if (ip := _address(text)) is not None]
-        listening = {s.ip for s in space.sockets if s.protocol == "udp" and s.port == _DNS}
-        everywhere = any(ip.value == 0 for ip in listening)
-        if (
-            asked
-            and not everywhere
-            and all(ip.is_loopback and ip not in listening for ip in asked)
-            and not resolv_from_host(resolv)
-        ):
+        if not asked or not all(ip.is_loopback for ip in asked) or _from_host(resolv) or space.sockets is None:
+            continue
+        udp = all_sockets(facts.snapshot, space, "udp")
+        listening = None if udp is None and space.sockets else {s.ip for s in udp or () if s.port == _DNS}
+        if listening is not None and not any(ip.value == 0 or ip in asked for ip in listening):
             text = say(
                 "{container} asks {servers} for names of the outside, in its own namespace, where nobody listens "
                 "there.",
@@ -84,7 +80,7 @@ def _dead_upstream(facts: Facts) -> Iterator[Found]:
             yield Found(container.name, text, citing(resolv.evidence))
 
 
-def resolv_from_host(resolv: ResolvConf) -> bool:
+def _from_host(resolv: ResolvConf) -> bool:
     """Whether Docker's DNS asks some server from the host's namespace."""
     return len(resolv.upstream) > len(resolv.upstream_here)
 
@@ -97,16 +93,21 @@ def _address(text: str) -> Ip | None:
 
 
 def _no_redirect(facts: Facts) -> Iterator[Found]:
+    suspects, seen = [], False
     for container, space, resolv in _resolvers(facts):
-        if EMBEDDED_DNS not in resolv.nameservers or TableFamily.IP in space.ruleset.missing or not space.links:
-            continue
         server = next((s for s in space.sockets or () if s.ip == EMBEDDED_DNS and s.protocol == "udp"), None)
-        if server is None or server.port == _DNS or _translates_dns(space):
+        if EMBEDDED_DNS not in resolv.nameservers or server is None or server.port == _DNS or space.ruleset.missing:
             continue
+        if _translates_dns(space):
+            seen = True
+        else:
+            suspects.append((container, server, resolv, _DOCKERS_CHAIN in _chains(space)))
+    for container, server, resolv, emptied in suspects:
+        if not (emptied or seen):
+            continue  # the rules may be of a backend that was not captured
         text = say(
-            "{container} asks {server} port 53, where nobody listens: Docker's DNS is on port {port} there, and the "
-            "rule that leads "
-            "to it is gone.",
+            "{container} asks {server} port 53, where nobody listens: Docker's DNS is on port {port} there, and the rule that "
+            "leads to it is gone.",
             container=container.name,
             server=str(EMBEDDED_DNS),
             port=server.port,
@@ -114,20 +115,34 @@ def _no_redirect(facts: Facts) -> Iterator[Found]:
         yield Found(container.name, text, citing(resolv.evidence, server.evidence))
 
 
+_DOCKERS_CHAIN = "DOCKER_OUTPUT"
+"""What `iptables -F` leaves empty."""
+
+
+def _chains(space: Netns) -> set[str]:
+    return {name for table in space.ruleset.tables for name in table.chains}
+
+
 def _translates_dns(space: Netns) -> bool:
-    """Whether any rule translates to Docker's DNS, or in a way that cannot be told."""
+    """Whether any rule translates to Docker's DNS, or may do so."""
     return any(
-        isinstance(part, Nat)
-        and (
-            part.address_map
-            or part.unmodelled
-            or any(low.value <= EMBEDDED_DNS.value <= high.value for low, high in part.addresses)
-        )
+        _may_lead_to_dns(part)
         for table in space.ruleset.tables
         for chain in table.chains.values()
         for rule in chain.rules
         for part in rule.parts
     )
+
+
+def _may_lead_to_dns(part: Match | Statement) -> bool:
+    match part:
+        case Nat():
+            known = not (part.address_map or part.unmodelled)
+            return not known or any(low.value <= EMBEDDED_DNS.value <= high.value for low, high in part.addresses)
+        case OpaqueStatement():
+            return True
+        case _:
+            return False
 
 
 def _many_queries(facts: Facts) -> Iterator[Found]:

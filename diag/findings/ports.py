@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from diag.findings.cables import own_space
 from diag.findings.check import Check, Facts, Found
+from diag.findings.listeners import all_sockets
 from diag.findings.phrases import citing, some
 from diag.interpreter.trace import Tracer
 from diag.model.address import Family, Ip, Prefix
@@ -16,7 +17,7 @@ from diag.model.docker import Container, PublishedPort
 from diag.model.finding import Severity
 from diag.model.flow import Flow, HopKind, Protocol, Trace
 from diag.model.message import listed, say
-from diag.model.netfilter import ChainType, Hook, Nat, NatKind
+from diag.model.netfilter import ChainType, Hook, Nat, NatKind, OpaqueStatement
 from diag.model.netns import Netns, Nexthop, Route, RouteType, Socket
 from diag.model.provenance import Evidence
 from diag.model.reasons import Disposition, Reason
@@ -68,10 +69,10 @@ def _redirects(space: Netns) -> bool:
 
 def _on_loopback(facts: Facts) -> Iterator[Found]:
     for container, space in _publishing(facts):
-        if space.sockets is None or _redirects(space):
+        if not space.sockets or _redirects(space):
             continue
         for port, protocol in _targets(container):
-            found = [s for s in space.sockets if s.protocol == protocol and s.port == port]
+            found = [s for s in all_sockets(facts.snapshot, space, protocol) or () if s.port == port]
             if found and all(_is_loopback(s.ip) for s in found):
                 text = say(
                     "{container} publishes {port}/{protocol}, and its process listens on {ip} only: whoever comes "
@@ -88,12 +89,12 @@ def _on_loopback(facts: Facts) -> Iterator[Found]:
 
 def _other_ports(facts: Facts) -> Iterator[Found]:
     for container, space in _publishing(facts):
-        if space.sockets is None or _redirects(space):
-            continue
         wanted = [port for port, protocol in _targets(container) if protocol == "tcp"]
-        tcp = [s for s in space.sockets if s.protocol == "tcp"]
+        tcp = all_sockets(facts.snapshot, space, "tcp") if wanted and not _redirects(space) else None
+        if not tcp:
+            continue
         opened = [s for s in tcp if not _is_loopback(s.ip)]
-        if wanted and opened and not {s.port for s in tcp}.intersection(wanted):
+        if opened and not {s.port for s in tcp}.intersection(wanted):
             text = say(
                 "{container} publishes TCP {wanted}, where nothing listens; it listens on {opened}.",
                 container=container.name,
@@ -104,13 +105,9 @@ def _other_ports(facts: Facts) -> Iterator[Found]:
 
 
 def _lost(facts: Facts) -> Iterator[Found]:
-    host = facts.host
-    if host.sockets is None or host.ruleset.missing or host.links is None or not facts.sees_bridges:
-        return
-    opened = {(s.protocol, s.port) for s in host.sockets}
-    translated = _translated(facts)
-    if translated is None:
-        return
+    opened, translated = _opened(facts), _translated(facts)
+    if not translated or facts.host.ruleset.missing or not facts.sees_bridges:
+        return  # where no rule translates, either all are lost, or the backend that has them was not captured
     for container, _ in _publishing(facts):
         own = _translating(facts, container)
         if own is None:
@@ -118,7 +115,8 @@ def _lost(facts: Facts) -> Iterator[Found]:
         for port, protocol in _targets(container):
             bindings = [p for p in container.ports if (p.container_port, p.protocol) == (port, protocol) and _v4(p)]
             taken = any((ip, port) in translated for ip in own) or any((ip, 0) in translated for ip in own)
-            if bindings and not taken and not any((protocol, b.host_port) in opened for b in bindings):
+            closed = protocol in opened and opened[protocol].isdisjoint(b.host_port for b in bindings)
+            if bindings and not taken and closed:
                 text = say(
                     "{container} publishes {port}/{protocol} at {host_port} of the host, where no rule sends it on "
                     "and nobody listens.",
@@ -128,6 +126,12 @@ def _lost(facts: Facts) -> Iterator[Found]:
                     host_port=bindings[0].host_port,
                 )
                 yield Found(_subject(container, port, protocol), text, citing(container.evidence))
+
+
+def _opened(facts: Facts) -> dict[str, set[int]]:
+    """Ports of the host that somebody listens on, by protocol; protocols that were not captured whole are left out."""
+    found = {protocol: all_sockets(facts.snapshot, facts.host, protocol) for protocol in ("tcp", "udp")}
+    return {protocol: {s.port for s in sockets} for protocol, sockets in found.items() if sockets is not None}
 
 
 def _v4(binding: PublishedPort) -> bool:
@@ -149,12 +153,14 @@ def _translating(facts: Facts, container: Container) -> list[Ip] | None:
 
 
 def _translated(facts: Facts) -> set[tuple[Ip, int]] | None:
-    """Where the host's rules send packets to, port 0 for any; None: some rule takes that from a map or a range."""
+    """Where the host's rules send packets to, port 0 for any; None: some rule does not say so, or gives a range."""
     found: set[tuple[Ip, int]] = set()
     for table in facts.host.ruleset.tables:
         for chain in table.chains.values():
             for rule in chain.rules:
                 for part in rule.parts:
+                    if isinstance(part, OpaqueStatement) and "DNAT" in part.text.upper():
+                        return None
                     if not isinstance(part, Nat) or part.kind is not NatKind.DNAT:
                         continue
                     if part.address_map or part.port_map or part.unmodelled or any(a != b for a, b in part.addresses):
@@ -209,9 +215,7 @@ def _taken(facts: Facts) -> Iterator[Found]:
 
 
 def _no_hairpin(facts: Facts) -> Iterator[Found]:
-    if facts.host.sockets is None:
-        return
-    opened = {(s.protocol, s.port) for s in facts.host.sockets}
+    opened = _opened(facts)
     for cable in facts.cables:
         outer, gateway = cable.outer, cable.endpoint.gateway
         if (
@@ -229,7 +233,7 @@ def _no_hairpin(facts: Facts) -> Iterator[Found]:
                 or binding.protocol not in ("tcp", "udp")
             ):
                 continue
-            if (binding.protocol, binding.host_port) in opened:
+            if binding.host_port in opened.get(binding.protocol, {binding.host_port}):
                 continue  # docker-proxy opens connections of its own
             trace = facts.tracer.trace(Flow(cable.space.id, gateway, Protocol(binding.protocol), binding.host_port))
             if trace.reason in (Reason.NO_NEIGHBOUR, Reason.REPLY_BLOCKED, Reason.LINK_DOWN, Reason.RP_FILTER):

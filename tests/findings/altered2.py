@@ -77,6 +77,15 @@ def whole(file: str, content: str) -> Edit:
     return edit
 
 
+def absent(file: str) -> Edit:
+    """The file left out."""
+
+    def edit(capture: str, files: Files) -> None:
+        del files[_path(capture, file)]
+
+    return edit
+
+
 def without(file: str, *parts: str) -> Edit:
     """The lines that hold all these parts left out."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.findings.altered2 import Edit, altered, container, every_finding, found, only, text, whole
+from tests.findings.altered2 import Edit, absent, altered, container, every_finding, found, only, text, whole
 from tests.loading import snapshot_of
 
 SEED = "seed-d29"
@@ -97,3 +97,11 @@ def test_names_that_are_shared_on_purpose() -> None:
     behind = [of_project("ng1", "one", "web"), of_project("ng2", "two", "web")]
     assert not every_finding(altered(SEED, *behind, of_project("objective_blackburn", "proxy", "traefik")))
     assert not every_finding(snapshot_of("internal_icc-d20"))
+
+
+def test_rules_that_may_not_have_been_captured() -> None:
+    """The nftables backend seen by iptables-save alone; the other one seen by an nft that does not know its targets."""
+    nft = "published-d29nft"
+    users = [c.name for c in snapshot_of(nft).containers if c.endpoints and c.network_mode not in ("default", "bridge")]
+    assert not every_finding(altered(nft, *(absent(f"containers/{name}/nft-ruleset.json") for name in users)))
+    assert not every_finding(altered(SEED, absent("containers/ng1/iptables-save.txt")))

@@ -10,6 +10,7 @@ from diag.findings.registry import find_all
 from diag.reach.analysis import analyse
 from tests.findings.altered2 import (
     Edit,
+    absent,
     altered,
     bridge_of,
     container,
@@ -53,6 +54,13 @@ def test_another_port_is_listened_on() -> None:
     assert (finding.code, finding.subject) == ("published-port-unused", "pub_any")
     assert "3000" in finding.text
     assert not every_finding(altered(NEW, *(listening("containers/pub_any", "0.0.0.0", port) for port in (80, 3000))))
+
+
+def test_sockets_of_ipv6_take_ipv4_too() -> None:
+    """Where they were not captured, nobody can tell who listens."""
+    unseen = absent("containers/pub_any/proc-net-tcp6.txt")
+    assert not every_finding(altered(NEW, listening("containers/pub_any", "0.0.0.0", 3000), unseen))
+    assert not every_finding(altered(NEW, silent(8080), NO_RULE, absent("host/proc-net-tcp6.txt")))
 
 
 NO_RULE = without("host/iptables-save.txt", "--dport 8080", "DNAT")
