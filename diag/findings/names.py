@@ -13,7 +13,7 @@ from diag.model.docker import Container, Endpoint
 from diag.model.finding import Severity
 from diag.model.message import say
 from diag.model.netfilter import Match, Nat, OpaqueStatement, Statement
-from diag.model.netns import Netns, ResolvConf
+from diag.model.netns import Netns, ResolvConf, Socket
 from diag.names.network_names import names_on, network_key
 from diag.names.resolver import EMBEDDED_DNS
 
@@ -103,7 +103,7 @@ def _no_redirect(facts: Facts) -> Iterator[Found]:
         else:
             suspects.append((container, server, resolv, _DOCKERS_CHAIN in _chains(space)))
     for container, server, resolv, emptied in suspects:
-        if not (emptied or seen):
+        if not emptied and not (seen and _all_rules(facts, server)):
             continue  # the rules may be of a backend that was not captured
         text = say(
             "{container} asks {server} port 53, where nobody listens: Docker's DNS is on port {port} there, and the rule that "
@@ -117,6 +117,14 @@ def _no_redirect(facts: Facts) -> Iterator[Found]:
 
 _DOCKERS_CHAIN = "DOCKER_OUTPUT"
 """What `iptables -F` leaves empty."""
+
+
+def _all_rules(facts: Facts, socket: Socket) -> bool:
+    """Whether the rules of both backends were captured beside a socket."""
+    folder = (socket.evidence.file if socket.evidence else "").rpartition("/")[0]
+    nft = ("nft-ruleset.json", "nft-ruleset.txt")
+    files = facts.snapshot.files
+    return f"{folder}/iptables-save.txt" in files and any(f"{folder}/{name}" in files for name in nft)
 
 
 def _chains(space: Netns) -> set[str]:

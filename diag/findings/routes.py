@@ -151,8 +151,9 @@ def _reverse_path(facts: Facts) -> Iterator[Found]:
     for group in (*facts.analysis.groups, *facts.analysis.endpoints):
         for path in group.paths:
             by = path.decided_by
-            expected = (bool(path.network) and _share(facts, group, path)) or any(e in RESERVED for e in group.example)
-            if path.reason is Reason.RP_FILTER and path.reachability is Reachability.UNREACHABLE and by and expected:
+            if path.reason is not Reason.RP_FILTER or path.reachability is not Reachability.UNREACHABLE or by is None:
+                continue
+            if any(end in RESERVED for end in group.example) or _share(facts, group, path):
                 found.setdefault(_owner(facts, by), []).append((group, path, by))
     for owner, hits in found.items():
         text = say(
@@ -165,7 +166,7 @@ def _reverse_path(facts: Facts) -> Iterator[Found]:
 
 def _share(facts: Facts, group: Group, path: Path) -> bool:
     source = facts.snapshot.container(group.example[0])
-    return source is not None and any(e.network == path.network for e in source.endpoints)
+    return bool(path.network) and source is not None and any(e.network == path.network for e in source.endpoints)
 
 
 def _owner(facts: Facts, evidence: Evidence) -> str:
