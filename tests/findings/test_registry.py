@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from diag.bundle.reader import read_bundle
 from diag.findings.check import Check
 from diag.findings.registry import CHECKS, find_all
-from tests.loading import EACH_CAPTURE, analysis_of
+from tests.loading import EACH_CAPTURE, analysis_of, bundle_path
 
 HEALTHY = [name for name in EACH_CAPTURE if "seed" in str(name)]
 
@@ -26,8 +27,9 @@ def test_the_seed_has_no_findings(name: str) -> None:
 @pytest.mark.parametrize("name", EACH_CAPTURE)
 def test_findings_cite_lines_that_are_there(name: str) -> None:
     analysis = analysis_of(name)
+    files = read_bundle(str(bundle_path(name))).files
     for finding in find_all(analysis):
         assert finding.evidence, finding.code
         for evidence in finding.evidence:
-            lines = analysis.snapshot.files[evidence.file].splitlines()
+            lines = files[evidence.file].decode().splitlines()
             assert 0 <= evidence.line <= len(lines)
