@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from diag.findings import forwarding
+from diag.findings import (
+    backends,
+    bridge_netfilter,
+    docker_rules,
+    firewall,
+    foreign_bridges,
+    forwarding,
+    gateway_modes,
+)
 from diag.findings.check import Check, Facts
 from diag.model.analysis import Analysis
 from diag.model.finding import Finding, Severity
 
+FAMILIES = (backends, bridge_netfilter, docker_rules, firewall, foreign_bridges, forwarding, gateway_modes)
+
 CHECKS: tuple[Check, ...] = tuple(
     sorted(
-        (check for family in (forwarding,) for check in family.CHECKS),
+        (check for family in FAMILIES for check in family.CHECKS),
         key=lambda check: check.code,
     )
 )

@@ -45,6 +45,11 @@ class PathFacts(Struct, frozen=True):
         family = self.target.ip.family if self.target else 0
         return (family, network, self.reachability, self.allowed, self.reason, self._stoppers())
 
+    def stoppers(self) -> tuple[tuple[Reason, Evidence], ...]:
+        """The rules and policies that stop some of the flows, each with its reason."""
+        traces = [span.trace for span in self.sweep.spans] if self.sweep else []
+        return tuple(dict.fromkeys((t.reason, t.decided_by) for t in traces if t.chain and t.decided_by is not None))
+
     def _stoppers(self) -> frozenset[tuple[str, str]]:
         if self.sweep is None:
             return frozenset()
