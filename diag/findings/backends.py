@@ -171,7 +171,7 @@ CHECKS = (
             "Each variant lists its own rules only, so that what a person sees is half of what packets meet. If Docker was "
             "moved from one to the other, its old rules stay in force until the host restarts."
         ),
-        detected=say("iptables-legacy-save and iptables-nft-save both show rules or a policy that drops."),
+        detected=say("Both iptables-legacy-save and iptables-nft-save show rules or a policy that drops."),
         fix=say("Choose one variant for all programs with update-alternatives, and restart the host."),
         find=_two_variants,
     ),

@@ -6,7 +6,7 @@ Taken from the analysis, where each stop is proved; Docker's own rules that keep
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Set
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
@@ -72,7 +72,7 @@ def all_blocked(facts: Facts) -> tuple[Blocked, ...]:
                         found.setdefault((evidence, ""), []).append((group, path))
     if not found:
         return ()
-    places = dict(_places(facts, {evidence.file for evidence, _ in found}))
+    places = dict(_places(facts, {evidence for evidence, _ in found}))
     return tuple(
         _blocked(facts, places[evidence], network, stopped)
         for (evidence, network), stopped in sorted(found.items(), key=lambda item: item[0])
@@ -100,18 +100,16 @@ def _shared(facts: Facts, group: Group, path: Path) -> bool:
     return bool(path.network) and path.network in facts.networks_of(group.example[0])
 
 
-def _places(facts: Facts, files: Iterable[str]) -> Iterator[tuple[Evidence, Culprit]]:
-    wanted = frozenset(files)
+def _places(facts: Facts, wanted: Set[Evidence]) -> Iterator[tuple[Evidence, Culprit]]:
     for netns, space in facts.snapshot.netns.items():
         for table in space.ruleset.tables:
             for chain in table.chains.values():
-                if chain.base is not None and chain.base.evidence is not None and chain.base.evidence.file in wanted:
+                if chain.base is not None and chain.base.evidence is not None and chain.base.evidence in wanted:
                     evidence = chain.base.evidence
                     yield evidence, Culprit(netns, table, chain.name, None, evidence)
                 for rule in chain.rules:
-                    if rule.evidence.file not in wanted:
-                        break
-                    yield rule.evidence, Culprit(netns, table, chain.name, rule, rule.evidence)
+                    if rule.evidence in wanted:
+                        yield rule.evidence, Culprit(netns, table, chain.name, rule, rule.evidence)
 
 
 def subject_of(facts: Facts, culprit: Culprit) -> str:

@@ -18,14 +18,18 @@ from diag.model.netns import Link, LinkKind
 from diag.model.provenance import Evidence
 
 _COUNTERS = re.compile(r"\[(\d+):\d+\]")
-_TUNNELS = frozenset({LinkKind.VXLAN, LinkKind.TUN, LinkKind.OTHER})
+_TUNNELS = (LinkKind.VXLAN, LinkKind.TUN)
 _DOCKER_BRIDGE = re.compile(r"br-[0-9a-f]{12}|docker0|docker_gwbridge")
 
 
-def _is_foreign(facts: Facts, link: Link) -> bool:
-    """Neither Docker's nor left from Docker."""
+def _foreign(facts: Facts, *kinds: LinkKind) -> list[Link]:
+    """Links that are neither Docker's nor left from Docker."""
     own = {network.bridge_name for network in facts.snapshot.networks if network.driver == "bridge"}
-    return link.name not in own and _DOCKER_BRIDGE.fullmatch(link.name) is None
+    return [
+        link
+        for link in facts.host_links.values()
+        if link.up and link.kind in kinds and link.name not in own and _DOCKER_BRIDGE.fullmatch(link.name) is None
+    ]
 
 
 def _cut_off(facts: Facts) -> Iterator[Found]:
@@ -36,9 +40,8 @@ def _cut_off(facts: Facts) -> Iterator[Found]:
         rules, uplink = facts.rules[family], uplink_of(facts, family)
         if uplink is None or not rules.has_docker_chains:
             continue
-        for link in facts.host_links.values():
-            bridging = link.kind is LinkKind.BRIDGE and link.up and link.name in masters and link.name != uplink
-            if not bridging or not _is_foreign(facts, link):
+        for link in _foreign(facts, LinkKind.BRIDGE):
+            if link.name not in masters or link.name == uplink:
                 continue
             policy = _policy_against(facts, link, uplink, family)
             if policy is not None:
@@ -80,13 +83,8 @@ def _has_user_chain(facts: Facts, family: Family) -> bool:
 
 
 def _direct_drops(facts: Facts) -> Iterator[Found]:
-    others = [
-        link.name
-        for link in facts.host_links.values()
-        if link.up and (link.kind is LinkKind.BRIDGE or link.kind in _TUNNELS) and _is_foreign(facts, link)
-    ]
     uplinks = {uplink_of(facts, family) for family in Family}
-    others = [name for name in others if name not in uplinks]
+    others = [link.name for link in _foreign(facts, LinkKind.BRIDGE, *_TUNNELS) if link.name not in uplinks]
     if not others:
         return
     lines: dict[str, list[str]] = {}

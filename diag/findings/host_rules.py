@@ -94,7 +94,7 @@ class HostRules:
         self.out_of_internal: set[str] = set()
         """Bridges that drop what leaves their subnet."""
         self.published: dict[tuple[int, int], list[Place]] = {}
-        """DNAT by protocol and port."""
+        """DNAT of what comes in, by protocol and port."""
         self.wide_dnat = False
         """Some DNAT is not of one single port: it may publish any."""
         self.direct_drops: dict[int, Place] = {}
@@ -175,21 +175,20 @@ class HostRules:
 
     def _index(self, table: NfTable) -> None:
         for hook, chain, rule in self._met(table):
-            place = Place(table, chain, rule)
             match rule.parts[-1] if rule.parts else None:
                 case Accept() if hook is Hook.FORWARD and chain != "DOCKER-USER":
                     for name in _names(rule, Field.IIFNAME):
-                        self.accepted_from.setdefault(name, place)
+                        self.accepted_from.setdefault(name, Place(table, chain, rule))
                     if chain.startswith(_OUTGOING) and not any(isinstance(part, AnyBit) for part in rule.parts):
-                        self.accepted_from.setdefault(chain.removeprefix(_OUTGOING), place)
+                        self.accepted_from.setdefault(chain.removeprefix(_OUTGOING), Place(table, chain, rule))
                 case Drop() if hook is Hook.FORWARD:
-                    self._forward_drop(place)
+                    self._forward_drop(Place(table, chain, rule))
                 case Drop() | Reject() if hook is Hook.INPUT and _asks_port(rule):
-                    self.closing.append(place)
+                    self.closing.append(Place(table, chain, rule))
                 case Drop() if hook is Hook.PREROUTING:
-                    self._early_drop(place)
-                case Nat(kind=NatKind.DNAT):
-                    self._dnat(place)
+                    self._early_drop(Place(table, chain, rule))
+                case Nat(kind=NatKind.DNAT) if hook is Hook.PREROUTING:
+                    self._dnat(Place(table, chain, rule))
                 case Nat(kind=kind) if kind in _SOURCE_NAT:
                     self._snat(rule)
 

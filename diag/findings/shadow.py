@@ -10,8 +10,8 @@ from diag.model.netfilter import (
     AnyOf,
     Chain,
     Drop,
-    Field,
     FibOif,
+    Field,
     Goto,
     InSet,
     Masked,
@@ -68,9 +68,9 @@ def _first(matches: tuple[Match, ...], before: dict[_Host, list[_Before]]) -> _B
 def _hosts(matches: tuple[Match, ...]) -> Iterator[_Host]:
     """The single addresses that a rule asks for: only rules that ask for one of them too, or for none, take its packets."""
     for match in matches:
-        if isinstance(match, Within) and match.field in (Field.SADDR, Field.DADDR) and not match.negated:
-            if len(match.ranges) == 1 and match.ranges[0][0] == match.ranges[0][1]:
-                yield match.field, match.ranges[0][0]
+        match match:
+            case Within(Field.SADDR | Field.DADDR as field, ((low, high),), False) if low == high:
+                yield field, low
 
 
 def _same(first: Statement, second: Statement) -> bool:
