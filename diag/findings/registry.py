@@ -2,12 +2,43 @@
 
 from __future__ import annotations
 
-from diag.findings import addresses, drivers, endpoints, forwarding, links, names, ports, routes
+from diag.findings import (
+    addresses,
+    backends,
+    bridge_netfilter,
+    docker_rules,
+    drivers,
+    endpoints,
+    firewall,
+    foreign_bridges,
+    forwarding,
+    gateway_modes,
+    links,
+    names,
+    ports,
+    routes,
+)
 from diag.findings.check import Check, Facts
 from diag.model.analysis import Analysis
 from diag.model.finding import Finding, Severity
 
-FAMILIES = (addresses, drivers, endpoints, forwarding, links, names, ports, routes)
+FAMILIES = (
+    addresses,
+    backends,
+    bridge_netfilter,
+    docker_rules,
+    drivers,
+    endpoints,
+    firewall,
+    foreign_bridges,
+    forwarding,
+    gateway_modes,
+    links,
+    names,
+    ports,
+    routes,
+)
+
 CHECKS: tuple[Check, ...] = tuple(
     sorted(
         (check for family in FAMILIES for check in family.CHECKS),
