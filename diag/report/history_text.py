@@ -11,7 +11,7 @@ from diag.model.finding import Severity
 from diag.model.history import Baseline, Kept
 from diag.model.message import Message, say
 from diag.model.reasons import Reachability
-from diag.report.check_text import WORDS
+from diag.report.findings_view import SEVERITIES
 from diag.report.history_json import severities, written
 from diag.report.language import Language
 from diag.report.shown import shown
@@ -93,7 +93,7 @@ def _shown(entry: Kept, baseline: Baseline | None, language: Language) -> Iterat
     for reachability, word in _VERDICTS.items():
         yield f"  {language.of(word)}: {record.verdicts.get(reachability, 0)}"
     for note in record.findings:
-        yield f"  {language.of(WORDS[note.severity])}: {_finding(note.key)}"
+        yield f"  {language.of(SEVERITIES[note.severity][2])}: {_finding(note.key)}"
     if not record.findings:
         yield f"  {language.say('no findings')}"
     for expectation in record.failed:
