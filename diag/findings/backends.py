@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
-from diag.findings.blocked import Blocked, subject_of
+from diag.findings.blocked import Blocked, by_culprit, subject_of, what_is_stopped
 from diag.findings.check import Check, Facts, Found
 from diag.findings.host_rules import NATIVE_TABLE
 from diag.findings.words import some
 from diag.model.address import Family
 from diag.model.finding import Severity
-from diag.model.message import Message, listed, say
+from diag.model.message import say
 from diag.model.netfilter import Accept, Chain, Drop, Field, NfTable, Origin, Reject, TableFamily, Within
 from diag.model.provenance import Evidence
 
 _PROGRAMS = {Family.IPV4: "iptables", Family.IPV6: "ip6tables"}
-_FAMILIES = {TableFamily.IP: Family.IPV4, TableFamily.IP6: Family.IPV6}
+FAMILIES = {TableFamily.IP: Family.IPV4, TableFamily.IP6: Family.IPV6}
 
 
 # iptables twice
@@ -61,7 +62,7 @@ def _speaks_of_docker(table: NfTable) -> bool:
 def is_beside_nftables(facts: Facts, blocked: Blocked) -> bool:
     """A policy of iptables stops what Docker's own nftables rules accept."""
     culprit = blocked.culprit
-    family = _FAMILIES.get(culprit.table.family)
+    family = FAMILIES.get(culprit.table.family)
     return (
         culprit.netns == "host"
         and culprit.rule is None
@@ -72,32 +73,17 @@ def is_beside_nftables(facts: Facts, blocked: Blocked) -> bool:
 
 
 def _beside_nftables(facts: Facts) -> Iterator[Found]:
-    found: dict[str, list[Blocked]] = {}
-    for blocked in facts.blocked:
-        if is_beside_nftables(facts, blocked):
-            found.setdefault(subject_of(facts, blocked.culprit), []).append(blocked)
-    for subject, stopped in found.items():
-        culprit = stopped[0].culprit
-        program = _PROGRAMS[_FAMILIES[culprit.table.family]]
+    for culprit, stopped in by_culprit(b for b in facts.blocked if is_beside_nftables(facts, b)):
+        program = _PROGRAMS[FAMILIES[culprit.table.family]]
         text = say(
             "Docker's nftables rules accept these packets, and then the policy of {chain} of {program} drops them: {what}.",
             chain=culprit.chain,
             program=program,
-            what=listed([what_is_stopped(blocked) for blocked in stopped]),
+            what=what_is_stopped(stopped),
         )
         name = f"{program}-legacy" if culprit.table.origin is Origin.IPTABLES_LEGACY else program
-        yield Found(subject, text, (culprit.evidence,), f"{name} -P {culprit.chain} ACCEPT")
-
-
-def what_is_stopped(blocked: Blocked) -> Message:
-    """`web to db and 3 more on app`, or the way out of containers."""
-    if blocked.network is None:
-        return say("{names} to the world", names=some(dict.fromkeys(source for source, _ in blocked.pairs)))
-    pairs = [say("{a} to {b}", a=source, b=destination) for source, destination in blocked.pairs]
-    more = blocked.count - 1
-    if more > 0:
-        return say("{pair} and {n} more on {network}", pair=pairs[0], n=more, network=blocked.network.name)
-    return say("{pair} on {network}", pair=pairs[0], network=blocked.network.name)
+        command = shlex.join([name, "-t", culprit.table.name, "-P", culprit.chain, "ACCEPT"])
+        yield Found(subject_of(facts, culprit), text, (culprit.evidence,), command)
 
 
 # Other tables
@@ -110,21 +96,16 @@ def is_foreign(blocked: Blocked) -> bool:
 
 
 def _foreign(facts: Facts) -> Iterator[Found]:
-    found: dict[str, list[Blocked]] = {}
-    for blocked in facts.blocked:
-        if is_foreign(blocked):
-            found.setdefault(subject_of(facts, blocked.culprit), []).append(blocked)
-    for subject, stopped in found.items():
-        culprit = stopped[0].culprit
+    for culprit, stopped in by_culprit(b for b in facts.blocked if is_foreign(b)):
         text = say(
             "Docker's rules accept these packets, but {what} of table {table} stops them: {who}.",
             what=say("the policy of {chain}", chain=culprit.chain)
             if culprit.rule is None
             else say("rule {number} of {chain}", number=culprit.rule.number, chain=culprit.chain),
             table=culprit.table.name,
-            who=listed([what_is_stopped(blocked) for blocked in stopped]),
+            who=what_is_stopped(stopped),
         )
-        yield Found(subject, text, (culprit.evidence,))
+        yield Found(subject_of(facts, culprit), text, (culprit.evidence,))
 
 
 def _strict_forward_ports(facts: Facts) -> Iterator[Found]:

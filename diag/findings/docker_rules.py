@@ -44,7 +44,8 @@ class _State(Struct, frozen=True):
     @property
     def nothing(self) -> bool:
         """There is no rule of Docker's at all. Where someone else rewrites sources that is what `iptables=false` asks for."""
-        return not self.rules.has_docker_chains and bool(self.wanting) and self.translated == self.bare != ()
+        gone = not self.rules.has_docker_chains and self.rules.shows_both_variants
+        return gone and bool(self.wanting) and self.translated == self.bare != ()
 
     @property
     def filter_gone(self) -> bool:
@@ -114,13 +115,24 @@ def _flushed(facts: Facts) -> Iterator[Found]:
                 "world can answer, no port is published by rules, and nothing keeps the networks apart.",
                 networks=names,
             )
-            yield Found(state.label("iptables"), text, _cited(network, forward))
+            yield Found(
+                state.label(NATIVE_TABLE if state.rules.uses_nft else "iptables"), text, _cited(network, forward)
+            )
             continue
         if state.filter_gone:
-            text = say(
-                "No rule that packets meet in FORWARD speaks of {networks}: neither what lets their packets pass nor what "
-                "keeps strangers out is in force.",
-                networks=names,
+            drops = state.rules.forward is not None and state.rules.forward.policy_drop
+            text = (
+                say(
+                    "No rule of Docker's for {networks} is met in FORWARD, which drops by default: nothing passes between "
+                    "them and elsewhere.",
+                    networks=names,
+                )
+                if drops
+                else say(
+                    "No rule of Docker's for {networks} is met in FORWARD, which accepts by default: nothing keeps networks "
+                    "apart or closes ports that were not published.",
+                    networks=names,
+                )
             )
             yield Found(state.label("filter"), text, _cited(network, forward))
         if state.nat_gone:
@@ -263,6 +275,9 @@ def _stale_publishing(facts: Facts) -> Iterator[Found]:
     if not facts.snapshot.containers_captured or any(c.status == "restarting" for c in facts.snapshot.containers):
         return
     owned = {ip for c in facts.snapshot.containers if c.running for e in c.endpoints for ip in (e.ip, e.ip6) if ip}
+    owned.update(
+        ip for n in facts.bridge_networks for member in n.members for ip in member.addresses
+    )  # of a swarm's too
     for state in _states(facts):
         own = [subnet for _, subnet in state.translated]
         for places in state.rules.published.values():
@@ -326,15 +341,18 @@ def _leftovers(facts: Facts) -> Iterator[Found]:
             foreign = []
         if rules.uses_nft:
             foreign += ["DOCKER", "DOCKER-FORWARD", "DOCKER-CT", "DOCKER-BRIDGE", "DOCKER-INTERNAL"]
-        for chain in foreign:
-            if ("filter", Hook.FORWARD, chain) in rules.reached and (evidence := _first_line(rules, chain)) is not None:
-                text = say(
-                    "Packets meet {chain} in FORWARD, which Docker {version} with the {backend} backend does not make.",
-                    chain=chain,
-                    version=facts.snapshot.engine.version,
-                    backend="nftables" if rules.uses_nft else "iptables",
-                )
-                yield Found(_of_family(chain, family), text, (evidence,))
+        met = {
+            chain: _first_line(rules, chain) for chain in foreign if ("filter", Hook.FORWARD, chain) in rules.reached
+        }
+        lines = {chain: evidence for chain, evidence in met.items() if evidence is not None}
+        if lines:
+            text = say(
+                "In FORWARD packets meet {chains}, which Docker {version} with the {backend} backend does not make.",
+                chains=some(lines),
+                version=facts.snapshot.engine.version,
+                backend="nftables" if rules.uses_nft else "iptables",
+            )
+            yield Found(_of_family("filter", family), text, tuple(lines.values()))
         if not rules.uses_nft and rules.native is not None and any(c.rules for c in rules.native.chains.values()):
             evidence = next((c.base.evidence for c in rules.native.chains.values() if c.base), None)
             text = say("Table {table} of the nftables backend is there, but Docker uses iptables.", table=NATIVE_TABLE)
@@ -372,9 +390,9 @@ def _of_family(name: str, family: Family) -> str:
 
 
 def _open_internal(facts: Facts) -> Iterator[Found]:
-    for family in Family:
-        rules = facts.rules[family]
-        if not rules.complete or not rules.has_docker_chains:
+    for state in _states(facts):
+        family, rules = state.family, state.rules
+        if not rules.has_docker_chains or state.filter_gone:
             continue
         for network in facts.bridge_networks:
             name = network.bridge_name
