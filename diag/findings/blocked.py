@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _RULES = frozenset({Reason.FIREWALL_DROP, Reason.FIREWALL_REJECT, Reason.POLICY_DROP, Reason.REPLY_BLOCKED})
 _BRIDGE = re.compile(r"\bbr-[0-9a-f]{12}\b")
+_LONGEST = 300
+"""Characters of a subject: comments may have more than anyone reads."""
 _BLOCKED = frozenset({Reachability.UNREACHABLE, Reachability.PARTIAL})
 
 
@@ -151,7 +153,7 @@ def subject_of(facts: Facts, culprit: Culprit) -> str:
         return f"{where} policy"
     what = culprit.rule.comment or _body(culprit)
     names = {network.bridge_name: network.name for network in facts.snapshot.networks}
-    return f"{where}: {_BRIDGE.sub(lambda found: names.get(found[0], found[0]), what)}"
+    return f"{where}: {_BRIDGE.sub(lambda found: names.get(found[0], found[0]), what)}"[:_LONGEST]
 
 
 def _body(culprit: Culprit) -> str:

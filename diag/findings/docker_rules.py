@@ -24,6 +24,8 @@ from diag.model.provenance import Evidence
 _PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": 132}
 _PER_ENDPOINT = (28, 0, 2)
 """The first version that drops what comes to a container past its bridge by one rule for each address."""
+_NO = ("false", "f", "0")
+"""What strconv.ParseBool() takes for no."""
 _TRANSLATED = ("nat", "nat-unprotected")
 
 
@@ -94,7 +96,7 @@ def _states(facts: Facts) -> Iterator[_State]:
 
 
 def _masquerades(network: DockerNetwork) -> bool:
-    return network.options.get("com.docker.network.bridge.enable_ip_masquerade", "true").lower() != "false"
+    return network.options.get("com.docker.network.bridge.enable_ip_masquerade", "true").lower() not in _NO
 
 
 def _cited(*evidence: Evidence | None) -> tuple[Evidence, ...]:
@@ -153,10 +155,12 @@ def _network_rules(facts: Facts) -> Iterator[Found]:
     for state in _states(facts):
         if state.nothing or state.filter_gone or not state.rules.has_docker_chains:
             continue
+        silent = {network.name for network in state.silent}
+        others = some(network.name for network in state.wanting if network.name not in silent)
         for network in state.silent:
             text = say(
                 "FORWARD has rules for {others}, but none that accepts what comes in by {bridge}, the bridge of {network}.",
-                others=some(n.name for n in state.wanting if n not in state.silent),
+                others=others,
                 bridge=network.bridge_name,
                 network=network.name,
             )
@@ -167,9 +171,10 @@ def _masquerade(facts: Facts) -> Iterator[Found]:
     for state in _states(facts):
         if state.nothing or state.nat_gone or not (state.rules.uses_nft or state.rules.has_table("nat")):
             continue
+        silent = {network.name for network in state.silent}
         for network, subnet in state.bare:
-            if network in state.silent:
-                continue
+            if network.name in silent:
+                continue  # all of its rules are gone, which another check says
             text = say(
                 "No rule rewrites the source of what leaves {subnet} of {network}: the world gets packets from an address "
                 "that it cannot answer.",
