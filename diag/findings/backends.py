@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from diag.findings.blocked import Blocked, by_culprit, subject_of, what_is_stopped
 from diag.findings.check import Check, Facts, Found
-from diag.findings.host_rules import NATIVE_TABLE
+from diag.findings.host_rules import NATIVE_TABLE, PROTOCOLS
 from diag.findings.words import some
 from diag.model.address import Family
+from diag.model.docker import PublishedPort
 from diag.model.finding import Severity
 from diag.model.message import say
-from diag.model.netfilter import Accept, Chain, Drop, Field, NfTable, Origin, Reject, TableFamily, Within
+from diag.model.netfilter import Accept, Chain, Drop, Field, NfRule, NfTable, Origin, Reject, TableFamily, Within
 from diag.model.provenance import Evidence
 
 _PROGRAMS = {Family.IPV4: "iptables", Family.IPV6: "ip6tables"}
@@ -113,25 +114,37 @@ def _strict_forward_ports(facts: Facts) -> Iterator[Found]:
     chain = next((c for t in facts.host.ruleset.tables if t.name == "firewalld" for c in _refusing(t)), None)
     if chain is None:
         return
-    opened = {
-        port
-        for rule in chain.rules
-        for part in rule.parts
-        if isinstance(part, Within) and part.field is Field.CT_ORIG_DPORT and isinstance(rule.parts[-1], Accept)
-        for low, high in part.ranges
-        for port in range(low, high + 1)
-    }
+    opened = {way for rule in chain.rules if isinstance(rule.parts[-1], Accept) for way in _called(rule)}
     for container in facts.snapshot.containers:
-        ports = {p.host_port for p in container.ports if not (p.host_ip and p.host_ip.is_loopback)} - opened - {0}
-        if container.running and ports:
+        closed = sorted(
+            {
+                f"{port.host_port}/{port.protocol}"
+                for port in container.ports
+                if port.host_port and not (port.host_ip and port.host_ip.is_loopback) and not _is_open(port, opened)
+            }
+        )
+        if container.running and closed:
             text = say(
                 "firewalld refuses what other programs send on, so that callers from elsewhere do not get at {ports} of "
                 "{container}.",
-                ports=some(str(port) for port in sorted(ports)),
+                ports=some(closed),
                 container=container.name,
             )
             evidence = (chain.rules[-1].evidence, *((container.evidence,) if container.evidence else ()))
             yield Found(container.name, text, evidence)
+
+
+def _called(rule: NfRule) -> Iterator[tuple[int, int, int]]:
+    """Protocol, 0 for any, and ports as the caller used them."""
+    protocols = [part.ranges for part in rule.parts if isinstance(part, Within) and part.field is Field.PROTOCOL]
+    for part in rule.parts:
+        if isinstance(part, Within) and part.field is Field.CT_ORIG_DPORT and not part.negated:
+            yield from ((protocols[0][0][0] if protocols else 0, low, high) for low, high in part.ranges)
+
+
+def _is_open(port: PublishedPort, opened: Iterable[tuple[int, int, int]]) -> bool:
+    wanted = (0, PROTOCOLS.get(port.protocol))
+    return any(protocol in wanted and low <= port.host_port <= high for protocol, low, high in opened)
 
 
 def _refusing(table: NfTable) -> Iterator[Chain]:

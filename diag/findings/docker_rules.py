@@ -11,17 +11,15 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from diag.findings.check import Check, Facts, Found
-from diag.findings.host_rules import NATIVE_TABLE, HostRules, Place, asked_port
+from diag.findings.host_rules import NATIVE_TABLE, PROTOCOLS, HostRules, Place, asked_port
 from diag.findings.words import some
 from diag.model.address import Family, Ip, Prefix
 from diag.model.docker import Container, DockerNetwork, Endpoint, PublishedPort
 from diag.model.finding import Severity
-from diag.model.flow import TCP, UDP
 from diag.model.message import say
 from diag.model.netfilter import Hook, InSet, Nat
 from diag.model.provenance import Evidence
 
-_PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": 132}
 _PER_ENDPOINT = (28, 0, 2)
 """The first version that drops what comes to a container past its bridge by one rule for each address."""
 _NO = ("false", "f", "0")
@@ -225,7 +223,7 @@ def _unpublished(facts: Facts, state: _State) -> Iterator[_Lost]:
         if container.status != "running" or not container.ports or not _only_translated(facts, container, state.family):
             continue
         for port in container.ports:
-            key = (_PROTOCOLS.get(port.protocol, 0), port.host_port)
+            key = (PROTOCOLS.get(port.protocol, 0), port.host_port)
             if _wants_rule(port, state.family) and key not in state.rules.published:
                 what = say(
                     "the rule that publishes port {port}/{protocol}", port=port.host_port, protocol=port.protocol
@@ -266,7 +264,7 @@ def _unguarded(facts: Facts, state: _State) -> Iterator[_Lost]:
             if endpoint.network_id in guarded and address and address.value not in state.rules.direct_drops:
                 yield _Lost(container, say("the rule that drops what comes to {ip} past its bridge", ip=address), other)
         for port in container.ports if state.family is Family.IPV4 else ():
-            key = (_PROTOCOLS.get(port.protocol, 0), port.host_port)
+            key = (PROTOCOLS.get(port.protocol, 0), port.host_port)
             on_loopback = port.host_port > 0 and port.host_ip is not None and port.host_ip.is_loopback
             if on_loopback and _wants_rule(port, Family.IPV4) and key not in state.rules.loopback_drops:
                 what = say("the rule that keeps strangers from {ip}:{port}", ip=port.host_ip, port=port.host_port)
@@ -311,7 +309,7 @@ def _target(place: Place) -> Ip | None:
 
 def _port_of(place: Place) -> tuple[int, str]:
     protocol, port = asked_port(place.rule)
-    return port, next((name for name, number in _PROTOCOLS.items() if number == protocol), str(protocol))
+    return port, next((name for name, number in PROTOCOLS.items() if number == protocol), str(protocol))
 
 
 def _deletion(family: Family, place: Place) -> str:

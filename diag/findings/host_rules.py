@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from diag.model.address import Family, Prefix
+from diag.model.flow import TCP, UDP
 from diag.model.netfilter import (
     Accept,
     AnyBit,
@@ -40,6 +41,8 @@ from diag.model.snapshot import Snapshot
 
 NATIVE_TABLE = "docker-bridges"
 """Docker's own table with the nftables backend."""
+PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": 132}
+"""Numbers of the protocols of which Docker publishes ports."""
 _NFT_LISTINGS = ("host/nft-ruleset.json", "host/nft-ruleset.txt")
 _SAVES = {
     Family.IPV4: ("host/iptables-save.txt", "host/iptables-legacy-save.txt"),

@@ -85,45 +85,26 @@ def forward_chain(policy: str) -> dict[str, object]:
 
 
 def firewalld(*ports: int) -> Change:
-    """firewalld with StrictForwardPorts=yes and its own forward-ports."""
+    """firewalld with StrictForwardPorts=yes and its own forward-ports of TCP."""
     at = {"family": "inet", "table": "firewalld"}
     dnat = {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "dnat"}}
-    own = [
-        {
-            "rule": {
-                **at,
-                "chain": "filter_FORWARD_dnat",
-                "handle": port,
-                "expr": [
-                    {
-                        "match": {
-                            "op": "==",
-                            "left": {"ct": {"key": "proto-dst", "dir": "original"}},
-                            "right": port,
-                        }
-                    },
-                    {"accept": None},
-                ],
-            }
-        }
-        for port in ports
-    ]
+    tcp = {"match": {"op": "==", "left": {"meta": {"key": "l4proto"}}, "right": "tcp"}}
+    called = {"ct": {"key": "proto-dst", "dir": "original"}}
     refusal = {"reject": {"type": "icmpx", "expr": "admin-prohibited"}}
+    rules = [
+        ("filter_FORWARD", [dnat, {"jump": {"target": "filter_FORWARD_dnat"}}]),
+        *(
+            ("filter_FORWARD_dnat", [tcp, {"match": {"op": "==", "left": called, "right": port}}, {"accept": None}])
+            for port in ports
+        ),
+        ("filter_FORWARD_dnat", [refusal]),
+    ]
     base = {"name": "filter_FORWARD", "type": "filter", "hook": "forward", "prio": 10, "policy": "accept"}
     return nft(
         {"table": {"family": "inet", "name": "firewalld", "handle": 91}},
         {"chain": {**at, **base, "handle": 1}},
         {"chain": {**at, "name": "filter_FORWARD_dnat", "handle": 2}},
-        {
-            "rule": {
-                **at,
-                "chain": "filter_FORWARD",
-                "handle": 3,
-                "expr": [dnat, {"jump": {"target": "filter_FORWARD_dnat"}}],
-            }
-        },
-        *own,
-        {"rule": {**at, "chain": "filter_FORWARD_dnat", "handle": 4, "expr": [refusal]}},
+        *({"rule": {**at, "chain": chain, "handle": 3, "expr": expr}} for chain, expr in rules),
     )
 
 
@@ -133,8 +114,7 @@ LIBVIRT = (
     after(RULES, "-j MASQUERADE", "-A POSTROUTING -s 192.168.122.0/24 ! -d 192.168.122.0/24 -j MASQUERADE"),
 )
 DROPPED = policy("filter", "DROP")
-CLOSED = after(RULES, ":OUTPUT ACCEPT [0:0]", "-A INPUT -p tcp -m tcp --dport 8080 -j DROP")
-"""In the last table with such a chain that is not nat's: filter."""
+CLOSED = after(RULES, ":DOCKER-USER", "-A INPUT -p tcp -m tcp --dport 8080 -j DROP")
 IP6_POLICY = policy("filter", "DROP", RULES6)
 GATEWAY_MODE = "com.docker.network.bridge.gateway_mode_ipv4"
 NO_PROXY = instead("docker/info.json", '["EnableUserlandProxy","true"]', '["EnableUserlandProxy","false"]')
