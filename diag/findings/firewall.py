@@ -94,7 +94,7 @@ def _dead_rules(facts: Facts) -> Iterator[Found]:
 
 
 def _is_of(rule: NfRule, bridges: set[str]) -> bool:
-    """A rule of Docker's bridges alone, which Docker itself keeps in FORWARD up to 28."""
+    """A rule of Docker's bridges alone, which Docker before 28.0.1 keeps in FORWARD itself."""
     named = [part for part in rule.parts if isinstance(part, Named)]
     return bool(named) and all(bridges.issuperset(part.patterns) for part in named)
 
@@ -198,7 +198,7 @@ CHECKS = (
         ),
         detected=say(
             "Every packet that the rule of DOCKER-USER or FORWARD matches is taken by one rule before it in its chain, which "
-            "does something else with it. Docker up to 28 ends DOCKER-USER with a RETURN that rules appended later come after."
+            "does something else with it. Docker before 28 ends DOCKER-USER with a RETURN that rules appended later come after."
         ),
         fix=say("Insert the rule before the other (iptables -I) instead of appending it."),
         find=_dead_rules,
