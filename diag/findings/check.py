@@ -9,7 +9,9 @@ from functools import cached_property
 from msgspec import Struct
 
 from diag.findings.blocked import Blocked, all_blocked
+from diag.findings.cables import Cable, cables_of
 from diag.findings.host_rules import HostRules
+from diag.interpreter.trace import Tracer
 from diag.interpreter.world import World
 from diag.model.address import Family
 from diag.model.analysis import Analysis
@@ -28,9 +30,24 @@ class Facts:
         self.snapshot: Snapshot = analysis.snapshot
 
     @cached_property
+    def tracer(self) -> Tracer:
+        """Walks single flows, to prove what facts alone make likely."""
+        return Tracer(self.snapshot)
+
+    @property
     def world(self) -> World:
         """Namespaces, their owners, bridges and the link layer."""
-        return World(self.snapshot)
+        return self.tracer.world
+
+    @cached_property
+    def cables(self) -> tuple[Cable, ...]:
+        """The containers' links on their Docker networks."""
+        return cables_of(self.world)
+
+    @cached_property
+    def sees_bridges(self) -> bool:
+        """Whether the host's namespace is the one that Docker's bridges are in (with rootless Docker it is not)."""
+        return any(link.name in self.world.bridges for link in self.host.links or ())
 
     @cached_property
     def host(self) -> Netns:

@@ -3,19 +3,41 @@
 from __future__ import annotations
 
 from diag.findings import (
+    addresses,
     backends,
     bridge_netfilter,
     docker_rules,
+    drivers,
+    endpoints,
     firewall,
     foreign_bridges,
     forwarding,
     gateway_modes,
+    links,
+    names,
+    ports,
+    routes,
 )
 from diag.findings.check import Check, Facts
 from diag.model.analysis import Analysis
 from diag.model.finding import Finding, Severity
 
-FAMILIES = (backends, bridge_netfilter, docker_rules, firewall, foreign_bridges, forwarding, gateway_modes)
+FAMILIES = (
+    addresses,
+    backends,
+    bridge_netfilter,
+    docker_rules,
+    drivers,
+    endpoints,
+    firewall,
+    foreign_bridges,
+    forwarding,
+    gateway_modes,
+    links,
+    names,
+    ports,
+    routes,
+)
 
 CHECKS: tuple[Check, ...] = tuple(
     sorted(
