@@ -17,7 +17,10 @@ NOTE = FindingNote("forwarding-disabled", Severity.ERROR, "net.ipv4.ip_forward")
 def bundle(text: str = "", host: str = "web-1") -> Bundle:
     """One that differs by a line."""
     files = {"host/hosts": text.encode(), "host/sysctl.txt": _SAME}
-    records = {"host/hosts": FileRecord("cat /etc/hosts", 0, "", 0.001), "host/ipset.txt": FileRecord("x", error="none")}
+    records = {
+        "host/hosts": FileRecord("cat /etc/hosts", 0, "", 0.001),
+        "host/ipset.txt": FileRecord("x", error="none"),
+    }
     return Bundle("live", MappingProxyType(files), MappingProxyType(records), host, "2026-11-24T04:00:00Z")
 
 
