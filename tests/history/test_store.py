@@ -158,6 +158,24 @@ def test_the_baseline_that_is_damaged_is_replaced_by_the_oldest(folder: Path) ->
     assert any("baseline, cannot be read: 1 takes its place" in notice for notice in store.notices)
 
 
+@pytest.mark.parametrize("content", [None, b"", b"text"])
+def test_the_baseline_outlives_its_file_and_the_index(folder: Path, content: bytes | None) -> None:
+    put(folder, "a", "b")
+    store = Store.open(str(folder))
+    with store.lock():
+        wanted = store.set_baseline(2, {NOTE.key})
+    whole = (folder / "baseline").read_bytes()
+    for name in ("baseline", "index.sqlite"):
+        (folder / name).unlink()
+        if content is not None:
+            (folder / name).write_bytes(content)
+        reader = Store.open(str(folder))
+        assert reader.baseline() == wanted
+        with reader.lock():
+            assert reader.baseline() == wanted
+        assert (folder / "baseline").read_bytes() == whole
+
+
 def test_a_damaged_one_cannot_be_the_baseline(folder: Path) -> None:
     put(folder, "a", "b")
     snapshot_paths(folder)[1].write_bytes(b"")
