@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from diag.model.bundle import Bundle
 from diag.model.docker import Container, DockerNetwork, Endpoint
 from diag.model.message import say
-from diag.model.netns import Netns
+from diag.model.netns import LinkKind, Netns
 from diag.model.provenance import Gap, GapKind
 from diag.model.snapshot import NameFiles, Snapshot
 from diag.parse.docker_objects import parse_containers, parse_engine, parse_networks
@@ -61,6 +61,7 @@ def _snapshot(bundle: Bundle) -> Snapshot:
     gaps += host.gaps
     netns_of = _netns_of(containers, folders)
     _read_containers(readers, containers, folders, netns_of, netns, gaps)
+    _read_stale_joins(readers, containers, folders, netns_of, netns)
     for name in readers.owners("netns"):
         reader = readers.of(f"netns/{name}", say("Docker's namespace {name}", name=name))
         netns[f"netns/{name}"] = reader.read(f"netns/{name}")
@@ -235,6 +236,34 @@ def _read_containers(
             )
             netns[key] = Netns(key)
             gaps += reader.gaps
+
+
+def _read_stale_joins(
+    readers: _Readers,
+    containers: tuple[Container, ...],
+    folders: Mapping[str, str],
+    netns_of: dict[str, str],
+    netns: dict[str, Netns],
+) -> None:
+    """A joined container keeps the namespace that its target had: another one, once the target was restarted.
+
+    Its own copy tells: it shows none of the interfaces that the target has now.
+    """
+    for container in containers:
+        folder, key = folders.get(container.name), netns_of.get(container.name)
+        if folder is None or not container.joined_to or not container.running or key == container.short_id:
+            continue
+        reader = readers.of(f"containers/{folder}", container.name)
+        own = reader.read(container.short_id)
+        if own.links is None:
+            continue
+        if key is None or (_macs(netns[key]) and not _macs(netns[key]) & _macs(own)):
+            netns_of[container.name] = own.id
+            netns[own.id] = own
+
+
+def _macs(space: Netns) -> set[str]:
+    return {link.mac for link in space.links or () if link.mac and link.kind is not LinkKind.LOOPBACK}
 
 
 def _name_files(

@@ -139,8 +139,16 @@ class Explainer:
         if reason is Reason.NOT_RUNNING and destination is not None:
             return say("{name} is not running ({status})", name=b, status=destination.status)
         if reason is Reason.NETWORK_NONE:
-            return say("{name} runs with --network none and has no interface but lo", name=b)
+            return self._only_loopback(b)
         return say("{b} has no address that {a} could use", a=a, b=b)
+
+    def _only_loopback(self, name: str) -> str:
+        container = self.snapshot.container(name)
+        if container is not None and container.joined_to:
+            return say(
+                "{name} still has the network stack of a container that ended, with no interface but lo", name=name
+            )
+        return say("{name} runs with --network none and has no interface but lo", name=name)
 
     def _why_not(self, a: str, b: str, path: PathFacts) -> str:
         trace = _witness(path)
@@ -167,7 +175,7 @@ class Explainer:
             case Reason.INTERNAL_NETWORK:
                 return _with(self._internal(a, path), detail)
             case Reason.NETWORK_NONE:
-                return say("{name} runs with --network none and has no interface but lo", name=a)
+                return self._only_loopback(a)
             case Reason.IP_FORWARD_OFF:
                 return _with(say("the host does not forward packets"), detail)
             case Reason.NOT_RUNNING:
@@ -245,6 +253,8 @@ def mode_phrase(snapshot: Snapshot, container: Container) -> str:
         owner = snapshot.container(container.joined_to)
         if owner is None:
             return say("joined the network of a container that is gone: recreate it")
+        if snapshot.netns_of.get(container.name) != snapshot.netns_of.get(owner.name):
+            return say("still has the network stack that {owner} had before it ended: recreate it", owner=owner.name)
         return say(
             "shares the network stack of {owner}: same addresses, same ports, each other at 127.0.0.1", owner=owner.name
         )
