@@ -120,8 +120,8 @@ class Container(Struct, frozen=True):
     compose_project: str = ""
     compose_service: str = ""
     evidence: Evidence | None = None
-    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """As far as the capture has them: it keeps those that it was asked for, and Compose's."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Keys and values, as far as the capture has them: it keeps those that it was asked for, and Compose's."""
 
     @property
     def short_id(self) -> str:

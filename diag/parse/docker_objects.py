@@ -133,7 +133,7 @@ def _container(body: dict[str, Any], container_id: str, name: str, evidence: Evi
         text_of(labels, "com.docker.compose.project"),
         text_of(labels, "com.docker.compose.service"),
         evidence,
-        MappingProxyType({key: value for key, value in labels.items() if isinstance(value, str)}),
+        tuple([(key, value) for key, value in labels.items() if isinstance(value, str)]),
     )
 
 
