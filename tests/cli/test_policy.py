@@ -12,6 +12,7 @@ from diag.capture import redact
 from diag.cli import cli, source
 from diag.errors import DiagError, UsageError
 from diag.model.bundle import Bundle
+from diag.parse.docker_objects import parse_containers
 from tests.loading import bundle_path
 
 SEED = str(bundle_path("forward_off-d29"))
@@ -97,3 +98,9 @@ def test_only_labels_that_are_asked_for() -> None:
     assert kept == {"Id": "1", "Config": {"Labels": {"tier": "data", "com.docker.compose.project": "shop"}}}
     assert redact.container_with(frozenset())(whole) == redact.container(whole)
     assert redact.container(whole)["Config"]["Labels"] == {"com.docker.compose.project": "shop"}
+
+
+def test_labels_of_a_bundle_are_read() -> None:
+    text = b'[{"Id": "1", "Name": "/a", "Config": {"Labels": {"tier": "data", "odd": 1}}}]'
+    (container,) = parse_containers(text, "docker/containers.json").value
+    assert container.labels == (("tier", "data"),)
