@@ -13,9 +13,11 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from diag.bundle.reader import read_bundle
+from diag.diff.compare import compare
 from diag.findings.registry import find_all
 from diag.model.analysis import Analysis
 from diag.model.bundle import Bundle
+from diag.model.difference import Difference
 from diag.model.snapshot import Snapshot
 from diag.parse.snapshot import build_snapshot
 from diag.reach.analysis import analyse
@@ -40,3 +42,13 @@ def analyse_snapshot(snapshot: Snapshot) -> Analysis:
     """Everything there is to say about one host."""
     analysis = analyse(snapshot)
     return replace(analysis, findings=find_all(analysis))
+
+
+def compare_bundles(old: Bundle, new: Bundle) -> Difference:
+    """What changed from one capture of a host to a later one."""
+    return compare_analyses(analyse_snapshot(parse_bundle(old)), analyse_snapshot(parse_bundle(new)))
+
+
+def compare_analyses(old: Analysis, new: Analysis) -> Difference:
+    """The same of two that are analysed already, with their findings."""
+    return compare(old, new)

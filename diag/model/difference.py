@@ -52,6 +52,10 @@ class Flip(Struct, frozen=True):
     """Of the example's new verdict."""
     because: tuple[Change, ...] = ()
     """Each of them alone, applied to the old model, gives the new verdict; empty where no single one does."""
+    together: tuple[Change, ...] = ()
+    """Where no single one does: those that do so together, none of which can be left out."""
+    family: str = ""
+    """Where the pair as a whole stays as it was: the family, `ipv4` or `ipv6`, that `allowed_…` are of."""
 
     @property
     def pairs(self) -> int:

@@ -1,0 +1,132 @@
+"""What rules stop of the traffic that should pass: between containers of one network, and on their way out.
+
+Taken from the analysis, where each stop is proved; Docker's own rules that keep networks apart have reasons of their own there.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Set
+from typing import TYPE_CHECKING
+
+from msgspec import Struct
+
+from diag.model.analysis import Group, Path
+from diag.model.docker import DockerNetwork
+from diag.model.netfilter import NfRule, NfTable, Origin, Reject
+from diag.model.provenance import Evidence
+from diag.model.reasons import Reachability, Reason
+
+if TYPE_CHECKING:
+    from diag.findings.check import Facts
+
+_RULES = frozenset({Reason.FIREWALL_DROP, Reason.FIREWALL_REJECT, Reason.POLICY_DROP, Reason.REPLY_BLOCKED})
+_BRIDGE = re.compile(r"\bbr-[0-9a-f]{12}\b")
+_BLOCKED = frozenset({Reachability.UNREACHABLE, Reachability.PARTIAL})
+
+
+class Culprit(Struct, frozen=True):
+    """The rule or the policy that stops it."""
+
+    netns: str
+    table: NfTable
+    chain: str
+    rule: NfRule | None
+    """None: the chain's policy."""
+    evidence: Evidence
+
+    @property
+    def refuses(self) -> bool:
+        """It answers instead of dropping in silence."""
+        return self.rule is not None and any(isinstance(part, Reject) for part in self.rule.parts)
+
+
+class Blocked(Struct, frozen=True):
+    """What one rule stops."""
+
+    culprit: Culprit
+    network: DockerNetwork | None
+    """The one that the containers share; None: it stops their way out."""
+    pairs: tuple[tuple[str, str], ...]
+    """Some of them."""
+    count: int
+    wholly: bool
+    """For some of them nothing at all passes, and nothing but this rule is why."""
+
+
+def all_blocked(facts: Facts) -> tuple[Blocked, ...]:
+    """By rule and network, in the order of the evidence."""
+    analysis = facts.analysis
+    found: dict[tuple[Evidence, str], list[tuple[Group, Path]]] = {}
+    for group in analysis.groups:
+        for path in group.paths:
+            if path.stoppers and path.reachability in _BLOCKED and _shared(facts, group, path):
+                for reason, evidence in path.stoppers:
+                    if reason in _RULES:
+                        found.setdefault((evidence, path.network), []).append((group, path))
+    for group in analysis.endpoints:
+        if group.destinations == ("@world",) and group.reachability is Reachability.UNREACHABLE:
+            for path in group.paths:
+                for reason, evidence in path.stoppers:
+                    if reason in _RULES:
+                        found.setdefault((evidence, ""), []).append((group, path))
+    if not found:
+        return ()
+    places = dict(_places(facts, {evidence for evidence, _ in found}))
+    return tuple(
+        _blocked(facts, places[evidence], network, stopped)
+        for (evidence, network), stopped in sorted(found.items(), key=lambda item: item[0])
+        if evidence in places
+    )
+
+
+def _blocked(facts: Facts, culprit: Culprit, network: str, stopped: list[tuple[Group, Path]]) -> Blocked:
+    pairs = dict.fromkeys(pair for group, _ in stopped for pair in _first_pairs(group))
+    count = sum({id(group): group.pairs for group, _ in stopped}.values())
+    wholly = any(path.reachability is Reachability.UNREACHABLE and len(path.stoppers) == 1 for _, path in stopped)
+    return Blocked(culprit, facts.snapshot.network(network) if network else None, tuple(pairs), count, wholly)
+
+
+def _first_pairs(group: Group) -> Iterator[tuple[str, str]]:
+    yield group.example
+    for source in group.sources[:3]:
+        for destination in group.destinations[:3]:
+            if source != destination:
+                yield source, destination
+
+
+def _shared(facts: Facts, group: Group, path: Path) -> bool:
+    """Whether both ends of a pair are on the network of the path's address."""
+    return bool(path.network) and path.network in facts.networks_of(group.example[0])
+
+
+def _places(facts: Facts, wanted: Set[Evidence]) -> Iterator[tuple[Evidence, Culprit]]:
+    for netns, space in facts.snapshot.netns.items():
+        for table in space.ruleset.tables:
+            for chain in table.chains.values():
+                if chain.base is not None and chain.base.evidence is not None and chain.base.evidence in wanted:
+                    evidence = chain.base.evidence
+                    yield evidence, Culprit(netns, table, chain.name, None, evidence)
+                for rule in chain.rules:
+                    if rule.evidence in wanted:
+                        yield rule.evidence, Culprit(netns, table, chain.name, rule, rule.evidence)
+
+
+def subject_of(facts: Facts, culprit: Culprit) -> str:
+    """A name for the rule or policy that stays while it does, bridges by the networks that they are of."""
+    where = f"{culprit.table.name} {culprit.chain}"
+    if culprit.netns != "host":
+        where = f"{facts.world.label(culprit.netns)}: {where}"
+    if culprit.rule is None:
+        return f"{where} policy"
+    what = culprit.rule.comment or _body(culprit)
+    names = {network.bridge_name: network.name for network in facts.snapshot.networks}
+    return f"{where}: {_BRIDGE.sub(lambda found: names.get(found[0], found[0]), what)}"
+
+
+def _body(culprit: Culprit) -> str:
+    """The rule without its place."""
+    text = culprit.evidence.text
+    if culprit.table.origin is Origin.NFT:
+        return text.partition(f"{culprit.chain}: ")[2] or text
+    return text.removeprefix(f"-A {culprit.chain} ")
