@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diag.model.analysis import ALL
 from diag.model.message import listed, say
 from diag.policy.model import Deny, Expectation, Only, Reach, Resolve, Selector
 from diag.policy.traffic import ALL_TRAFFIC, Traffic
@@ -70,5 +69,5 @@ def _names(selectors: Sequence[Selector]) -> str:
 
 def traffic_words(traffic: Traffic) -> str:
     """Not too many ports of it."""
-    text = ALL if traffic == ALL_TRAFFIC else traffic.words
+    text = say("everything") if traffic == ALL_TRAFFIC else traffic.words
     return text if len(text) <= 80 else say("{ports}, …", ports=", ".join(traffic.spelled)[:60].rpartition(",")[0])
