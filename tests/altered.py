@@ -189,6 +189,16 @@ def _appended(file: str, item: Mapping[str, Any]) -> Change:
     return lambda files: _set(files, file, files[file].rstrip().removesuffix("]") + f",{_json(item)}]\n")
 
 
+def inside(container: str, *lines: str) -> Change:
+    """With these lines as what `iptables-save` says in a container."""
+
+    def change(files: dict[str, str]) -> None:
+        found = next(c for c in json.loads(files["docker/containers.json"]) if c["Name"] == f"/{container}")
+        _set(files, f"containers/{found['Id'][:12]}/iptables-save.txt", "\n".join([*lines, ""]))
+
+    return change
+
+
 UPLINK: tuple[Change, ...] = (
     link("eth0", "", "192.0.2.10/24"),
     route("192.0.2.0/24", "eth0"),

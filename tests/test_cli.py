@@ -242,3 +242,14 @@ def test_a_report_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
     assert json.loads(report.read_bytes())["names"]
     assert list(tmp_path.iterdir()) == [report]
     assert "Not a directory" in one_line(diag("report", "-f", SEED, "-o", str(report / "inside.json")))
+
+
+def test_diff_exit_statuses() -> None:
+    connected = str(bundle_path("seed_connected-d20"))
+    same = diag("diff", SEED, SEED, "--quiet")
+    assert (same.returncode, same.stdout, same.stderr) == (0, b"", b"")
+    other = diag("diff", SEED, connected, "--format", "json")
+    assert other.returncode == 1
+    assert json.loads(other.stdout)["flips"]
+    assert "cannot be live" in one_line(diag("diff", "live", SEED))
+    assert "nosuch" in one_line(diag("diff", SEED, "nosuch.tar.gz"))

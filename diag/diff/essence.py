@@ -11,8 +11,9 @@ from msgspec.structs import replace
 from diag.model.address import Family, Ip, Prefix
 from diag.model.docker import Container, DockerNetwork, Endpoint
 from diag.model.netfilter import Field, Nat, NfRule, NoEffect, Within
-from diag.model.netns import Link, LinkKind, Route
+from diag.model.netns import HostsEntry, Link, LinkKind, Route
 from diag.model.provenance import Evidence
+from diag.model.snapshot import NameFiles
 
 FACETS = ("status", "network_mode", "ports", "links", "extra_hosts", "exposed")
 """Fields of a container that are facts; its endpoints are facts of their own."""
@@ -36,6 +37,16 @@ def essence(value: Any) -> Any:
             return tuple(map(essence, value))
         case _:
             return value
+
+
+def hosts_essence(entries: tuple[HostsEntry, ...]) -> Any:
+    """In no order: Docker writes the lines of a container's networks in whichever they came."""
+    return frozenset((entry.ip, entry.names) for entry in entries)
+
+
+def name_files_essence(files: NameFiles) -> Any:
+    """The same of both files of a container."""
+    return hosts_essence(files.hosts) if files.hosts is not None else None, essence(files.resolv)
 
 
 def link_essence(link: Link) -> Any:

@@ -57,7 +57,7 @@ class _Grouping:
     def facts(self) -> Iterator[Fact]:
         self._drop_noise()
         yield from self._engine()
-        yield from self._flushes()
+        yield from self._flushes(lambda netns: netns == "host")
         yield from self._networks()
         yield from self._containers()
         yield from self._endpoints()
@@ -66,6 +66,7 @@ class _Grouping:
         yield from self._links()
         yield from self._listed("routes", lambda atom: atom.place[1:], self.tell.routes)
         yield from self._listed("policy", lambda atom: atom.place[1:2], self.tell.policy_rules)
+        yield from self._flushes(lambda netns: netns != "host")
         yield from self._rules()
         yield from self._listed("elements", lambda atom: atom.place[1:], self.tell.elements)
         yield from self._listed("sockets", lambda atom: atom.place[1:2], self.tell.sockets)
@@ -148,11 +149,11 @@ class _Grouping:
                     return table
         return None
 
-    def _flushes(self) -> Iterator[Fact]:
-        """Tables that have lost all rules."""
+    def _flushes(self, where: Callable[[str], bool]) -> Iterator[Fact]:
+        """Tables that have lost all rules. Inside a container they may be Docker's, and go with a network."""
         removed: dict[tuple[str, Any], list[Atom]] = {}
         for atom in self._left.get("rules", ()):
-            if atom.kind is ChangeKind.REMOVED:
+            if atom.kind is ChangeKind.REMOVED and where(atom.place[1]):
                 removed.setdefault((atom.place[1], atom.place[2]), []).append(atom)
         by_netns: dict[str, dict[Any, list[Atom]]] = {}
         for (netns, key), atoms in removed.items():

@@ -23,7 +23,7 @@ from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip, Prefix
 from diag.model.docker import Container
 from diag.model.netfilter import Field, SetElement, Within
-from diag.model.netns import Link, Netns
+from diag.model.netns import Link, LinkKind, Netns
 from diag.model.provenance import Evidence
 from diag.model.snapshot import Snapshot
 
@@ -152,38 +152,25 @@ class Renaming:
 
     def _with_old_indexes(self, spaces: dict[str, Netns]) -> dict[str, Netns]:
         """Links get the ifindexes of the old ones of their names; those without one get numbers that nobody has."""
-        old_links, old_peers = self._tops[0].links, self._tops[0].peers
-        peers, links = self._aligned_peers()
+        before, after = self._tops
+        old_ends = _other_ends(before)
+        ends = {self._link(a): self._link(b) for a, b in _other_ends(after).items()}
         index: dict[tuple[str, str], int] = {}
-        for position, key in enumerate(links):
-            known = old_links.get(key)
-            same = known is not None and old_peers.get(key) == peers.get(key)
+        for position, key in enumerate(map(self._link, after.links)):
+            known = before.links.get(key)
+            same = known is not None and old_ends.get(key) == ends.get(key)
             index[key] = known.index if known is not None and same else _FIRST_INDEX + position
         made = {}
         for netns, space in spaces.items():
             renumbered = []
             for link in space.links or ():
                 key = (netns, link.name)
-                peer = peers.get(key)
-                known = old_links.get(key)
-                parent = index.get(peer, 0) if peer else known.peer_index if known else link.peer_index
-                mac = known.mac if known is not None and link.mac in ("", known.mac) else link.mac
-                renumbered.append(
-                    replace(link, index=index.get(key, 0) if link.index else 0, peer_index=parent, mac=mac)
-                )
+                end, known = ends.get(key), before.links.get(key)
+                other = index.get(end, 0) if end else known.peer_index if known else link.peer_index
+                number = index.get(key, 0) if link.index else 0
+                renumbered.append(replace(link, index=number, peer_index=other if link.peer_index else 0))
             made[netns] = replace(space, links=tuple(renumbered)) if space.links is not None else space
         return made
-
-    def _aligned_peers(self) -> tuple[dict[tuple[str, str], tuple[str, str]], list[tuple[str, str]]]:
-        """Other ends, or parents, of all new links, and the links themselves, in old names."""
-        topology = self._tops[1]
-        parents = {
-            key: (found[0].id, found[1].name)
-            for key, link in topology.links.items()
-            if link.peer_index and key not in topology.peers and (found := topology.parent(key[0], link)) is not None
-        }
-        peers = {self._link(a): self._link(b) for a, b in {**parents, **topology.peers}.items()}
-        return peers, [self._link(key) for key in topology.links]
 
     def _link(self, key: tuple[str, str]) -> tuple[str, str]:
         netns = self.text(key[0])
@@ -274,6 +261,17 @@ class _Walk:
 
         data = tuple(self._range(part, numbers) for part in element.data)
         return replace(element, key=tuple(map(moved, element.key)), verdict=self.of(element.verdict), data=data)
+
+
+def _other_ends(topology: Topology) -> dict[tuple[str, str], tuple[str, str]]:
+    """The other end of each link, or its parent."""
+    found = dict(topology.peers)
+    for key, link in topology.links.items():
+        if key not in found and link.kind in (LinkKind.MACVLAN, LinkKind.IPVLAN):
+            parent = topology.parent(key[0], link)
+            if parent is not None:
+                found[key] = parent[0].id, parent[1].name
+    return found
 
 
 def _ids(matching: Matching) -> dict[str, str]:

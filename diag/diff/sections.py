@@ -17,8 +17,10 @@ from diag.diff.essence import (
     address_essence,
     container_facets,
     essence,
+    hosts_essence,
     is_passing_route,
     link_essence,
+    name_files_essence,
     network_essence,
     rule_essence,
     sysctl_counts,
@@ -188,9 +190,7 @@ class Comparison:
                     address_essence,
                 )
         yield Section(("netns_of",), old.netns_of, new.netns_of)
-        files = {k: v for k, v in old.name_files.items() if k in after}
-        others = {k: v for k, v in new.name_files.items() if k in before}
-        yield Section(("name_files",), {**old.name_files, **files}, {**new.name_files, **others})
+        yield Section(("name_files",), old.name_files, new.name_files, name_files_essence)
 
     def _of_namespaces(self) -> Iterator[Section]:
         old, new = self.old.netns, self.new.netns
@@ -228,10 +228,10 @@ class Comparison:
                 {(s.protocol, s.ip, s.port): s for s in old.sockets},
                 {(s.protocol, s.ip, s.port): s for s in new.sockets},
             )
-        for kind in ("hosts", "resolv"):
-            mine, theirs = getattr(old, kind), getattr(new, kind)
-            if mine is not None and theirs is not None:
-                yield Section((kind, name), {"": mine}, {"": theirs})
+        if old.hosts is not None and new.hosts is not None:
+            yield Section(("hosts", name), {"": old.hosts}, {"": new.hosts}, hosts_essence)
+        if old.resolv is not None and new.resolv is not None:
+            yield Section(("resolv", name), {"": old.resolv}, {"": new.resolv})
         yield from _of_rulesets(name, old.ruleset, new.ruleset)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from diag.diff.essence import name_files_essence
 from diag.diff.renaming import Renaming
 from diag.diff.sections import ORDER, Atom
 from diag.model.difference import Change, ChangeKind
@@ -13,7 +14,7 @@ from diag.model.message import COMMA, SEMICOLON, Message, listed, say, sentences
 from diag.model.netfilter import Base, NfRule
 from diag.model.netns import Link
 from diag.model.provenance import Evidence
-from diag.model.snapshot import Snapshot
+from diag.model.snapshot import NameFiles, Snapshot
 
 _LISTED = 4
 """Names in one sentence."""
@@ -247,7 +248,7 @@ class Teller:
     def _link_name(self, atom: Atom) -> str:
         """For a veth of the host's with its container, for its name is not worth remembering."""
         name = str(atom.key)
-        owners = {other: c for c, other in self._old.netns_of.items()}
+        owners = {other: c for c, other in self._old.netns_of.items() if other != "host"}
         peer = self._peers.get((atom.place[1], name)) if atom.place[1] == "host" else None
         shown = name if atom.new is None else self._renaming.new_text(name)
         if peer is not None and peer[0] in owners:
@@ -421,11 +422,15 @@ def _socket(atom: Atom) -> str:
 
 
 def _hosts(atom: Atom) -> bool:
-    return getattr(atom.old, "hosts", None) != getattr(atom.new, "hosts", None)
+    return bool(_name_files(atom.old)[0] != _name_files(atom.new)[0])
 
 
 def _resolv(atom: Atom) -> bool:
-    return getattr(atom.old, "resolv", None) != getattr(atom.new, "resolv", None)
+    return bool(_name_files(atom.old)[1] != _name_files(atom.new)[1])
+
+
+def _name_files(files: NameFiles | None) -> Any:
+    return name_files_essence(files) if files is not None else (None, None)
 
 
 def _value(value: Any) -> str:

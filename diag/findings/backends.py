@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shlex
+from collections.abc import Iterable, Iterator
 
-from diag.findings.blocked import Blocked, subject_of
+from diag.findings.blocked import Blocked, by_culprit, subject_of, what_is_stopped
 from diag.findings.check import Check, Facts, Found
-from diag.findings.host_rules import NATIVE_TABLE
+from diag.findings.host_rules import NATIVE_TABLE, PROTOCOLS
 from diag.findings.words import some
 from diag.model.address import Family
+from diag.model.docker import PublishedPort
 from diag.model.finding import Severity
-from diag.model.message import Message, listed, say
-from diag.model.netfilter import Accept, Chain, Drop, Field, NfTable, Origin, Reject, TableFamily, Within
+from diag.model.message import say
+from diag.model.netfilter import Accept, Chain, Drop, Field, NfRule, NfTable, Origin, Reject, TableFamily, Within
 from diag.model.provenance import Evidence
 
 _PROGRAMS = {Family.IPV4: "iptables", Family.IPV6: "ip6tables"}
-_FAMILIES = {TableFamily.IP: Family.IPV4, TableFamily.IP6: Family.IPV6}
+FAMILIES = {TableFamily.IP: Family.IPV4, TableFamily.IP6: Family.IPV6}
 
 
 # iptables twice
@@ -61,7 +63,7 @@ def _speaks_of_docker(table: NfTable) -> bool:
 def is_beside_nftables(facts: Facts, blocked: Blocked) -> bool:
     """A policy of iptables stops what Docker's own nftables rules accept."""
     culprit = blocked.culprit
-    family = _FAMILIES.get(culprit.table.family)
+    family = FAMILIES.get(culprit.table.family)
     return (
         culprit.netns == "host"
         and culprit.rule is None
@@ -72,32 +74,17 @@ def is_beside_nftables(facts: Facts, blocked: Blocked) -> bool:
 
 
 def _beside_nftables(facts: Facts) -> Iterator[Found]:
-    found: dict[str, list[Blocked]] = {}
-    for blocked in facts.blocked:
-        if is_beside_nftables(facts, blocked):
-            found.setdefault(subject_of(facts, blocked.culprit), []).append(blocked)
-    for subject, stopped in found.items():
-        culprit = stopped[0].culprit
-        program = _PROGRAMS[_FAMILIES[culprit.table.family]]
+    for culprit, stopped in by_culprit(b for b in facts.blocked if is_beside_nftables(facts, b)):
+        program = _PROGRAMS[FAMILIES[culprit.table.family]]
         text = say(
             "Docker's nftables rules accept these packets, and then the policy of {chain} of {program} drops them: {what}.",
             chain=culprit.chain,
             program=program,
-            what=listed([what_is_stopped(blocked) for blocked in stopped]),
+            what=what_is_stopped(stopped),
         )
         name = f"{program}-legacy" if culprit.table.origin is Origin.IPTABLES_LEGACY else program
-        yield Found(subject, text, (culprit.evidence,), f"{name} -P {culprit.chain} ACCEPT")
-
-
-def what_is_stopped(blocked: Blocked) -> Message:
-    """`web to db and 3 more on app`, or the way out of containers."""
-    if blocked.network is None:
-        return say("{names} to the world", names=some(dict.fromkeys(source for source, _ in blocked.pairs)))
-    pairs = [say("{a} to {b}", a=source, b=destination) for source, destination in blocked.pairs]
-    more = blocked.count - 1
-    if more > 0:
-        return say("{pair} and {n} more on {network}", pair=pairs[0], n=more, network=blocked.network.name)
-    return say("{pair} on {network}", pair=pairs[0], network=blocked.network.name)
+        command = shlex.join([name, "-t", culprit.table.name, "-P", culprit.chain, "ACCEPT"])
+        yield Found(subject_of(facts, culprit), text, (culprit.evidence,), command)
 
 
 # Other tables
@@ -110,21 +97,16 @@ def is_foreign(blocked: Blocked) -> bool:
 
 
 def _foreign(facts: Facts) -> Iterator[Found]:
-    found: dict[str, list[Blocked]] = {}
-    for blocked in facts.blocked:
-        if is_foreign(blocked):
-            found.setdefault(subject_of(facts, blocked.culprit), []).append(blocked)
-    for subject, stopped in found.items():
-        culprit = stopped[0].culprit
+    for culprit, stopped in by_culprit(b for b in facts.blocked if is_foreign(b)):
         text = say(
             "Docker's rules accept these packets, but {what} of table {table} stops them: {who}.",
             what=say("the policy of {chain}", chain=culprit.chain)
             if culprit.rule is None
             else say("rule {number} of {chain}", number=culprit.rule.number, chain=culprit.chain),
             table=culprit.table.name,
-            who=listed([what_is_stopped(blocked) for blocked in stopped]),
+            who=what_is_stopped(stopped),
         )
-        yield Found(subject, text, (culprit.evidence,))
+        yield Found(subject_of(facts, culprit), text, (culprit.evidence,))
 
 
 def _strict_forward_ports(facts: Facts) -> Iterator[Found]:
@@ -132,25 +114,37 @@ def _strict_forward_ports(facts: Facts) -> Iterator[Found]:
     chain = next((c for t in facts.host.ruleset.tables if t.name == "firewalld" for c in _refusing(t)), None)
     if chain is None:
         return
-    opened = {
-        port
-        for rule in chain.rules
-        for part in rule.parts
-        if isinstance(part, Within) and part.field is Field.CT_ORIG_DPORT and isinstance(rule.parts[-1], Accept)
-        for low, high in part.ranges
-        for port in range(low, high + 1)
-    }
+    opened = {way for rule in chain.rules if isinstance(rule.parts[-1], Accept) for way in _called(rule)}
     for container in facts.snapshot.containers:
-        ports = {p.host_port for p in container.ports if not (p.host_ip and p.host_ip.is_loopback)} - opened - {0}
-        if container.running and ports:
+        closed = sorted(
+            {
+                f"{port.host_port}/{port.protocol}"
+                for port in container.ports
+                if port.host_port and not (port.host_ip and port.host_ip.is_loopback) and not _is_open(port, opened)
+            }
+        )
+        if container.running and closed:
             text = say(
                 "firewalld refuses what other programs send on, so that callers from elsewhere do not get at {ports} of "
                 "{container}.",
-                ports=some(str(port) for port in sorted(ports)),
+                ports=some(closed),
                 container=container.name,
             )
             evidence = (chain.rules[-1].evidence, *((container.evidence,) if container.evidence else ()))
             yield Found(container.name, text, evidence)
+
+
+def _called(rule: NfRule) -> Iterator[tuple[int, int, int]]:
+    """Protocol, 0 for any, and ports as the caller used them."""
+    protocols = [part.ranges for part in rule.parts if isinstance(part, Within) and part.field is Field.PROTOCOL]
+    for part in rule.parts:
+        if isinstance(part, Within) and part.field is Field.CT_ORIG_DPORT and not part.negated:
+            yield from ((protocols[0][0][0] if protocols else 0, low, high) for low, high in part.ranges)
+
+
+def _is_open(port: PublishedPort, opened: Iterable[tuple[int, int, int]]) -> bool:
+    wanted = (0, PROTOCOLS.get(port.protocol))
+    return any(protocol in wanted and low <= port.host_port <= high for protocol, low, high in opened)
 
 
 def _refusing(table: NfTable) -> Iterator[Chain]:

@@ -6,14 +6,17 @@ Taken from the analysis, where each stop is proved; Docker's own rules that keep
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Set
 from typing import TYPE_CHECKING
 
 from msgspec import Struct
 
+from diag.findings.host_rules import NATIVE_TABLE
+from diag.findings.words import some
 from diag.model.analysis import Group, Path
 from diag.model.docker import DockerNetwork
-from diag.model.netfilter import NfRule, NfTable, Origin, Reject
+from diag.model.message import say
+from diag.model.netfilter import NfRule, NfTable, Origin, TableFamily
 from diag.model.provenance import Evidence
 from diag.model.reasons import Reachability, Reason
 
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
 
 _RULES = frozenset({Reason.FIREWALL_DROP, Reason.FIREWALL_REJECT, Reason.POLICY_DROP, Reason.REPLY_BLOCKED})
 _BRIDGE = re.compile(r"\bbr-[0-9a-f]{12}\b")
+_LONGEST = 300
+"""Characters of a subject: comments may have more than anyone reads."""
 _BLOCKED = frozenset({Reachability.UNREACHABLE, Reachability.PARTIAL})
 
 
@@ -36,9 +41,10 @@ class Culprit(Struct, frozen=True):
     evidence: Evidence
 
     @property
-    def refuses(self) -> bool:
-        """It answers instead of dropping in silence."""
-        return self.rule is not None and any(isinstance(part, Reject) for part in self.rule.parts)
+    def is_docker(self) -> bool:
+        """Docker itself made it."""
+        own = self.table.name == NATIVE_TABLE or self.chain.startswith("DOCKER")
+        return self.netns == "host" and own and self.chain != "DOCKER-USER"
 
 
 class Blocked(Struct, frozen=True):
@@ -76,7 +82,7 @@ def all_blocked(facts: Facts) -> tuple[Blocked, ...]:
     return tuple(
         _blocked(facts, places[evidence], network, stopped)
         for (evidence, network), stopped in sorted(found.items(), key=lambda item: item[0])
-        if evidence in places
+        if evidence in places and not places[evidence].is_docker
     )
 
 
@@ -97,7 +103,7 @@ def _first_pairs(group: Group) -> Iterator[tuple[str, str]]:
 
 def _shared(facts: Facts, group: Group, path: Path) -> bool:
     """Whether both ends of a pair are on the network of the path's address."""
-    return bool(path.network) and path.network in facts.networks_of(group.example[0])
+    return bool(path.network) and all(path.network in facts.networks_of(name) for name in group.example)
 
 
 def _places(facts: Facts, wanted: Set[Evidence]) -> Iterator[tuple[Evidence, Culprit]]:
@@ -112,16 +118,42 @@ def _places(facts: Facts, wanted: Set[Evidence]) -> Iterator[tuple[Evidence, Cul
                         yield rule.evidence, Culprit(netns, table, chain.name, rule, rule.evidence)
 
 
+def by_culprit(stops: Iterable[Blocked]) -> Iterator[tuple[Culprit, list[Blocked]]]:
+    """What each rule or policy stops, on whichever network."""
+    found: dict[Evidence, list[Blocked]] = {}
+    for blocked in stops:
+        found.setdefault(blocked.culprit.evidence, []).append(blocked)
+    for stopped in found.values():
+        yield stopped[0].culprit, stopped
+
+
+def what_is_stopped(stopped: Iterable[Blocked]) -> str:
+    """`web to db and 3 more on app`, or the way out of containers."""
+    return some(_stop(blocked) for blocked in stopped)
+
+
+def _stop(blocked: Blocked) -> str:
+    if blocked.network is None:
+        return say("{names} to the world", names=some(dict.fromkeys(source for source, _ in blocked.pairs)))
+    source, destination = blocked.pairs[0]
+    pair, more = say("{a} to {b}", a=source, b=destination), blocked.count - 1
+    if more > 0:
+        return say("{pair} and {n} more on {network}", pair=pair, n=more, network=blocked.network.name)
+    return say("{pair} on {network}", pair=pair, network=blocked.network.name)
+
+
 def subject_of(facts: Facts, culprit: Culprit) -> str:
     """A name for the rule or policy that stays while it does, bridges by the networks that they are of."""
     where = f"{culprit.table.name} {culprit.chain}"
+    if culprit.table.family is TableFamily.IP6:
+        where += " (IPv6)"
     if culprit.netns != "host":
         where = f"{facts.world.label(culprit.netns)}: {where}"
     if culprit.rule is None:
         return f"{where} policy"
     what = culprit.rule.comment or _body(culprit)
     names = {network.bridge_name: network.name for network in facts.snapshot.networks}
-    return f"{where}: {_BRIDGE.sub(lambda found: names.get(found[0], found[0]), what)}"
+    return f"{where}: {_BRIDGE.sub(lambda found: names.get(found[0], found[0]), what)}"[:_LONGEST]
 
 
 def _body(culprit: Culprit) -> str:

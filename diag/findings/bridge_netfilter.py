@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diag.findings.backends import is_beside_nftables, what_is_stopped
-from diag.findings.blocked import subject_of
+from diag.findings.backends import FAMILIES, is_beside_nftables
+from diag.findings.blocked import Blocked, by_culprit, subject_of, what_is_stopped
 from diag.findings.check import Check, Facts, Found
 from diag.kernel.sysctl import bridge_nf_call
 from diag.model.address import Family
 from diag.model.docker import DockerNetwork
 from diag.model.finding import Severity
 from diag.model.message import say
-from diag.model.netfilter import Origin, TableFamily
+from diag.model.netfilter import Origin
 from diag.model.netns import Link
 from diag.model.provenance import Evidence
 
@@ -68,23 +68,26 @@ def _open_icc(facts: Facts) -> Iterator[Found]:
 
 
 def _bridged_policy(facts: Facts) -> Iterator[Found]:
-    for blocked in facts.blocked:
-        culprit, network = blocked.culprit, blocked.network
-        family = {TableFamily.IP: Family.IPV4, TableFamily.IP6: Family.IPV6}.get(culprit.table.family)
-        own = culprit.netns == "host" and culprit.rule is None and culprit.table.origin is not Origin.NFT
-        if not own or network is None or family is None or is_beside_nftables(facts, blocked):
-            continue
-        if family is Family.IPV4 and not facts.rules[family].accepts_from(network.bridge_name):
-            continue  # the network's rules are gone, which another check says
+    for culprit, stopped in by_culprit(b for b in facts.blocked if _by_policy(facts, b)):
+        family = FAMILIES[culprit.table.family]
         text = say(
             "The policy of {chain} drops what goes between containers of one network ({who}): bridged packets meet it "
             "because {switch} is 1.",
             chain=culprit.chain,
-            who=what_is_stopped(blocked),
+            who=what_is_stopped(stopped),
             switch=_SWITCHES[family],
         )
-        subject = f"{network.name}: {subject_of(facts, culprit)}"
-        yield Found(subject, text, (culprit.evidence, *switch_evidence(facts, family)))
+        yield Found(subject_of(facts, culprit), text, (culprit.evidence, *switch_evidence(facts, family)))
+
+
+def _by_policy(facts: Facts, blocked: Blocked) -> bool:
+    """A policy of iptables stops it, where other checks do not say why."""
+    culprit, network, family = blocked.culprit, blocked.network, FAMILIES.get(blocked.culprit.table.family)
+    own = culprit.netns == "host" and culprit.rule is None and culprit.table.origin is not Origin.NFT
+    if not own or network is None or family is None or is_beside_nftables(facts, blocked):
+        return False
+    rules = facts.rules[family]
+    return not rules.is_filtered or rules.accepts_from(network.bridge_name)
 
 
 CHECKS = (

@@ -11,19 +11,19 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from diag.findings.check import Check, Facts, Found
-from diag.findings.host_rules import NATIVE_TABLE, HostRules, Place, asked_port
+from diag.findings.host_rules import NATIVE_TABLE, PROTOCOLS, HostRules, Place, asked_port
 from diag.findings.words import some
 from diag.model.address import Family, Ip, Prefix
 from diag.model.docker import Container, DockerNetwork, Endpoint, PublishedPort
 from diag.model.finding import Severity
-from diag.model.flow import TCP, UDP
 from diag.model.message import say
 from diag.model.netfilter import Hook, InSet, Nat
 from diag.model.provenance import Evidence
 
-_PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": 132}
 _PER_ENDPOINT = (28, 0, 2)
 """The first version that drops what comes to a container past its bridge by one rule for each address."""
+_NO = ("false", "f", "0")
+"""What strconv.ParseBool() takes for no."""
 _TRANSLATED = ("nat", "nat-unprotected")
 
 
@@ -44,7 +44,8 @@ class _State(Struct, frozen=True):
     @property
     def nothing(self) -> bool:
         """There is no rule of Docker's at all. Where someone else rewrites sources that is what `iptables=false` asks for."""
-        return not self.rules.has_docker_chains and bool(self.wanting) and self.translated == self.bare != ()
+        gone = not self.rules.has_docker_chains and self.rules.shows_both_variants
+        return gone and bool(self.wanting) and self.translated == self.bare != ()
 
     @property
     def filter_gone(self) -> bool:
@@ -93,7 +94,7 @@ def _states(facts: Facts) -> Iterator[_State]:
 
 
 def _masquerades(network: DockerNetwork) -> bool:
-    return network.options.get("com.docker.network.bridge.enable_ip_masquerade", "true").lower() != "false"
+    return network.options.get("com.docker.network.bridge.enable_ip_masquerade", "true").lower() not in _NO
 
 
 def _cited(*evidence: Evidence | None) -> tuple[Evidence, ...]:
@@ -114,13 +115,24 @@ def _flushed(facts: Facts) -> Iterator[Found]:
                 "world can answer, no port is published by rules, and nothing keeps the networks apart.",
                 networks=names,
             )
-            yield Found(state.label("iptables"), text, _cited(network, forward))
+            yield Found(
+                state.label(NATIVE_TABLE if state.rules.uses_nft else "iptables"), text, _cited(network, forward)
+            )
             continue
         if state.filter_gone:
-            text = say(
-                "No rule that packets meet in FORWARD speaks of {networks}: neither what lets their packets pass nor what "
-                "keeps strangers out is in force.",
-                networks=names,
+            drops = state.rules.forward is not None and state.rules.forward.policy_drop
+            text = (
+                say(
+                    "No rule of Docker's for {networks} is met in FORWARD, which drops by default: nothing passes between "
+                    "them and elsewhere.",
+                    networks=names,
+                )
+                if drops
+                else say(
+                    "No rule of Docker's for {networks} is met in FORWARD, which accepts by default: nothing keeps networks "
+                    "apart or closes ports that were not published.",
+                    networks=names,
+                )
             )
             yield Found(state.label("filter"), text, _cited(network, forward))
         if state.nat_gone:
@@ -141,10 +153,12 @@ def _network_rules(facts: Facts) -> Iterator[Found]:
     for state in _states(facts):
         if state.nothing or state.filter_gone or not state.rules.has_docker_chains:
             continue
+        silent = {network.name for network in state.silent}
+        others = some(network.name for network in state.wanting if network.name not in silent)
         for network in state.silent:
             text = say(
                 "FORWARD has rules for {others}, but none that accepts what comes in by {bridge}, the bridge of {network}.",
-                others=some(n.name for n in state.wanting if n not in state.silent),
+                others=others,
                 bridge=network.bridge_name,
                 network=network.name,
             )
@@ -155,9 +169,10 @@ def _masquerade(facts: Facts) -> Iterator[Found]:
     for state in _states(facts):
         if state.nothing or state.nat_gone or not (state.rules.uses_nft or state.rules.has_table("nat")):
             continue
+        silent = {network.name for network in state.silent}
         for network, subnet in state.bare:
-            if network in state.silent:
-                continue
+            if network.name in silent:
+                continue  # all of its rules are gone, which another check says
             text = say(
                 "No rule rewrites the source of what leaves {subnet} of {network}: the world gets packets from an address "
                 "that it cannot answer.",
@@ -208,7 +223,7 @@ def _unpublished(facts: Facts, state: _State) -> Iterator[_Lost]:
         if container.status != "running" or not container.ports or not _only_translated(facts, container, state.family):
             continue
         for port in container.ports:
-            key = (_PROTOCOLS.get(port.protocol, 0), port.host_port)
+            key = (PROTOCOLS.get(port.protocol, 0), port.host_port)
             if _wants_rule(port, state.family) and key not in state.rules.published:
                 what = say(
                     "the rule that publishes port {port}/{protocol}", port=port.host_port, protocol=port.protocol
@@ -249,7 +264,7 @@ def _unguarded(facts: Facts, state: _State) -> Iterator[_Lost]:
             if endpoint.network_id in guarded and address and address.value not in state.rules.direct_drops:
                 yield _Lost(container, say("the rule that drops what comes to {ip} past its bridge", ip=address), other)
         for port in container.ports if state.family is Family.IPV4 else ():
-            key = (_PROTOCOLS.get(port.protocol, 0), port.host_port)
+            key = (PROTOCOLS.get(port.protocol, 0), port.host_port)
             on_loopback = port.host_port > 0 and port.host_ip is not None and port.host_ip.is_loopback
             if on_loopback and _wants_rule(port, Family.IPV4) and key not in state.rules.loopback_drops:
                 what = say("the rule that keeps strangers from {ip}:{port}", ip=port.host_ip, port=port.host_port)
@@ -263,6 +278,9 @@ def _stale_publishing(facts: Facts) -> Iterator[Found]:
     if not facts.snapshot.containers_captured or any(c.status == "restarting" for c in facts.snapshot.containers):
         return
     owned = {ip for c in facts.snapshot.containers if c.running for e in c.endpoints for ip in (e.ip, e.ip6) if ip}
+    owned.update(
+        ip for n in facts.bridge_networks for member in n.members for ip in member.addresses
+    )  # of a swarm's too
     for state in _states(facts):
         own = [subnet for _, subnet in state.translated]
         for places in state.rules.published.values():
@@ -291,7 +309,7 @@ def _target(place: Place) -> Ip | None:
 
 def _port_of(place: Place) -> tuple[int, str]:
     protocol, port = asked_port(place.rule)
-    return port, next((name for name, number in _PROTOCOLS.items() if number == protocol), str(protocol))
+    return port, next((name for name, number in PROTOCOLS.items() if number == protocol), str(protocol))
 
 
 def _deletion(family: Family, place: Place) -> str:
@@ -326,15 +344,18 @@ def _leftovers(facts: Facts) -> Iterator[Found]:
             foreign = []
         if rules.uses_nft:
             foreign += ["DOCKER", "DOCKER-FORWARD", "DOCKER-CT", "DOCKER-BRIDGE", "DOCKER-INTERNAL"]
-        for chain in foreign:
-            if ("filter", Hook.FORWARD, chain) in rules.reached and (evidence := _first_line(rules, chain)) is not None:
-                text = say(
-                    "Packets meet {chain} in FORWARD, which Docker {version} with the {backend} backend does not make.",
-                    chain=chain,
-                    version=facts.snapshot.engine.version,
-                    backend="nftables" if rules.uses_nft else "iptables",
-                )
-                yield Found(_of_family(chain, family), text, (evidence,))
+        met = {
+            chain: _first_line(rules, chain) for chain in foreign if ("filter", Hook.FORWARD, chain) in rules.reached
+        }
+        lines = {chain: evidence for chain, evidence in met.items() if evidence is not None}
+        if lines:
+            text = say(
+                "In FORWARD packets meet {chains}, which Docker {version} with the {backend} backend does not make.",
+                chains=some(lines),
+                version=facts.snapshot.engine.version,
+                backend="nftables" if rules.uses_nft else "iptables",
+            )
+            yield Found(_of_family("filter", family), text, tuple(lines.values()))
         if not rules.uses_nft and rules.native is not None and any(c.rules for c in rules.native.chains.values()):
             evidence = next((c.base.evidence for c in rules.native.chains.values() if c.base), None)
             text = say("Table {table} of the nftables backend is there, but Docker uses iptables.", table=NATIVE_TABLE)
@@ -372,9 +393,9 @@ def _of_family(name: str, family: Family) -> str:
 
 
 def _open_internal(facts: Facts) -> Iterator[Found]:
-    for family in Family:
-        rules = facts.rules[family]
-        if not rules.complete or not rules.has_docker_chains:
+    for state in _states(facts):
+        family, rules = state.family, state.rules
+        if not rules.has_docker_chains or state.filter_gone:
             continue
         for network in facts.bridge_networks:
             name = network.bridge_name

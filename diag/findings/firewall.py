@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from diag.findings.backends import is_foreign, what_is_stopped
-from diag.findings.blocked import Blocked, Culprit, subject_of
+from diag.findings.backends import FAMILIES, is_foreign
+from diag.findings.blocked import Blocked, Culprit, by_culprit, subject_of, what_is_stopped
 from diag.findings.bridge_netfilter import switch_evidence
 from diag.findings.check import Check, Facts, Found
 from diag.findings.host_rules import Place
@@ -26,50 +26,49 @@ from diag.model.netfilter import (
     Origin,
     Ranges,
     Reject,
-    TableFamily,
     Within,
 )
-
-_FAMILY_OF = {TableFamily.IP: Family.IPV4, TableFamily.IP6: Family.IPV6}
-
+from diag.model.provenance import Evidence
 
 # Containers of one network
 
 
 def _stopped(facts: Facts, *, wholly: bool) -> Iterator[Found]:
-    """By rules of iptables on the host, or of a container's own firewall."""
-    for blocked in facts.blocked:
-        culprit, network = blocked.culprit, blocked.network
-        inside = culprit.netns != "host"
-        if (
-            network is None
-            or blocked.wholly is not wholly
-            or is_foreign(blocked)
-            or (culprit.rule is None and not inside)
-        ):
-            continue
-        text = _stop_text(blocked, inside=inside)
-        evidence = [culprit.evidence]
-        family = _FAMILY_OF.get(culprit.table.family)
-        if not inside and family is not None and network.driver == "bridge":
-            evidence += switch_evidence(facts, family)
-        yield Found(f"{network.name}: {subject_of(facts, culprit)}", text, tuple(evidence))
-
-
-def _stop_text(blocked: Blocked, *, inside: bool) -> str:
-    culprit = blocked.culprit
-    what = (
-        say("the policy of {chain}", chain=culprit.chain)
-        if culprit.rule is None
-        else say("rule {number} of {chain}", number=culprit.rule.number, chain=culprit.chain)
+    """By rules of iptables on the host."""
+    inside = (
+        b for b in facts.blocked if b.culprit.netns == "host" and b.network and b.culprit.rule and not is_foreign(b)
     )
-    where = say(" in a container's own namespace") if inside else ""
-    who = what_is_stopped(blocked)
-    if blocked.wholly:
-        return say(
-            "They share a network, but {what}{where} stops all they say: {who}.", what=what, where=where, who=who
+    for culprit, stopped in by_culprit(inside):
+        if any(blocked.wholly for blocked in stopped) is not wholly or culprit.rule is None:
+            continue
+        rule, chain, who = culprit.rule.number, culprit.chain, what_is_stopped(stopped)
+        text = (
+            say(
+                "They share a network, but rule {n} of {chain} stops all they say: {who}.", n=rule, chain=chain, who=who
+            )
+            if wholly
+            else say(
+                "They share a network, but rule {n} of {chain} stops part of it: {who}.", n=rule, chain=chain, who=who
+            )
         )
-    return say("They share a network, but {what}{where} stops part of it: {who}.", what=what, where=where, who=who)
+        evidence: tuple[Evidence, ...] = (culprit.evidence,)
+        if culprit.table.family in FAMILIES:
+            evidence += switch_evidence(facts, FAMILIES[culprit.table.family])
+        yield Found(subject_of(facts, culprit), text, evidence)
+
+
+def _inside(facts: Facts) -> Iterator[Found]:
+    found: dict[str, list[Blocked]] = {}
+    for blocked in facts.blocked:
+        if blocked.culprit.netns != "host":
+            found.setdefault(facts.world.label(blocked.culprit.netns), []).append(blocked)
+    for label, stopped in found.items():
+        text = say(
+            "Rules in the network namespace of {container} stop traffic that Docker lets through: {who}.",
+            container=label,
+            who=what_is_stopped(stopped),
+        )
+        yield Found(label, text, tuple(dict.fromkeys(blocked.culprit.evidence for blocked in stopped)))
 
 
 # Rules that do nothing
@@ -95,7 +94,7 @@ def _dead_rules(facts: Facts) -> Iterator[Found]:
 
 
 def _is_of(rule: NfRule, bridges: set[str]) -> bool:
-    """A rule of Docker's bridges alone, which Docker itself keeps in FORWARD up to 28."""
+    """A rule of Docker's bridges alone, which Docker before 28.0.1 keeps in FORWARD itself."""
     named = [part for part in rule.parts if isinstance(part, Named)]
     return bool(named) and all(bridges.issuperset(part.patterns) for part in named)
 
@@ -157,12 +156,23 @@ def _receiver(facts: Facts, uplink: str, published: Place, protocol: int, port: 
 
 CHECKS = (
     Check(
+        code="container-firewall",
+        severity=Severity.INFO,
+        title=say("A container has a firewall of its own"),
+        meaning=say(
+            "What reaches the container, or leaves it, is decided by rules in its own namespace too, which Docker does not "
+            "know."
+        ),
+        detected=say("The analysis shows flows that a rule or a policy in a container's namespace stops."),
+        fix=say("If that is not meant, look for what in the container sets its rules."),
+        find=_inside,
+    ),
+    Check(
         code="same-network-blocked",
         severity=Severity.ERROR,
         title=say("A firewall rule cuts off containers of one network"),
         meaning=say(
-            "Containers on one network are meant to talk. Bridged packets meet the host's rules where br_netfilter is on, "
-            "and every packet meets those of the containers themselves."
+            "Containers on one network are meant to talk. Bridged packets meet the host's rules where br_netfilter is on."
         ),
         detected=say("The analysis shows pairs on one network of which nothing gets through because of this rule."),
         fix=say("Delete the rule, or let it except these containers."),
@@ -188,7 +198,7 @@ CHECKS = (
         ),
         detected=say(
             "Every packet that the rule of DOCKER-USER or FORWARD matches is taken by one rule before it in its chain, which "
-            "does something else with it. Docker up to 28 ends DOCKER-USER with a RETURN that rules appended later come after."
+            "does something else with it. Docker before 28 ends DOCKER-USER with a RETURN that rules appended later come after."
         ),
         fix=say("Insert the rule before the other (iptables -I) instead of appending it."),
         find=_dead_rules,

@@ -59,9 +59,10 @@ def _cut_off(facts: Facts) -> Iterator[Found]:
 
 
 def _policy_against(facts: Facts, link: Link, uplink: str, family: Family) -> Evidence | None:
-    """The policy of iptables that stops a guest's way out."""
+    """The policy of iptables that stops a guest's way out, where guests are meant to have one: their source is rewritten."""
     for address in link.addresses:
-        if address.ip.family is family and address.scope == "global" and address.prefix.length < family.bits:
+        wanted = address.ip.family is family and address.scope == "global" and address.prefix.length < family.bits
+        if wanted and facts.rules[family].rewrites_source(address.prefix):
             guest = Ip(family, address.prefix.last - 1)
             answer = forwarded(facts.world, Probe(link.name, uplink, guest, FAR[family]))
             stopped = answer.stopped if answer is not None else None
@@ -127,8 +128,8 @@ CHECKS = (
             "other programs (libvirt, LXD, CNI) then have no way out."
         ),
         detected=say(
-            "A bridge that is not Docker's has ports and an address, and a packet from its subnet to the world meets the "
-            "policy."
+            "A bridge that is not Docker's has ports and an address, a rule masquerades its subnet, and yet a packet from "
+            "there to the world meets the policy."
         ),
         fix=say('Accept the bridge in DOCKER-USER, or start Docker with "ip-forward-no-drop".'),
         find=_cut_off,

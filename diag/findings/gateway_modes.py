@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from diag.findings.check import Check, Facts, Found
@@ -73,7 +74,7 @@ def _no_hairpin(facts: Facts) -> Iterator[Found]:
                 container=container.name,
                 network=bridges[link.master].name,
             )
-            command = f"bridge link set dev {link.name} hairpin on"
+            command = shlex.join(["bridge", "link", "set", "dev", link.name, "hairpin", "on"])
             yield Found(f"{container.name}: {bridges[link.master].name}", text, (link.evidence,), command)
 
 

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from diag.model.address import Family, Prefix
+from diag.model.flow import TCP, UDP
 from diag.model.netfilter import (
     Accept,
     AnyBit,
@@ -40,6 +41,8 @@ from diag.model.snapshot import Snapshot
 
 NATIVE_TABLE = "docker-bridges"
 """Docker's own table with the nftables backend."""
+PROTOCOLS = {"tcp": TCP, "udp": UDP, "sctp": 132}
+"""Numbers of the protocols of which Docker publishes ports."""
 _NFT_LISTINGS = ("host/nft-ruleset.json", "host/nft-ruleset.txt")
 _SAVES = {
     Family.IPV4: ("host/iptables-save.txt", "host/iptables-legacy-save.txt"),
@@ -47,6 +50,8 @@ _SAVES = {
 }
 _OUTGOING = "filter-forward-out__"
 """Chains of the nftables backend for what comes in by a bridge; its name follows."""
+_INCOMING = "filter-forward-in__"
+"""The same for what goes out by a bridge."""
 _SOURCE_NAT = frozenset({NatKind.SNAT, NatKind.MASQUERADE})
 _OF_SOME_PACKETS = frozenset(
     {Field.DADDR, Field.PROTOCOL, Field.SPORT, Field.DPORT, Field.SADDR_TYPE, Field.DADDR_TYPE, Field.MARK}
@@ -82,6 +87,8 @@ class HostRules:
             and all(rule.number for table in self.iptables for c in table.chains.values() for rule in c.rules)
         )
         """All rules of Docker's backend were captured: lines that were left out stand as rules without a number."""
+        self.shows_both_variants = self.uses_nft or all(name in snapshot.files for name in _SAVES[family])
+        """Rules that are not in one variant of iptables would be seen in the other."""
         self.reached: set[tuple[str, Hook, str]] = set()
         """Table, hook, and chain that packets may meet there."""
         self.accepted_from: dict[str, Place] = {}
@@ -110,10 +117,10 @@ class HostRules:
 
     @property
     def has_docker_chains(self) -> bool:
-        """Docker has been at work in this family."""
-        return self.native is not None or any(
-            name == "DOCKER" or name.startswith("DOCKER-") for table in self.iptables for name in table.chains
-        )
+        """Docker has been at work in this family, with the backend that it uses now."""
+        if self.uses_nft:
+            return self.native is not None
+        return any(name == "DOCKER" or name.startswith("DOCKER-") for table in self.iptables for name in table.chains)
 
     @property
     def forward(self) -> Base | None:
@@ -176,8 +183,8 @@ class HostRules:
     def _index(self, table: NfTable) -> None:
         for hook, chain, rule in self._met(table):
             match rule.parts[-1] if rule.parts else None:
-                case Accept() if hook is Hook.FORWARD and chain != "DOCKER-USER":
-                    for name in _names(rule, Field.IIFNAME):
+                case Accept() if hook is Hook.FORWARD and chain != "DOCKER-USER" and not chain.startswith(_INCOMING):
+                    for name in _names(rule, Field.IIFNAME) if not _names(rule, Field.OIFNAME) else ():
                         self.accepted_from.setdefault(name, Place(table, chain, rule))
                     if chain.startswith(_OUTGOING) and not any(isinstance(part, AnyBit) for part in rule.parts):
                         self.accepted_from.setdefault(chain.removeprefix(_OUTGOING), Place(table, chain, rule))
@@ -214,7 +221,7 @@ class HostRules:
         fields = {part.field for part in rule.parts if isinstance(part, (Named, Within))}
         names_only = fields <= {Field.IIFNAME, Field.OIFNAME}
         for name in out_of:
-            if names_only and (name in into or place.chain == f"filter-forward-in__{name}"):
+            if names_only and (name in into or place.chain == _INCOMING + name):
                 self.bridged_drops.setdefault(name, place)
         strangers = {part.field for part in rule.parts if isinstance(part, Within) and part.negated}
         if Field.SADDR in strangers:
@@ -223,9 +230,9 @@ class HostRules:
             self.out_of_internal.update(out_of)
         elsewhere = {(p.field, name) for p in rule.parts if isinstance(p, Named) and p.negated for name in p.patterns}
         for way, name in elsewhere if names_only else ():
-            if place.chain == f"filter-forward-in__{name}" and way is Field.IIFNAME:
+            if place.chain == _INCOMING + name and way is Field.IIFNAME:
                 self.into_internal.add(name)
-            if place.chain == f"filter-forward-out__{name}" and way is Field.OIFNAME:
+            if place.chain == _OUTGOING + name and way is Field.OIFNAME:
                 self.out_of_internal.add(name)
 
     def _early_drop(self, place: Place) -> None:

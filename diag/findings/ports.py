@@ -69,9 +69,11 @@ def _redirects(space: Netns) -> bool:
 
 def _on_loopback(facts: Facts) -> Iterator[Found]:
     for container, space in _publishing(facts):
-        if not space.sockets or _redirects(space):
+        targets = _targets(container)
+        local = {(s.port, s.protocol) for s in space.sockets or () if _is_loopback(s.ip)}.intersection(targets)
+        if not local or _redirects(space):
             continue
-        for port, protocol in _targets(container):
+        for port, protocol in (target for target in targets if target in local):
             found = [s for s in all_sockets(facts.snapshot, space, protocol) or () if s.port == port]
             if found and all(_is_loopback(s.ip) for s in found):
                 text = say(
@@ -89,16 +91,16 @@ def _on_loopback(facts: Facts) -> Iterator[Found]:
 
 def _other_ports(facts: Facts) -> Iterator[Found]:
     for container, space in _publishing(facts):
-        wanted = [port for port, protocol in _targets(container) if protocol == "tcp"]
-        tcp = all_sockets(facts.snapshot, space, "tcp") if wanted and not _redirects(space) else None
-        if not tcp:
-            continue
+        wanted = {p.container_port for p in container.ports if p.protocol == "tcp"}
+        tcp = [s for s in space.sockets or () if s.protocol == "tcp"]
         opened = [s for s in tcp if not _is_loopback(s.ip)]
-        if opened and not {s.port for s in tcp}.intersection(wanted):
+        if not wanted or not opened or not wanted.isdisjoint([s.port for s in tcp]) or _redirects(space):
+            continue
+        if all_sockets(facts.snapshot, space, "tcp") is not None:
             text = say(
                 "{container} publishes TCP {wanted}, where nothing listens; it listens on {opened}.",
                 container=container.name,
-                wanted=listed(str(port) for port in sorted(set(wanted))),
+                wanted=listed(str(port) for port in sorted(wanted)),
                 opened=some(str(s.port) for s in opened),
             )
             yield Found(container.name, text, citing(opened[0].evidence, container.evidence))

@@ -26,7 +26,7 @@ def retired(entries: Sequence[Kept], limits: Retention, pinned: Collection[int])
     sizes = {entry.id: entry.size for entry in entries}
     for number in free:
         staying = [entry for entry in kept if entry.id not in gone]
-        if sum(sizes[needed] for needed in needed_by(staying)) <= limits.size:
+        if sum(sizes.get(needed, 0) for needed in needed_by(staying)) <= limits.size:
             break
         gone.add(number)
     return frozenset(gone)

@@ -387,10 +387,10 @@ class Store:
         self._settle_baseline()
 
     def _checked(self, entry: Kept, files: dict[int, Path]) -> Kept:
-        """An entry with what is wrong with its file, if its size is not what it was, or it is the newest."""
+        """An entry with what is wrong with it, if it is the newest, its file has another size, or its base is gone."""
         with contextlib.suppress(OSError):
-            newest = entry.id == max(files)
-            if not entry.damage and (newest or files[entry.id].stat().st_size != entry.size):
+            doubtful = entry.id == max(files) or entry.base not in (0, *files)
+            if not entry.damage and (doubtful or files[entry.id].stat().st_size != entry.size):
                 return replace(entry, damage=self._damage(entry.id))
         return entry
 

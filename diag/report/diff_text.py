@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from diag.diff.verdicts import without
 from diag.model.analysis import Allowed
 from diag.model.difference import Change, ChangeKind, Difference, Flip, NameChange
 from diag.model.finding import Finding
@@ -24,6 +25,7 @@ _NAMES = 8
 _LISTED = 6
 """Names in a row."""
 _MARKS = {ChangeKind.ADDED: "+", ChangeKind.REMOVED: "-", ChangeKind.CHANGED: "~"}
+_CAUSES = 2
 _LONGEST = 600
 """Characters of a sentence with what a host says in it."""
 
@@ -117,25 +119,29 @@ class _Text:
         yield from wrapped(self._because(first), "    ", "    ")
 
     def _verdict(self, flip: Flip) -> str:
-        now, before = self.language.of(WORDS[flip.after]), self.language.of(WORDS[flip.before])
-        if flip.before is not flip.after and Reachability.PARTIAL not in (flip.before, flip.after):
-            return self.language.say("{now}, before {then}", now=now, then=before)
-        now = self.language.say("{word} ({allowed})", word=now, allowed=self._said(flip.allowed_after.words))
-        before = self.language.say("{word} ({allowed})", word=before, allowed=self._said(flip.allowed_before.words))
-        told = self.language.say("{now}, before {then}", now=now, then=before)
+        if flip.before is not flip.after:
+            now, then = self.language.of(WORDS[flip.after]), self.language.of(WORDS[flip.before])
+            told = self.language.say("{now}, before {then}", now=now, then=then)
+            if flip.after is Reachability.PARTIAL:
+                allowed = self.language.of(flip.allowed_after.words)
+                told = self.language.say("{verdict} ({allowed} now)", verdict=told, allowed=allowed)
+        else:
+            gone, more = _less(flip.allowed_before, flip.allowed_after), _less(flip.allowed_after, flip.allowed_before)
+            parts = [self.language.say("no more: {flows}", flows=self.language.of(gone.words))] * (not gone.nothing)
+            parts += [self.language.say("now also: {flows}", flows=self.language.of(more.words))] * (not more.nothing)
+            told = "; ".join(parts) or self.language.of(WORDS[flip.after])
         return f"{flip.family}: {told}" if flip.family else told
 
     def _because(self, flip: Flip) -> str:
         if flip.because:
-            subjects = self._subjects(flip.because)
-            return self.language.say("Because of: {changes} (alone it makes the difference).", changes=subjects)
+            return self.language.say("Because: {changes}", changes=self._causes(flip.because))
         if flip.together:
-            subjects = self._subjects(flip.together)
-            return self.language.say("Because of these together: {changes}.", changes=subjects)
-        return self.language.say("No fact that was captured explains it alone.")
+            return self.language.say("Because, all together: {changes}", changes=self._causes(flip.together))
+        return self.language.say("No captured fact explains it by itself.")
 
-    def _subjects(self, changes: Iterable[Change]) -> str:
-        return some_of((self._said(change.subject) for change in changes), _LISTED, self.language)
+    def _causes(self, changes: Iterable[Change]) -> str:
+        told = (f"{self._said(change.subject)}: {self._said(change.text)}" for change in changes)
+        return some_of(told, _CAUSES, self.language)
 
     def _names(self, names: tuple[NameChange, ...]) -> Iterator[str]:
         if not names:
@@ -146,7 +152,7 @@ class _Text:
             alike.setdefault((change.name, change.before, change.after), []).append(change.container)
         for (name, before, after), containers in list(alike.items())[:_NAMES]:
             text = self.language.say(
-                "{name} is {after} for {containers}, it was {before}.",
+                "{name} in {containers}: {after}, before {before}.",
                 name=shown(name),
                 after=self._targets(after),
                 containers=some_of(map(shown, containers), _LISTED, self.language),
@@ -194,6 +200,15 @@ def _better(flip: Flip) -> bool:
     if flip.before is not flip.after:
         return _ORDER.index(flip.after) > _ORDER.index(flip.before)
     return _ports(flip.allowed_after) >= _ports(flip.allowed_before)
+
+
+def _less(allowed: Allowed, taken: Allowed) -> Allowed:
+    """What one allows and the other does not."""
+    return Allowed(
+        bool(allowed.icmp and not taken.icmp),
+        without(allowed.tcp, taken.tcp.ranges),
+        without(allowed.udp, taken.udp.ranges),
+    )
 
 
 def _ports(allowed: Allowed) -> int:

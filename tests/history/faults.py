@@ -24,6 +24,7 @@ from diag.bundle.reader import read_bundle
 from diag.bundle.writer import write_bundle
 from diag.errors import DiagError
 from diag.history.store import Store
+from diag.model.history import Record
 from tests.loading import bundle_path
 
 COMMAND = ("tests.history.keeper",)
@@ -56,14 +57,16 @@ class Tally:
 class Lab:
     """Bundles of consecutive hours, and a program that stores them."""
 
-    def __init__(self, folder: Path, command: Sequence[str] = COMMAND, capture: str = "seed_connected-d20") -> None:
+    def __init__(
+        self, folder: Path, command: Sequence[str] = COMMAND, capture: str = "seed_connected-d20", hours: int = 26
+    ) -> None:
         self.folder = folder
         self.command = tuple(command)
         self.random = Random(7)  # noqa: S311  the same faults each time
         self.bundles: list[Path] = []
         self.hashes: set[int] = set()
         self._number = 0
-        for hour, bundle in enumerate(day(read_bundle(str(bundle_path(capture))), 26)):
+        for hour, bundle in enumerate(day(read_bundle(str(bundle_path(capture))), hours)):
             path = folder / f"hour-{hour}.tar.zst"
             write_bundle(bundle, str(path))
             self.bundles.append(path)
@@ -84,9 +87,11 @@ class Lab:
     def state(self, name: str, snapshots: int = 3) -> Path:
         """A state folder with some snapshots."""
         path = self.folder / name
-        for _ in range(snapshots):
-            status, message = self.run(path)
-            assert status in STORED, message
+        store = Store.open(str(path), create=True)
+        for source in self.bundles[:snapshots]:
+            bundle = read_bundle(str(source))
+            with store.lock():
+                store.add(bundle, Record(bundle.host, bundle.captured_at))
         return path
 
     def after(self, state: Path, before: Contents, *options: str) -> str:
@@ -208,9 +213,7 @@ def full_disk(lab: Lab, count: int) -> Tally:
     """No space left, from none at all to nearly enough. Raises RuntimeError without the right to mount."""
     tally = Tally("full disk")
     with _small_disk(lab.folder / "disk") as disk:
-        state = disk / "state"
-        for _ in range(KEEP):
-            lab.run(state, "--keep", str(KEEP))
+        state = lab.state("disk/state", KEEP)
         for number in range(count):
             before = contents(state)
             left = (number % 12) * 4 * _KIB
@@ -327,10 +330,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--kills", type=int, default=200, metavar="N")
     parser.add_argument("--pairs", type=int, default=50, metavar="N")
     parser.add_argument("--others", type=int, default=50, metavar="N", help="faults of each other kind")
+    parser.add_argument("command", nargs="*", default=COMMAND, help="module and first words (default: %(default)s)")
     options = parser.parse_args(arguments)
     bad = False
     with tempfile.TemporaryDirectory() as folder:
-        for fault in all_faults(Lab(Path(folder)), options.kills, options.pairs, options.others):
+        for fault in all_faults(Lab(Path(folder), options.command), options.kills, options.pairs, options.others):
             tally = fault()
             sys.stdout.write("\n".join([str(tally), *(f"  {problem}" for problem in tally.problems), ""]))
             sys.stdout.flush()

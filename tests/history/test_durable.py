@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from diag.history import durable
 from diag.history.durable import TEMPORARY, remove_temporary, sync_folder, write_file
 
 
@@ -28,7 +27,7 @@ def test_a_failure_leaves_what_was_there(tmp_path: Path, monkeypatch: pytest.Mon
     def full(_: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(durable.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
         write_file(path, b"new")
     assert path.read_bytes() == b"old"
@@ -47,8 +46,8 @@ def test_file_and_folder_reach_the_disk_in_order(tmp_path: Path, monkeypatch: py
         order.append("rename")
         rename(old, new)
 
-    monkeypatch.setattr(durable.os, "fsync", synced)
-    monkeypatch.setattr(durable.os, "replace", renamed)
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "replace", renamed)
     write_file(tmp_path / "x", b"")
     assert order == ["file", "rename", "folder"]
     sync_folder(tmp_path)
