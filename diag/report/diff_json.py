@@ -1,47 +1,53 @@
-"""The JSON of `diag diff`, as `docs/json.md` describes it."""
+"""What changed as JSON: of `diag diff`, and within the outcome of `diag check`. `docs/json.md` describes it."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from diag import __version__
-from diag.model.difference import Change, Difference, Flip
-from diag.model.finding import Finding
+from diag.model.difference import Change, Difference, Flip, NameChange
 from diag.reach.flows import evidence_json
 from diag.reach.rows import allowed_json
+from diag.report.analysis_json import finding_json
 from diag.report.json_text import on_lines
 
 SCHEMA_VERSION = 1
 
+Some = Callable[[Iterable[Any]], list[Any]]
+"""Makes a list of some items, all of them or the first."""
+
 
 def diff_json(difference: Difference) -> bytes:
     """UTF-8, two spaces, keys in a fixed order: the same difference gives the same bytes."""
-    return on_lines(difference_json(difference)) + b"\n"
+    about = {"schema_version": SCHEMA_VERSION, "tool": {"name": "docker-diag", "version": __version__}}
+    return on_lines({**about, **difference_json(difference)}) + b"\n"
 
 
-def difference_json(difference: Difference) -> dict[str, Any]:
-    """The difference as JSON values."""
+def difference_json(difference: Difference, some: Some = list) -> dict[str, Any]:
+    """The difference as JSON values; `counts` has all of what `some` leaves out of the lists."""
     return {
-        "schema_version": SCHEMA_VERSION,
-        "tool": {"name": "docker-diag", "version": __version__},
         "before": difference.before,
         "after": difference.after,
         "nothing": difference.nothing,
-        "changes": [_change(change) for change in difference.changes],
-        "flips": [_flip(flip) for flip in difference.flips],
-        "names": [
-            {"container": n.container, "name": n.name, "before": list(n.before), "after": list(n.after)}
-            for n in difference.names
-        ],
-        "findings": {
-            "appeared": [_finding(f) for f in difference.appeared],
-            "gone": [_finding(f) for f in difference.gone],
+        "counts": {
+            "changes": len(difference.changes),
+            "flipped_pairs": sum(flip.pairs for flip in difference.flips),
+            "names": len(difference.names),
+            "appeared": len(difference.appeared),
+            "gone": len(difference.gone),
         },
-        "restarted": list(difference.restarted),
+        "changes": some(change_json(change) for change in difference.changes),
+        "flips": some(_flip(flip, some) for flip in difference.flips),
+        "names": some(_name(name, some) for name in difference.names),
+        "appeared": some(finding_json(finding) for finding in difference.appeared),
+        "gone": some(finding_json(finding) for finding in difference.gone),
+        "restarted": some(difference.restarted),
     }
 
 
-def _change(change: Change) -> dict[str, Any]:
+def change_json(change: Change) -> dict[str, Any]:
+    """One fact."""
     return {
         "kind": change.kind.value,
         "subject": change.subject,
@@ -51,10 +57,10 @@ def _change(change: Change) -> dict[str, Any]:
     }
 
 
-def _flip(flip: Flip) -> dict[str, Any]:
+def _flip(flip: Flip, some: Some) -> dict[str, Any]:
     return {
-        "sources": list(flip.sources),
-        "destinations": list(flip.destinations),
+        "sources": some(flip.sources),
+        "destinations": some(flip.destinations),
         "pairs": flip.pairs,
         "family": flip.family or None,
         "before": {"reachability": flip.before.value, "allowed": allowed_json(flip.allowed_before)},
@@ -62,16 +68,15 @@ def _flip(flip: Flip) -> dict[str, Any]:
         "reason": flip.reason.value,
         "example": list(flip.example),
         "explanation": flip.explanation,
-        "because": [_change(change) for change in flip.because],
-        "together": [_change(change) for change in flip.together],
+        "because": some(change_json(change) for change in flip.because),
+        "together": some(change_json(change) for change in flip.together),
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _name(change: NameChange, some: Some) -> dict[str, Any]:
     return {
-        "code": finding.code,
-        "severity": finding.severity.value,
-        "subject": finding.subject,
-        "text": finding.text,
-        "evidence": [evidence_json(e) for e in finding.evidence],
+        "container": change.container,
+        "name": change.name,
+        "before": some(change.before),
+        "after": some(change.after),
     }

@@ -8,13 +8,13 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from diag import __version__
-from diag.model.difference import Change, Difference, Flip, NameChange
-from diag.model.finding import Finding, Severity
+from diag.model.difference import Difference
+from diag.model.finding import Severity
 from diag.model.health import Expectation, Health
 from diag.model.reasons import Reachability
 from diag.reach.flows import evidence_json
-from diag.reach.rows import allowed_json
 from diag.report.analysis_json import finding_json
+from diag.report.diff_json import difference_json
 from diag.report.explanation import fix_json
 from diag.report.json_text import on_lines
 
@@ -62,46 +62,7 @@ class _Document:
         return found
 
     def _difference(self, difference: Difference | None) -> dict[str, Any] | None:
-        if difference is None:
-            return None
-        return {
-            "before": difference.before,
-            "after": difference.after,
-            "counts": {
-                "changes": len(difference.changes),
-                "flipped_pairs": sum(flip.pairs for flip in difference.flips),
-                "names": len(difference.names),
-                "appeared": len(difference.appeared),
-                "gone": len(difference.gone),
-            },
-            "changes": self._some(_change(c) for c in difference.changes),
-            "flips": self._some(self._flip(f) for f in difference.flips),
-            "names": self._some(self._name(n) for n in difference.names),
-            "appeared": self._some(finding_json(f) for f in difference.appeared),
-            "gone": self._some(_key(f) for f in difference.gone),
-            "restarted": self._some(difference.restarted),
-        }
-
-    def _flip(self, flip: Flip) -> dict[str, Any]:
-        return {
-            "sources": self._some(flip.sources),
-            "destinations": self._some(flip.destinations),
-            "pairs": flip.pairs,
-            "example": list(flip.example),
-            "before": {"reachability": flip.before.value, "allowed": allowed_json(flip.allowed_before)},
-            "after": {"reachability": flip.after.value, "allowed": allowed_json(flip.allowed_after)},
-            "reason": flip.reason.value,
-            "explanation": flip.explanation,
-            "because": self._some(_change(c) for c in flip.because),
-        }
-
-    def _name(self, change: NameChange) -> dict[str, Any]:
-        return {
-            "container": change.container,
-            "name": change.name,
-            "before": self._some(change.before),
-            "after": self._some(change.after),
-        }
+        return None if difference is None else difference_json(difference, self._some)
 
 
 def _summary(health: Health) -> str:
@@ -152,17 +113,3 @@ def _expectation(expectation: Expectation) -> dict[str, Any]:
         "file": expectation.file,
         "line": expectation.line,
     }
-
-
-def _change(change: Change) -> dict[str, Any]:
-    return {
-        "kind": change.kind.value,
-        "subject": change.subject,
-        "text": change.text,
-        "before": evidence_json(change.before),
-        "after": evidence_json(change.after),
-    }
-
-
-def _key(finding: Finding) -> dict[str, Any]:
-    return {"code": finding.code, "subject": finding.subject, "severity": finding.severity.value}
