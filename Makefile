@@ -3,7 +3,7 @@
 CAPTURE = fixtures/captures/seed_connected-d20/bundle.tar.gz
 BIN = .venv/bin
 
-.PHONY: report test test-packets test-rest kernel-soak check messages format dist clean
+.PHONY: report test test-packets test-rest kernel-soak faults check messages format dist clean
 
 report: ## the main job on a bundled real capture
 	@scripts/setup.sh report
@@ -30,6 +30,10 @@ PACKETS = 200000
 kernel-soak: ## random rules on random hosts until PACKETS real packets were judged; as root
 	@scripts/setup.sh test
 	$(BIN)/python -m tests.kernel.soak --packets $(PACKETS)
+
+faults: ## everything that may befall a run, and whether the state folder outlives it; as root
+	@scripts/setup.sh test
+	$(BIN)/python -m tests.history.faults --kills 200 --pairs 50
 
 check: ## the static part only
 	@scripts/setup.sh test

@@ -5,7 +5,8 @@
     DiagError                 a sentence for standard error; the command exits with 2
     ├── UsageError            the words of the command are off
     ├── BundleError           the source cannot be read at all (missing, not an archive, refused as unsafe)
-    └── CaptureError          a live host gives nothing to analyse
+    ├── CaptureError          a live host gives nothing to analyse
+    └── NotifyError           nobody took the outcome; the outcome itself stands
 
 A fact that is missing or a line that cannot be read is no error: it is a
 :class:`diag.model.provenance.Gap`, and the analysis goes on without it.
@@ -42,3 +43,7 @@ class BundleError(DiagError):
 
 class CaptureError(DiagError):
     """Nothing could be captured on the live host."""
+
+
+class NotifyError(DiagError):
+    """The webhook could not be told."""

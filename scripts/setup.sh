@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 packages="libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core fonts-open-sans fonts-wqy-microhei"
 if [ "$what" = test ]; then
   packages="$packages docker.io iptables nftables ipset busybox-static iproute2 conntrack procps util-linux poppler-utils"
-  packages="$packages chromium"
+  packages="$packages chromium systemd"
 fi
 
 missing_packages() {
@@ -49,6 +49,20 @@ python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
   exit 1
 }
 [ -x .venv/bin/python ] || python3 -m venv .venv
+
+# Of Debian's prometheus only the tool that checks metrics and rules, not the server.
+add_promtool() {
+  folder=$(mktemp -d)
+  as_root apt-get update -q
+  (cd "$folder" && as_root apt-get download -q prometheus)
+  dpkg-deb --fsys-tarfile "$folder"/prometheus_*.deb | tar -x -C "$folder" ./usr/bin/promtool
+  mv "$folder/usr/bin/promtool" .venv/bin/
+  rm -rf "$folder"
+}
+if [ "$what" = test ] && command -v apt-get >/dev/null && [ ! -x .venv/bin/promtool ]; then
+  echo "setup: adding promtool"
+  add_promtool
+fi
 
 extra=""
 [ "$what" = test ] && extra="[dev]"

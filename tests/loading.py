@@ -13,7 +13,7 @@ from diag.bundle.reader import read_bundle
 from diag.model.analysis import Analysis
 from diag.model.snapshot import Snapshot
 from diag.parse.snapshot import build_snapshot
-from diag.reach.analysis import analyse
+from diag.pipeline import analyse_snapshot
 from diag.reach.flows import FlowAnswerer
 
 FIXTURES = Path(__file__).parent.parent / "fixtures"
@@ -45,7 +45,7 @@ def snapshot_of(name: str) -> Snapshot:
 @functools.cache
 def analysis_of(name: str) -> Analysis:
     """The analysis of a capture."""
-    return analyse(snapshot_of(name))
+    return analyse_snapshot(snapshot_of(name))
 
 
 def truth_of(name: str) -> dict[str, Any]:

@@ -75,12 +75,12 @@ class Manifest(Struct, frozen=True):
     gaps: tuple[Gap, ...] = ()
 
 
-def encode_manifest(bundle: Bundle) -> bytes:
-    """The manifest of a bundle: the records it carries, with the checksums of the files as they are now."""
+def encode_manifest(bundle: Bundle, *, checksums: bool = True) -> bytes:
+    """The manifest of a bundle: the records it carries, with the checksums of the files as they are now, or none."""
     records = dict(bundle.records)
     for path, content in bundle.files.items():
         record = records.get(path, FileRecord(command=""))
-        records[path] = replace(record, sha256=hashlib.sha256(content).hexdigest())
+        records[path] = replace(record, sha256=hashlib.sha256(content).hexdigest() if checksums else "")
     document = {
         "schema_version": SCHEMA_VERSION,
         "tool": f"docker-diag {__version__}",

@@ -60,6 +60,11 @@ def read_bundle(source: str, stdin: BinaryIO | None = None, limits: Limits = Lim
     return _bundle(source, loaded)
 
 
+def read_archive(name: str, stream: BinaryIO, limits: Limits = Limits()) -> Bundle:  # noqa: B008  frozen
+    """Read an archive that is open already, as :func:`read_bundle` does; `name` is what it is called in errors."""
+    return _bundle(name, _read_archive(name, stream, limits))
+
+
 @dataclass
 class _Loaded:
     """Files by their path in the bundle, as they come in."""

@@ -58,14 +58,14 @@ def write_bundle(bundle: Bundle, path: str) -> None:
 def write_tar_gz(bundle: Bundle, stream: BinaryIO) -> None:
     """Write a bundle as `.tar.gz` to a stream."""
     with gzip.GzipFile(filename="", mode="wb", fileobj=stream, mtime=0) as packed:
-        _write_tar(bundle, cast(IO[bytes], packed))
+        write_tar(bundle, cast(IO[bytes], packed))
 
 
 def _write_tar_zst(bundle: Bundle, stream: BinaryIO) -> None:
     import zstandard
 
     with zstandard.ZstdCompressor(level=9).stream_writer(stream, closefd=False) as packed:
-        _write_tar(bundle, cast(IO[bytes], packed))
+        write_tar(bundle, cast(IO[bytes], packed))
 
 
 def _write_zip(bundle: Bundle, stream: BinaryIO) -> None:
@@ -85,23 +85,24 @@ def _archive_writer(name: str) -> Callable[[Bundle, BinaryIO], None] | None:
     if lowered.endswith((".tar.zst", ".tzst")):
         return _write_tar_zst
     if lowered.endswith(".tar"):
-        return _write_tar
+        return write_tar
     if lowered.endswith(".zip"):
         return _write_zip
     return None
 
 
-def _members(bundle: Bundle) -> Iterator[tuple[str, bytes]]:
+def _members(bundle: Bundle, *, checksums: bool = True) -> Iterator[tuple[str, bytes]]:
     """Every file below one top folder, so that unpacking makes one folder and not many."""
     top = "diag-" + (re.sub(r"[^A-Za-z0-9_.-]+", "_", bundle.host)[:64] or "bundle")
-    yield f"{top}/{MANIFEST}", encode_manifest(bundle)
+    yield f"{top}/{MANIFEST}", encode_manifest(bundle, checksums=checksums)
     for path, content in sorted(bundle.files.items()):
         yield f"{top}/{path}", content
 
 
-def _write_tar(bundle: Bundle, stream: IO[bytes]) -> None:
+def write_tar(bundle: Bundle, stream: IO[bytes], *, checksums: bool = True) -> None:
+    """Write a bundle as `.tar` to a stream; without checksums for whoever has his own, as they do not compress."""
     with tarfile.open(fileobj=stream, mode="w|", format=tarfile.PAX_FORMAT) as archive:
-        for name, content in _members(bundle):
+        for name, content in _members(bundle, checksums=checksums):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             info.mode = 0o600

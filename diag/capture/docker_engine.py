@@ -51,6 +51,8 @@ class Engine:
     address: Address
     limit: float
     """Seconds for each request."""
+    labels: frozenset[str] = frozenset()
+    """Keys of container labels to keep besides Compose's."""
     info: dict[str, Any] = field(default_factory=dict)
     containers: list[LiveContainer] = field(default_factory=list)
     _client: Any = None
@@ -134,7 +136,8 @@ class Engine:
         listed = self._ask(lambda client: client.containers(all=True))
         found, silent = self._inspect(listed, lambda id_, client: client.inspect_container(id_))
         self.containers = [_live(container) for container in found if container.get("Id")]
-        return _output([redact.container(container) for container in found], _incomplete("containers", silent))
+        keep = redact.container_with(self.labels)
+        return _output([keep(container) for container in found], _incomplete("containers", silent))
 
     def _inspect(
         self, listed: list[dict[str, Any]], inspect: Callable[[str, Any], dict[str, Any]]

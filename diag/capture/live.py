@@ -28,7 +28,7 @@ _SANDBOXES = "/run/docker/netns"
 
 
 class CaptureOptions(Struct, frozen=True):
-    """How long a capture may take; all in seconds."""
+    """How long a capture may take, in seconds, and what else it keeps."""
 
     timeout: float = 120.0
     """For everything: what is not there by then is a gap."""
@@ -38,6 +38,8 @@ class CaptureOptions(Struct, frozen=True):
     """For each program, such as iptables-save."""
     namespace_timeout: float = 60.0
     """For all parts of one network namespace."""
+    labels: frozenset[str] = frozenset()
+    """Keys of container labels to keep: labels may hold secrets, so that no others are, but for Compose's."""
 
 
 _DEFAULTS = CaptureOptions()
@@ -82,7 +84,7 @@ class _Capture:
         if own:
             self.known.add(own)
         try:
-            self.engine = Engine(find_engine(), self.options.engine_timeout)
+            self.engine = Engine(find_engine(), self.options.engine_timeout, self.options.labels)
         except UnavailableError as error:
             self.problem = str(error)
         if self.engine is None:

@@ -91,43 +91,56 @@ _endpoint = record(
     DriverOpts=_options,
 )
 
-container: Keep = record(
-    Id=plain,
-    Name=plain,
-    Created=plain,
-    Image=plain,
-    State=record(Status=plain, Running=plain, Paused=plain, Restarting=plain, Dead=plain, Pid=plain, StartedAt=plain),
-    Config=record(
-        Hostname=plain, Domainname=plain, Image=plain, ExposedPorts=_port_set, MacAddress=plain, Labels=_labels
-    ),
-    HostConfig=record(
-        NetworkMode=plain,
-        Links=plain,
-        ExtraHosts=plain,
-        Dns=plain,
-        DnsOptions=plain,
-        DnsSearch=plain,
-        PortBindings=_bindings,
-        PublishAllPorts=plain,
-    ),
-    NetworkSettings=record(
-        Bridge=plain,
-        SandboxID=plain,
-        SandboxKey=plain,
-        HairpinMode=plain,
-        Ports=_bindings,
-        EndpointID=plain,
-        Gateway=plain,
-        IPAddress=plain,
-        IPPrefixLen=plain,
-        IPv6Gateway=plain,
-        GlobalIPv6Address=plain,
-        GlobalIPv6PrefixLen=plain,
-        MacAddress=plain,
-        Networks=by_key(_endpoint),
-    ),
-)
+
+def _container(labels: Keep) -> Keep:
+    return record(
+        Id=plain,
+        Name=plain,
+        Created=plain,
+        Image=plain,
+        State=record(
+            Status=plain, Running=plain, Paused=plain, Restarting=plain, Dead=plain, Pid=plain, StartedAt=plain
+        ),
+        Config=record(
+            Hostname=plain, Domainname=plain, Image=plain, ExposedPorts=_port_set, MacAddress=plain, Labels=labels
+        ),
+        HostConfig=record(
+            NetworkMode=plain,
+            Links=plain,
+            ExtraHosts=plain,
+            Dns=plain,
+            DnsOptions=plain,
+            DnsSearch=plain,
+            PortBindings=_bindings,
+            PublishAllPorts=plain,
+        ),
+        NetworkSettings=record(
+            Bridge=plain,
+            SandboxID=plain,
+            SandboxKey=plain,
+            HairpinMode=plain,
+            Ports=_bindings,
+            EndpointID=plain,
+            Gateway=plain,
+            IPAddress=plain,
+            IPPrefixLen=plain,
+            IPv6Gateway=plain,
+            GlobalIPv6Address=plain,
+            GlobalIPv6PrefixLen=plain,
+            MacAddress=plain,
+            Networks=by_key(_endpoint),
+        ),
+    )
+
+
+container: Keep = _container(_labels)
 """`docker inspect` of one container."""
+
+
+def container_with(keys: frozenset[str]) -> Keep:
+    """The same with labels that the user asks for by their keys, each as a whole key."""
+    return _container(by_key(plain, lambda key: key in _LABELS or key in keys)) if keys else container
+
 
 network: Keep = record(
     Name=plain,

@@ -15,12 +15,15 @@ from diag import __version__
 from diag.errors import DiagError
 
 COMMANDS = {
+    "baseline": "what a host is held against: show it, or move it",
     "capture": "write a bundle of this host's network state",
     "check": "is the host as it should be: findings, for cron",
     "codes": "what a reason or finding code means, how it is detected and fixed",
     "diff": "what changed between two captures, and which fact flipped each verdict",
     "explain": "why one container can or cannot reach another, hop by hop",
+    "history": "snapshots of earlier checks, and how findings and verdicts went",
     "pairs": "every ordered pair of containers, one row each",
+    "policy": "write or check a file of expectations: who must reach whom",
     "report": "analyse a host and write HTML, PDF, Markdown, JSON or text",
     "schema": "print the JSON Schema of an output",
     "trace": "the fate of many flows and look-ups, JSON Lines in and out",

@@ -29,11 +29,18 @@ from diag.model.bundle import Bundle
     metavar="SECONDS",
     help="For the whole capture; what is not there by then is left out, and the bundle says so.",
 )
-def command(output: str | None, timeout: float) -> None:
+@click.option(
+    "--label",
+    "labels",
+    multiple=True,
+    metavar="KEY",
+    help="Keep the containers' labels with this key, for a policy that selects by it. May be given several times.",
+)
+def command(output: str | None, timeout: float, labels: tuple[str, ...]) -> None:
     """Write a bundle of this host's network state.
 
     Reads addresses, routes, netfilter rules and Docker's objects, of the host and of every container; changes nothing.
-    Passwords, environment variables, command lines and established connections are not in it.
+    Passwords, environment variables, command lines, established connections and labels but Compose's are not in it.
     """
     from diag.bundle.writer import check_target
     from diag.capture.live import CaptureOptions, capture_live
@@ -43,7 +50,7 @@ def command(output: str | None, timeout: float) -> None:
     elif sys.stdout.isatty():
         raise UsageError("standard output is a terminal", hint="Redirect it: `diag capture -o - > bundle.tar.gz`")
     with capture_progress() as progress:
-        bundle = capture_live(CaptureOptions(timeout=timeout), progress)
+        bundle = capture_live(CaptureOptions(timeout=timeout, labels=frozenset(labels)), progress)
     target = output or default_name(bundle)
     if target == "-":
         _write_stdout(bundle)

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import sys
-from collections.abc import Iterable
 from pathlib import Path
 
 import click
 
 from diag.cli import DONE
+from diag.cli.output import write_file
 from diag.cli.source import load_bundle, source_option, working
-from diag.errors import DiagError
-
-_BUFFER = 1 << 20
-"""Bytes that are written at once."""
 
 
 @click.command("report")
@@ -59,21 +54,7 @@ def command(source: str, outputs: tuple[str, ...], form: str | None, lang: str |
             if name == "-":
                 sys.stdout.buffer.writelines(parts)
             else:
-                _write(Path(name), parts)
+                write_file(name, parts)
         if name != "-":
             print(Path(name).resolve(), file=sys.stderr)
     return DONE
-
-
-def _write(path: Path, parts: Iterable[bytes]) -> None:
-    """Whole or not at all: a report that was there stays until the new one is complete."""
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        with partial.open("wb", buffering=_BUFFER) as file:
-            file.writelines(parts)
-        partial.replace(path)
-    except OSError as error:
-        raise DiagError(f"cannot write {path}", why=error.strerror or str(error)) from error
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink()

@@ -31,16 +31,17 @@ def source_option(function: F) -> F:
     )(function)
 
 
-def load_bundle(source: str) -> Bundle:
+def load_bundle(source: str, labels: frozenset[str] = frozenset()) -> Bundle:
     """Read a bundle, or capture this host (`live`), with a progress bar on a terminal.
 
-    A folder that is itself called `live` is `./live`. Raises BundleError or CaptureError.
+    `labels`: keys of container labels that a capture keeps. A folder that is itself called `live` is `./live`. Raises
+    BundleError or CaptureError.
     """
     if source == LIVE:
         from diag.capture.live import CaptureOptions, capture_live
 
         with capture_progress() as progress:
-            return capture_live(CaptureOptions(), progress)
+            return capture_live(CaptureOptions(labels=labels), progress)
     from diag.bundle.reader import read_bundle
 
     return read_bundle(source)

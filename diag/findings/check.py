@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from functools import cached_property
 
 from msgspec import Struct
 
+from diag.findings.blocked import Blocked, all_blocked
+from diag.findings.cables import Cable, cables_of
+from diag.findings.host_rules import HostRules
+from diag.interpreter.trace import Tracer
 from diag.interpreter.world import World
+from diag.model.address import Family
 from diag.model.analysis import Analysis
+from diag.model.docker import DockerNetwork
 from diag.model.finding import Finding, Severity
-from diag.model.netns import Netns
+from diag.model.netns import Link, LinkKind, Netns
 from diag.model.provenance import Evidence
 from diag.model.snapshot import Snapshot
 
@@ -23,14 +30,69 @@ class Facts:
         self.snapshot: Snapshot = analysis.snapshot
 
     @cached_property
+    def tracer(self) -> Tracer:
+        """Walks single flows, to prove what facts alone make likely."""
+        return Tracer(self.snapshot)
+
+    @property
     def world(self) -> World:
         """Namespaces, their owners, bridges and the link layer."""
-        return World(self.snapshot)
+        return self.tracer.world
+
+    @cached_property
+    def cables(self) -> tuple[Cable, ...]:
+        """The containers' links on their Docker networks."""
+        return cables_of(self.world)
+
+    @cached_property
+    def sees_bridges(self) -> bool:
+        """Whether the host's namespace is the one that Docker's bridges are in (with rootless Docker it is not)."""
+        return any(link.name in self.world.bridges for link in self.host.links or ())
 
     @cached_property
     def host(self) -> Netns:
         """The host's namespace; an empty one where nothing of it was captured."""
         return self.snapshot.netns.get("host") or Netns("host")
+
+    @cached_property
+    def host_links(self) -> dict[str, Link]:
+        """The host's links by name."""
+        return {link.name: link for link in self.host.links or ()}
+
+    @cached_property
+    def bridge_networks(self) -> list[DockerNetwork]:
+        """Networks of the bridge driver whose bridge is there."""
+        bridges = {name for name, link in self.host_links.items() if link.kind is LinkKind.BRIDGE}
+        return [n for n in self.snapshot.networks if n.driver == "bridge" and n.bridge_name in bridges]
+
+    @cached_property
+    def rules(self) -> dict[Family, HostRules]:
+        """The host's netfilter rules by family."""
+        return {family: HostRules(self.snapshot, self.host.ruleset, family) for family in Family}
+
+    @cached_property
+    def _networks_in(self) -> dict[str, set[str]]:
+        found: dict[str, set[str]] = {}
+        for container in self.snapshot.containers:
+            netns = self.snapshot.netns_of.get(container.name)
+            if netns is not None:
+                found.setdefault(netns, set()).update(endpoint.network for endpoint in container.endpoints)
+        return found
+
+    def networks_of(self, container: str) -> set[str]:
+        """The Docker networks that a container's namespace is on, whoever brought it there."""
+        return self._networks_in.get(self.snapshot.netns_of.get(container, ""), set())
+
+    @cached_property
+    def blocked(self) -> tuple[Blocked, ...]:
+        """What rules stop of the traffic that should pass."""
+        return all_blocked(self)
+
+    @cached_property
+    def version(self) -> tuple[int, int, int] | None:
+        """The engine's; None where it was not captured."""
+        found = re.match(r"(\d+)\.(\d+)(?:\.(\d+))?", self.snapshot.engine.version)
+        return (int(found[1]), int(found[2]), int(found[3] or 0)) if found else None
 
 
 class Found(Struct, frozen=True):

@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
-from diag.findings import forwarding
+from diag.findings import (
+    addresses,
+    backends,
+    bridge_netfilter,
+    docker_rules,
+    drivers,
+    endpoints,
+    firewall,
+    foreign_bridges,
+    forwarding,
+    gateway_modes,
+    links,
+    names,
+    ports,
+    routes,
+)
 from diag.findings.check import Check, Facts
 from diag.model.analysis import Analysis
 from diag.model.finding import Finding, Severity
 
+FAMILIES = (
+    addresses,
+    backends,
+    bridge_netfilter,
+    docker_rules,
+    drivers,
+    endpoints,
+    firewall,
+    foreign_bridges,
+    forwarding,
+    gateway_modes,
+    links,
+    names,
+    ports,
+    routes,
+)
+
 CHECKS: tuple[Check, ...] = tuple(
     sorted(
-        (check for family in (forwarding,) for check in family.CHECKS),
+        (check for family in FAMILIES for check in family.CHECKS),
         key=lambda check: check.code,
     )
 )

@@ -50,6 +50,7 @@ from diag.model.netfilter import (
     Reject,
     Return,
     Ruleset,
+    SetHopLimit,
     SetMark,
     Statement,
     TableFamily,
@@ -423,16 +424,13 @@ class HookRun:
                 return self._verdict_map(table, chain, rule, fields, map_name, depth)
             case Nat():
                 return self._bind(table, chain, rule, statement)
-            case MapMark(where, data):
-                found = map_data(data, table, self.context)
-                if not found:
-                    return self._unknown(
-                        say("the map {map_name} cannot be evaluated", map_name=data.map_name), table, chain, rule
-                    )
-                self._mark(SetMark(where, found[0][0]))
-                return None
+            case MapMark():
+                return self._map_mark(table, chain, rule, statement)
             case SetMark() | CopyMark():
                 self._mark(statement)
+                return None
+            case SetHopLimit(value):
+                self.context.packet = self.context.packet._replace(ttl=value)
                 return None
             case Notrack() | NoEffect():
                 self._notrack(statement)
@@ -474,6 +472,14 @@ class HookRun:
         if isinstance(statement, Notrack) and passage.connection is None:
             passage.untracked = True
             passage.state = CtState.UNTRACKED
+
+    def _map_mark(self, table: NfTable, chain: Chain, rule: NfRule, statement: MapMark) -> Stopped | None:
+        found = map_data(statement.data, table, self.context)
+        if not found:
+            cause = say("the map {map_name} cannot be evaluated", map_name=statement.data.map_name)
+            return self._unknown(cause, table, chain, rule)
+        self._mark(SetMark(statement.field, found[0][0]))
+        return None
 
     def _mark(self, statement: SetMark | CopyMark) -> None:
         context = self.context

@@ -23,6 +23,8 @@ _SOLICITED_NODE = Ip.parse("ff02::1:ff00:0").value
 _MULTICAST_MAC = 0x3333 << 32
 _REQUEST, _REPLY = 1, 2
 _SOLICITATION, _ADVERTISEMENT = 135, 136
+_HOP_LIMIT = 255
+"""Of a message that no router has passed on."""
 
 
 class Neighbours(Frames):
@@ -191,7 +193,7 @@ class Neighbours(Frames):
             message = Packet(Family.IPV4, saddr, wanted.value, 0)
             return self._message(netns, oif, found, message, Frame(own, BROADCAST, ETHER_ARP, _REQUEST))
         group = _SOLICITED_NODE | (wanted.value & 0xFFFFFF)
-        message = Packet(Family.IPV6, saddr, group, ICMPV6, icmp_type=_SOLICITATION, ttl=255)
+        message = Packet(Family.IPV6, saddr, group, ICMPV6, icmp_type=_SOLICITATION, ttl=_HOP_LIMIT)
         to = _MULTICAST_MAC | (group & 0xFFFFFFFF)
         return self._message(netns, oif, found, message, Frame(own, to, ETHER_TYPES[Family.IPV6]))
 
@@ -200,7 +202,7 @@ class Neighbours(Frames):
         if answered.family is Family.IPV4:
             frame = Frame(plain.saddr, plain.daddr, ETHER_ARP, _REPLY)
             return self._message(netns, oif, found, Packet(Family.IPV4, answered.value, daddr, 0), frame)
-        message = Packet(Family.IPV6, answered.value, daddr, ICMPV6, icmp_type=_ADVERTISEMENT, ttl=255)
+        message = Packet(Family.IPV6, answered.value, daddr, ICMPV6, icmp_type=_ADVERTISEMENT, ttl=_HOP_LIMIT)
         return self._message(netns, oif, found, message, plain)
 
     def _message(self, netns: str, oif: str, found: Attachment, packet: Packet, frame: Frame) -> Failed | None:
@@ -211,11 +213,10 @@ class Neighbours(Frames):
         else:
             passage = Passage()
             for hook in (Hook.OUTPUT, Hook.POSTROUTING):
-                result = self._hook(netns, hook, packet, passage, Devices(oif=oif))
-                if isinstance(result, Failed):
-                    return result
+                if not isinstance(result, Failed):
+                    result = self._hook(netns, hook, result, passage, Devices(oif=oif))
         if not isinstance(result, Failed):
-            result = self._leave(netns, oif, found, packet, frame)
+            result = self._leave(netns, oif, found, result, frame)
         where = netns
         for crossing in found.crossings:
             if isinstance(result, Failed):
@@ -233,7 +234,18 @@ class Neighbours(Frames):
             result = self._link_hook(found.netns, TableFamily.ARP, Hook.INPUT, result, frame, devices)
         else:
             result = self._hook(found.netns, Hook.INPUT, result, self._passage, devices)
-        return result if isinstance(result, Failed) else None
+        if isinstance(result, Failed):
+            return result
+        return self._void(found.netns, result)
+
+    def _void(self, netns: str, message: Packet) -> Failed | None:
+        """Whoever gets a message of IPv6 that may have come through a router does not look at it: ndisc_rcv()."""
+        if message.family is Family.IPV4 or message.ttl == _HOP_LIMIT:
+            return None
+        detail = say(
+            "a rule set the hop limit to {value}, and only {wanted} counts", value=message.ttl, wanted=_HOP_LIMIT
+        )
+        return Failed(Cause.NO_NEIGHBOUR, netns, message, detail)
 
     def _nobody(self, netns: str, oif: str, packet: Packet, nexthop: Ip, *, at_source: bool) -> Failed:
         segment = self.world.topology.segment(netns, oif)

@@ -117,6 +117,8 @@ class Path(Struct, frozen=True):
     fixes: tuple[Fix, ...] = ()
     partial: tuple[str, ...] = ()
     """For `partial`: one clause per blocked set of ports, with its rule."""
+    stoppers: tuple[tuple[Reason, Evidence], ...] = ()
+    """Every rule or policy that stops some of the flows there or back; in a group those of its example pair."""
 
 
 class NameAnswer(Struct, frozen=True):

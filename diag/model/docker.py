@@ -16,6 +16,8 @@ class IpamConfig(Struct, frozen=True):
 
     subnet: Prefix
     gateway: Ip | None = None
+    ip_range: Prefix | None = None
+    """Docker chooses addresses from it; None: from the whole subnet."""
 
 
 class NetworkMember(Struct, frozen=True):
@@ -84,6 +86,8 @@ class Endpoint(Struct, frozen=True):
     fixed_ip: bool = False
     """The address was chosen with `--ip` and stays the same over restarts."""
     gw_priority: int = 0
+    wanted_ips: tuple[Ip, ...] = ()
+    """What was chosen with `--ip` and `--ip6`, whether the container runs or not."""
 
 
 class PublishedPort(Struct, frozen=True):
@@ -92,6 +96,7 @@ class PublishedPort(Struct, frozen=True):
     container_port: int
     protocol: str
     host_port: int
+    """0: any, in what was asked for."""
     host_ip: Ip | None = None
     """None or all zeros: any address."""
 
@@ -120,6 +125,10 @@ class Container(Struct, frozen=True):
     compose_project: str = ""
     compose_service: str = ""
     evidence: Evidence | None = None
+    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    """As far as the capture has them: it keeps those that it was asked for, and Compose's."""
+    asked_ports: tuple[PublishedPort, ...] = ()
+    """What `-p` asked for (`HostConfig.PortBindings`), whether anything came of it or not."""
 
     @property
     def short_id(self) -> str:

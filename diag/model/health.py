@@ -62,6 +62,11 @@ class Health(Struct, frozen=True):
         return tuple(e for e in self.expectations if e.held is not True)
 
     @property
+    def worth_telling(self) -> bool:
+        """Not as it should be, or something changed since the last run."""
+        return not self.healthy or (self.since_last is not None and not self.since_last.nothing)
+
+    @property
     def healthy(self) -> bool:
         """Exit status 0."""
         flipped = self.since_baseline is not None and bool(self.since_baseline.flips)

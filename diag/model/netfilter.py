@@ -340,6 +340,12 @@ class NoEffect(Struct, frozen=True):
     text: str
 
 
+class SetHopLimit(Struct, frozen=True):
+    """HL and `ip6 hoplimit set`: messages of neighbour discovery are void with any but 255 (RFC 4861, 7.1)."""
+
+    value: int
+
+
 class VerdictMap(Struct, frozen=True):
     """nft `vmap`: look the fields up, and do what the element says, if there is one."""
 
@@ -367,6 +373,7 @@ Statement = (
     | MapMark
     | Notrack
     | NoEffect
+    | SetHopLimit
     | VerdictMap
     | OpaqueStatement
 )

@@ -218,3 +218,5 @@ class ResolvConf(Struct, frozen=True):
     upstream: tuple[str, ...] = ()
     """Docker's comment `# ExtServers: […]`: where the embedded DNS forwards to."""
     evidence: Evidence | None = None
+    upstream_here: tuple[str, ...] = ()
+    """Those of `upstream` that it asks from the container's namespace: the others, `host(…)`, from the host's."""

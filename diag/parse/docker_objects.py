@@ -76,7 +76,9 @@ def _network(body: dict[str, Any], name: str, evidence: Evidence) -> DockerNetwo
 
 def _ipam(raw: dict[str, Any]) -> IpamConfig | None:
     try:
-        return IpamConfig(Prefix.parse(text_of(raw, "Subnet")), _ip(text_of(raw, "Gateway")))
+        subnet = Prefix.parse(text_of(raw, "Subnet"))
+        ip_range = text_of(raw, "IPRange")
+        return IpamConfig(subnet, _ip(text_of(raw, "Gateway")), Prefix.parse(ip_range) if ip_range else None)
     except ValueError:
         return None
 
@@ -133,11 +135,14 @@ def _container(body: dict[str, Any], container_id: str, name: str, evidence: Evi
         text_of(labels, "com.docker.compose.project"),
         text_of(labels, "com.docker.compose.service"),
         evidence,
+        MappingProxyType({key: value for key, value in labels.items() if isinstance(value, str)}),
+        _asked_ports(dict_of(host_config, "PortBindings")),
     )
 
 
 def _endpoint(network: str, raw: dict[str, Any]) -> Endpoint:
     fixed = dict_of(raw, "IPAMConfig")
+    wanted = (_ip(text_of(fixed, key)) for key in ("IPv4Address", "IPv6Address"))
     return Endpoint(
         network,
         text_of(raw, "NetworkID"),
@@ -150,6 +155,7 @@ def _endpoint(network: str, raw: dict[str, Any]) -> Endpoint:
         _links(_texts(list_of(raw, "Links"))),
         bool(text_of(fixed, "IPv4Address") or text_of(fixed, "IPv6Address")),
         number_of(raw, "GwPriority"),
+        tuple([ip for ip in wanted if ip is not None]),
     )
 
 
@@ -174,15 +180,20 @@ def _extra_hosts(texts: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
 
 
 def _ports(ports: dict[str, Any]) -> tuple[PublishedPort, ...]:
+    return tuple([binding for binding in _asked_ports(ports) if binding.host_port])
+
+
+def _asked_ports(ports: dict[str, Any]) -> tuple[PublishedPort, ...]:
     found = []
     for key, bindings in ports.items():
         port = _port(key)
         if port is None or not isinstance(bindings, list):
             continue
-        for binding in bindings:
-            host_port = number_of(binding, "HostPort") if isinstance(binding, dict) else 0
-            if host_port:
-                found.append(PublishedPort(*port, host_port, _ip(text_of(binding, "HostIp"))))
+        found += [
+            PublishedPort(*port, number_of(binding, "HostPort"), _ip(text_of(binding, "HostIp")))
+            for binding in bindings
+            if isinstance(binding, dict)
+        ]
     return tuple(found)
 
 

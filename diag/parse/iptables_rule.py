@@ -42,6 +42,7 @@ from diag.model.netfilter import (
     Queue,
     Reject,
     Return,
+    SetHopLimit,
     SetMark,
     Statement,
     TableFamily,
@@ -682,6 +683,8 @@ def _statement(name: str, options: list[str], family: TableFamily) -> Statement 
             return Notrack()
         case "QUEUE" | "NFQUEUE":
             return Queue("--queue-bypass" in values)
+        case "HL" if int(values.get("--hl-set", 0)) >= SAFE_TTL:
+            return SetHopLimit(int(values["--hl-set"]))
     return NoEffect(join_words([name, *options])) if _without_effect(name, values) else None
 
 

@@ -36,6 +36,7 @@ from diag.model.netfilter import (
     Reject,
     Return,
     SetElement,
+    SetHopLimit,
     SetMark,
     Statement,
     TableFamily,
@@ -463,6 +464,8 @@ class RuleReader:
     def _mangle(self, body: Mapping[str, Any]) -> Statement:
         if _is_harmless(body):
             return NoEffect("mangle")
+        if body["key"].get("payload") == {"protocol": "ip6", "field": "hoplimit"} and _is_far(body["value"]):
+            return SetHopLimit(body["value"])
         where, kind = self._field(body["key"])
         if where not in (Field.MARK, Field.CT_MARK):
             raise NftSyntaxError("mangle")
@@ -542,14 +545,17 @@ def _is_harmless(body: Mapping[str, Any]) -> bool:
     match kind:
         case "meta":
             return key.get("key") in ("priority", "nftrace")
-        case "payload" if (key.get("protocol"), key.get("field")) in (("ip", "ttl"), ("ip6", "hoplimit")):
-            value = body["value"]
-            return isinstance(value, int) and value >= SAFE_TTL
+        case "payload" if (key.get("protocol"), key.get("field")) == ("ip", "ttl"):
+            return _is_far(body["value"])
         case "payload":
             return (key.get("protocol"), key.get("field")) in _HARMLESS_FIELDS
         case "tcp option":
             return bool(key.get("name") == "maxseg")
     return False
+
+
+def _is_far(ttl: Any) -> bool:
+    return isinstance(ttl, int) and ttl >= SAFE_TTL
 
 
 def _bounds(operator: str, value: int) -> tuple[int, int]:

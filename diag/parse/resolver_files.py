@@ -9,6 +9,8 @@
 ... ''', "containers/x/resolv.conf").value
 >>> str(resolv.nameservers[0]), resolv.search, resolv.ndots, resolv.upstream
 ('127.0.0.11', ('example.org',), 0, ('192.0.2.53', '192.0.2.54'))
+>>> resolv.upstream_here
+('192.0.2.54',)
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ from diag.parse.result import Parsed
 from diag.parse.ticket_lines import ticket_lines, unreadable
 
 _UPSTREAM = re.compile(r"^#\s*ExtServers:\s*\[(.*)\]")
+_FROM_HOST = re.compile(r"host\([^)]*\)")
+"""moby libnetwork/internal/resolvconf: a server that only the host's namespace reaches."""
 _SERVER = re.compile(r"[0-9a-fA-F]*[.:][0-9a-fA-F.:]+")
 
 
@@ -66,15 +70,16 @@ def parse_resolv_conf(data: bytes, file: str) -> Parsed[ResolvConf]:
             search = tuple(words[1:])
         elif words[0] == "options":
             ndots = next((int(w[6:]) for w in words if re.fullmatch(r"ndots:\d{1,2}", w)), ndots)
-    upstream = _upstream(decode(data))
-    return Parsed(
-        ResolvConf(tuple(nameservers), search, ndots, upstream, evidence or Evidence(file, 0, "")), tuple(gaps)
-    )
+    listed = _upstream(decode(data))
+    upstream, here = (tuple(_SERVER.findall(text)) for text in (listed, _FROM_HOST.sub("", listed)))
+    evidence = evidence or Evidence(file, 0, "")
+    return Parsed(ResolvConf(tuple(nameservers), search, ndots, upstream, evidence, here), tuple(gaps))
 
 
-def _upstream(text: str) -> tuple[str, ...]:
+def _upstream(text: str) -> str:
+    """What is between the brackets of Docker's comment."""
     for line in text.splitlines():
         match = _UPSTREAM.match(line)
         if match is not None:
-            return tuple(_SERVER.findall(match[1]))
-    return ()
+            return match[1]
+    return ""

@@ -66,6 +66,7 @@ class Analyser:
             hops_back=trace.back if trace else (),
             fixes=self.fixes.find(facts, path) if wanted else (),
             partial=self.explainer.partial_clauses(path) if path.reachability is Reachability.PARTIAL else (),
+            stoppers=path.stoppers(),
         )
 
     def group(self, group: PairGroup, *, fixes: bool = True) -> Group:

@@ -34,9 +34,9 @@ class Explainer:
             return say("{a} cannot reach {b}: {why}.", a=a, b=b, why=self._no_address(a, b, path.reason))
         match path.reachability:
             case Reachability.REACHABLE:
-                return say("{a} reaches {b} at {ip}: {how}.", a=a, b=b, ip=path.target.ip, how=self._how(a, b, path))
+                return say("{a} reaches {b} at {ip}: {how}.", a=a, b=b, ip=path.target.ip, how=self.how(a, b, path))
             case Reachability.PARTIAL if a == WORLD and path.reason in (Reason.PUBLISHED_PORT, Reason.DOCKER_PROXY):
-                return self._on_some(a, b, path, self._how(a, b, path))
+                return self._on_some(a, b, path, self.how(a, b, path))
             case Reachability.PARTIAL:
                 others = say("the other ports are published and lead to containers")
                 return self._on_some(a, b, path, listed(self.partial_clauses(path), SEMICOLON) or others)
@@ -74,7 +74,8 @@ class Explainer:
 
     # Reachable
 
-    def _how(self, a: str, b: str, path: PathFacts) -> str:
+    def how(self, a: str, b: str, path: PathFacts) -> str:
+        """What lets through the flows of a path that get there."""
         trace = _witness(path)
         match path.reason:
             case Reason.SAME_NETNS | Reason.LOOPBACK:

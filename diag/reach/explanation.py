@@ -156,7 +156,7 @@ def _one_flow(
     fixes: tuple[Fix, ...] = ()
     if reachability is Reachability.UNREACHABLE and analyser.snapshot.container(owner) is not None:
         fixes = analyser.fixes.find(PairFacts(src, owner, facts.reachability, (facts,)), facts)
-    text = _flow_text(src, owner, reachability, trace)
+    text = flow_text(src, owner, reachability, trace)
     path = Path(
         trace.flow.destination.family.label,
         str(trace.flow.destination),
@@ -173,7 +173,8 @@ def _one_flow(
     return Explanation(src, owner, reachability, trace.reason, text, (path,), names, (), False, fixes, trace)
 
 
-def _flow_text(src: str, owner: str, reachability: Reachability, trace: Trace) -> str:
+def flow_text(src: str, owner: str, reachability: Reachability, trace: Trace) -> str:
+    """What becomes of one flow of a pair."""
     flow = trace.flow
     what = (
         say("{protocol} port {port}", protocol=flow.protocol.value, port=flow.port) if flow.port else say("ICMP echo")

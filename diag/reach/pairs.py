@@ -17,6 +17,8 @@ from diag.model.reasons import Reachability, Reason
 from diag.model.snapshot import Snapshot
 from diag.reach.windows import Sweep, sweep
 
+_OF_RULES = frozenset({Reason.FIREWALL_DROP, Reason.FIREWALL_REJECT, Reason.POLICY_DROP})
+"""Reasons of rules that may also stop the question for a neighbour, before there is a packet."""
 LOOPBACK = Ip.parse("127.0.0.1")
 
 
@@ -44,6 +46,17 @@ class PathFacts(Struct, frozen=True):
         network = self.target.network if self.target else ""
         family = self.target.ip.family if self.target else 0
         return (family, network, self.reachability, self.allowed, self.reason, self._stoppers())
+
+    def stoppers(self) -> tuple[tuple[Reason, Evidence], ...]:
+        """The rules and policies that stop some of the flows, each with its reason."""
+        traces = [span.trace for span in self.sweep.spans] if self.sweep else []
+        return tuple(
+            dict.fromkeys(
+                (trace.reason, trace.decided_by)
+                for trace in traces
+                if trace.decided_by is not None and (trace.chain or trace.reason in _OF_RULES)
+            )
+        )
 
     def _stoppers(self) -> frozenset[tuple[str, str]]:
         if self.sweep is None:

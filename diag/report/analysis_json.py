@@ -33,7 +33,7 @@ def _members(analysis: Analysis) -> Iterator[tuple[str, Iterable[bytes]]]:
     yield "groups", _array(_group(g) for g in analysis.groups)
     yield "endpoints", _array(_group(g) for g in analysis.endpoints)
     yield "names", array_of(_scopes(analysis.names), 1)
-    yield "findings", _array(_finding(f) for f in analysis.findings)
+    yield "findings", _array(finding_json(f) for f in analysis.findings)
     yield "gaps", _array(_gap(g) for g in analysis.gaps)
 
 
@@ -41,7 +41,8 @@ def _array(items: Iterable[dict[str, Any]]) -> Iterator[bytes]:
     return array_of(([on_lines(item, 2)] for item in items), 1)
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def finding_json(finding: Finding) -> dict[str, Any]:
+    """One finding with its evidence."""
     return {
         "code": finding.code,
         "severity": finding.severity.value,

@@ -32,7 +32,12 @@ _LONGEST = 600
 
 def diff_text(difference: Difference, language: Language) -> str:
     """Changes, verdicts with their causes, names, findings; restarts in one line."""
-    return "\n".join(_Text(language).lines(difference))
+    return "\n".join(difference_lines(difference, language))
+
+
+def difference_lines(difference: Difference, language: Language) -> Iterator[str]:
+    """The same, line by line."""
+    return _Text(language).lines(difference)
 
 
 class _Text:

@@ -88,6 +88,8 @@ class Appendix:
 
 
 def _cited_evidence(analysis: Analysis) -> Iterator[Evidence]:
+    for finding in analysis.findings:
+        yield from finding.evidence
     for group in analysis.groups:
         for path in group.paths:
             if path.decided_by is not None:

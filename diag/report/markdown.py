@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate
+from itertools import accumulate, chain
 
 from msgspec import Struct
 
 from diag.model.analysis import Analysis
 from diag.report.endpoint_rows import EndpointRow, endpoint_rows
+from diag.report.evidence_view import Cited
+from diag.report.findings_view import FindingView
 from diag.report.host_view import NetworkView
 from diag.report.language import Language
 from diag.report.members_view import MembersView
@@ -148,6 +150,15 @@ class _Document:
         for count in view.counts:
             yield f"| {count.mark} | {count.word} | {count.pairs} |"
         yield "\n" + " · ".join(f"{label} {escape(value)}" for label, value in view.facts) + "\n"
+        reasons, findings = self._reasons(), self._findings()
+        yield from chain(reasons, findings) if view.summary.problems else chain(findings, reasons)
+        if view.large:
+            yield language.say(
+                "Long lists of containers are shortened here; the HTML and JSON reports have them whole."
+            )
+
+    def _reasons(self) -> Iterator[str]:
+        view, language = self.view, self.language
         if view.summary.every:
             title = (
                 language.say("What is apart, and why")
@@ -163,16 +174,40 @@ class _Document:
                 language.plural("{n} more reason is with the pairs.", "{n} more reasons are with the pairs.", more)
                 + "\n"
             )
-        if view.large:
-            yield language.say(
-                "Long lists of containers are shortened here; the HTML and JSON reports have them whole."
-            )
+
+    def _findings(self) -> Iterator[str]:
+        view, language = self.view, self.language
+        if view.findings:
+            yield f"## {language.say('What the checks found')}\n"
+        for finding in view.findings[:TROUBLES]:
+            yield from self._finding(finding)
+        more = len(view.findings) - TROUBLES
+        if more > 0:
+            yield language.plural("{n} more check found something.", "{n} more checks found something.", more) + "\n"
 
     def _trouble(self, trouble: ProblemView) -> Iterator[str]:
         pairs = self.language.plural("{n} ordered pair", "{n} ordered pairs", trouble.pairs)
         yield f"**{trouble.mark} {escape(trouble.title)}**, {pairs}: {escape(trouble.example)}\n"
         if trouble.fix is not None:
             yield block(trouble.fix.command)
+
+    def _finding(self, finding: FindingView) -> Iterator[str]:
+        yield f"**{finding.mark} {escape(finding.title)}** ({finding.word}, {code(finding.code)})\n"
+        for hit in finding.first:
+            cited = "; ".join(f"{code(_where(one))} {code(one.text)}" for one in hit.cited)
+            yield f"- {escape(hit.text)} {cited}".rstrip() + "\n"
+            if hit.command:
+                yield block(hit.command)
+        if finding.others:
+            yield (
+                self.language.plural(
+                    "{n} more like these is in the JSON report.",
+                    "{n} more like these are in the JSON report.",
+                    finding.others,
+                )
+                + "\n"
+            )
+        yield f"{escape(finding.advice)}\n"
 
     def _section(self, title: str, blocks: Sequence[str]) -> _Section:
         return _Section(f"{title} ({len(blocks)})", tuple(blocks), tuple(map(self._more, range(len(blocks), 0, -1))))
@@ -221,8 +256,7 @@ class _Document:
         say = self.language.say
         yield f"{escape(path.explanation)}\n"
         if path.cited is not None:
-            where = f"{path.cited.file}:{path.cited.line}" if path.cited.line else path.cited.file
-            yield f"{say('Decided by {where}:', where=code(where))} {code(path.cited.text)}\n"
+            yield f"{say('Decided by {where}:', where=code(_where(path.cited)))} {code(path.cited.text)}\n"
         for fix in path.fixes:
             yield block(fix.command)
             yield f"{escape(say('Then {effect}.', effect=fix.effect))} {escape(fix.note)}\n".replace(" \n", "\n")
@@ -272,3 +306,7 @@ class _Document:
         title = self.language.say("What is not known")
         gaps = (f"- {code(gap.where)}: {escape(gap.detail)}\n" for gap in self.view.gaps)
         return self._section(title, tuple(gaps))
+
+
+def _where(cited: Cited) -> str:
+    return f"{cited.file}:{cited.line}" if cited.line else cited.file

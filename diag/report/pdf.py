@@ -52,6 +52,7 @@ def print_html(analysis: Analysis, language: Language, paper: Paper) -> str:
         (folder / f"{name}.css").read_text(encoding="utf-8") for name in ("print", "picture", "print_picture")
     )
     view = build_view(analysis, language)
+    findings = [("findings", language.say("What the checks found"))] if view.findings else []
     picture = topology_svg(analysis, language, picture_style + print_style)
     captured = analysis.snapshot.captured_at
     return (
@@ -59,7 +60,7 @@ def print_html(analysis: Analysis, language: Language, paper: Paper) -> str:
         .get_template("print.html.j2")
         .render(
             view=print_view(view, language, captured),
-            sections=tuple(_sections(language)),
+            sections=(*findings, *_sections(language)),
             pictures=[Markup(part) for part in picture_pages(picture, _RATIO[paper])],  # noqa: S704  escapes its own text
             matrix=Markup(matrix_svg(view, language, print_style)),  # noqa: S704  escapes its own text
             created=captured if _DATE.fullmatch(captured) else "",

@@ -14,6 +14,7 @@ from msgspec import Struct
 from diag.model.reasons import Reachability
 from diag.report.endpoint_rows import EndpointRow, endpoint_rows
 from diag.report.evidence_view import CONTEXT, NOWHERE, Cited, EvidenceFile, EvidenceLine
+from diag.report.findings_view import FindingView
 from diag.report.host_view import ContainerView, GapView, InterfaceView, NetworkView
 from diag.report.language import Language
 from diag.report.members_view import MembersView
@@ -138,6 +139,7 @@ class PrintView(Struct, frozen=True):
     facts: tuple[tuple[str, str], ...]
     """What the host is, and when it was captured."""
     troubles: Part[ProblemView]
+    findings: tuple[FindingView, ...]
     shortened: str
     """That lists of containers are shortened; empty where none is."""
     networks: Part[PrintNetwork]
@@ -160,6 +162,7 @@ def print_view(view: ReportView, language: Language, captured_at: str, small: Li
         view,
         view.facts if captured_at else (*view.facts, unknown),
         cut.troubles(view.summary.every),
+        view.findings,
         cut.shortened(view.groups),
         cut.rows(view.networks, cut.network, cut.limits.rows),
         groups,
@@ -168,7 +171,7 @@ def print_view(view: ReportView, language: Language, captured_at: str, small: Li
         cut.rows(view.containers, _as_it_is, cut.limits.rows),
         cut.rows(view.interfaces, _as_it_is, cut.limits.rows),
         cut.rows(view.gaps, _as_it_is, cut.limits.rows),
-        cut.evidence(view.evidence, groups.items),
+        cut.evidence(view.evidence, groups.items, view.findings),
     )
 
 
@@ -270,7 +273,9 @@ class _Cut:
         own = some_of((name.name for name in caller.own), self.limits.own, self.language)
         return self.language.say("{name} (also {own})", name=caller.container, own=own) if own else caller.container
 
-    def evidence(self, files: Iterable[EvidenceFile], groups: Iterable[PrintGroup]) -> Part[EvidenceFile]:
+    def evidence(
+        self, files: Iterable[EvidenceFile], groups: Iterable[PrintGroup], findings: Iterable[FindingView]
+    ) -> Part[EvidenceFile]:
         def left(more: int) -> str:
             return self.language.plural(
                 "{n} more line of evidence is in the HTML report.",
@@ -279,6 +284,7 @@ class _Cut:
             )
 
         cited = {path.cited.anchor for group in groups for path in group.paths if path.cited is not None}
+        cited |= {line.anchor for finding in findings for hit in finding.first for line in hit.cited}
         lines = [(file.path, line) for file in files for line in _near(file.lines, cited)]
         kept = _part(lines, self.limits.lines, _as_it_is, left)
         by_file: dict[str, list[EvidenceLine]] = {}

@@ -8,6 +8,7 @@ from enum import StrEnum
 from msgspec import Struct
 
 from diag.model.analysis import Analysis, Group
+from diag.model.finding import Severity
 from diag.model.message import Message, say
 from diag.model.reasons import Reachability, Reason
 from diag.reach.codes import CODES
@@ -26,6 +27,8 @@ class Standing(StrEnum):
     BLOCKED = "partial"
     """A rule of somebody stops it; only they know whether it should."""
     UNKNOWN = "unknown"
+    FOUND = "found"
+    """All pairs are as they were set up, but the checks found something."""
     APART = "apart"
     """Networks and modes were chosen so that it does not work, or a container was stopped."""
     FINE = "reachable"
@@ -50,10 +53,13 @@ _BANNERS: dict[Standing, tuple[str, Message]] = {
     Standing.BROKEN: ("✕", say("Something is broken.")),
     Standing.UNKNOWN: ("?", say("Some results cannot be told from this capture.")),
     Standing.BLOCKED: ("◐", say("Firewall rules stop some traffic.")),
+    Standing.FOUND: ("!", say("Pairs are as they were set up, but the checks found something to mend.")),
     Standing.APART: ("✓", say("Nothing is broken. What is apart was set up so, or does not run.")),
     Standing.FINE: ("✓", say("Everything reaches everything.")),
 }
 """The worst first."""
+_KEYS = {Standing.APART: Standing.FINE.value, Standing.FOUND: Standing.BLOCKED.value}
+"""Classes of the style sheet that are not the standing's own."""
 _SOME_PORTS = say("Works on some ports only")
 _NOTHING = say("There is nothing to judge.")
 
@@ -117,11 +123,14 @@ def summary_view(
     problems = [_problem(*one, language) for one in listed if one[0] not in (Standing.FINE, Standing.APART)]
     apart = [_problem(*one, language) for one in listed if one[0] is Standing.APART]
     worst = listed[0][0] if listed else Standing.FINE
+    found_something = any(f.severity is not Severity.INFO for f in analysis.findings)
+    if found_something and worst in (Standing.APART, Standing.FINE):
+        worst = Standing.FOUND
     mark, verdict = _BANNERS[worst]
     return SummaryView(
-        Standing.FINE.value if worst is Standing.APART else worst.value,
+        _KEYS.get(worst, worst.value),
         mark,
-        language.of(verdict if listed else _NOTHING),
+        language.of(verdict if listed or found_something else _NOTHING),
         tuple(problems[:MOST]),
         tuple(problems[MOST:]),
         tuple(sorted(apart, key=lambda p: -p.pairs)),

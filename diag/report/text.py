@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from itertools import chain
 
 from diag.model.analysis import Analysis
 from diag.report.columns import command_lines, width, wrapped
 from diag.report.evidence_view import Cited
+from diag.report.findings_view import FindingView
 from diag.report.host_view import ContainerView, GapView, InterfaceView
 from diag.report.language import Language
 from diag.report.print_view import (
@@ -47,9 +49,7 @@ class _Text:
     def summary(self, view: ReportView) -> Iterator[str]:
         say = self.language.say
         yield from self._head(view)
-        for trouble in view.summary.every[:SUMMARY]:
-            yield ""
-            yield from self._trouble(trouble)
+        yield from self._wrong(view, view.summary.every[:SUMMARY])
         more = len(view.summary.every) - SUMMARY
         if more > 0:
             yield ""
@@ -73,12 +73,39 @@ class _Text:
         yield ""
         yield from wrapped("; ".join(f"{label}: {value}" for label, value in view.facts))
 
+    def _wrong(self, view: ReportView, troubles: Iterable[ProblemView]) -> Iterator[str]:
+        """Findings stand before pairs that are only apart."""
+        reasons, findings = map(self._trouble, troubles), map(self.finding, view.findings)
+        for one in chain(reasons, findings) if view.summary.problems else chain(findings, reasons):
+            yield ""
+            yield from one
+
     def _trouble(self, trouble: ProblemView) -> Iterator[str]:
         pairs = self.language.plural("{n} ordered pair", "{n} ordered pairs", trouble.pairs)
         yield from wrapped(f"{trouble.title}, {pairs}", "  ", f"{trouble.mark} ")
         yield from wrapped(trouble.example, "  ", "  ")
         if trouble.fix is not None:
             yield from self._command(trouble.fix.command, "  ")
+
+    def finding(self, finding: FindingView) -> Iterator[str]:
+        yield from wrapped(f"{finding.word}: {finding.title} [{finding.code}]", "  ", f"{finding.mark} ")
+        for hit in finding.first:
+            yield from wrapped(hit.text, "  ", "  ")
+            for cited in hit.cited:
+                yield from wrapped(_where(cited), "      ", "    ")
+            if hit.command:
+                yield from self._command(hit.command, "  ")
+        if finding.others:
+            yield from wrapped(
+                self.language.plural(
+                    "{n} more like these is in the JSON report.",
+                    "{n} more like these are in the JSON report.",
+                    finding.others,
+                ),
+                "  ",
+                "  ",
+            )
+        yield from wrapped(finding.advice, "  ", "  ")
 
     def _command(self, command: str, indent: str) -> Iterator[str]:
         yield f"{indent}{self.language.say('Fix:')}"
@@ -87,9 +114,7 @@ class _Text:
     def lines(self, view: PrintView) -> Iterator[str]:
         say = self.language.say
         yield from self._head(view.report)
-        for trouble in view.troubles.items:
-            yield ""
-            yield from self._trouble(trouble)
+        yield from self._wrong(view.report, view.troubles.items)
         yield ""
         for note in (*view.report.notes, view.shortened):
             yield from wrapped(note, "  ", "* ")

@@ -16,6 +16,7 @@ from diag.model.message import Message, clauses, say
 from diag.model.reasons import Reachability
 from diag.report.classes import Classes
 from diag.report.evidence_view import Appendix, EvidenceFile
+from diag.report.findings_view import FindingView, finding_views
 from diag.report.host_view import (
     ContainerView,
     GapView,
@@ -73,6 +74,8 @@ class ReportView(Struct, frozen=True):
     fixes: tuple[FixedView, ...]
     """Every command of all groups once."""
     index: IndexView
+    findings: tuple[FindingView, ...]
+    """The worst first."""
 
 
 _TROUBLE_FIRST = (Reachability.UNKNOWN, Reachability.PARTIAL, Reachability.UNREACHABLE, Reachability.REACHABLE)
@@ -109,6 +112,7 @@ def build_view(analysis: Analysis, language: Language) -> ReportView:
         summary=summary_view(analysis, ordered, groups, language),
         fixes=tuple(fixed_views(groups)),
         index=index_view(snapshot, ordered, classes),
+        findings=tuple(finding_views(analysis.findings, appendix, language)),
     )
 
 

@@ -46,6 +46,7 @@ from diag.model.netfilter import (
     Reject,
     Return,
     Ruleset,
+    SetHopLimit,
     SetMark,
     Statement,
     TableFamily,
@@ -430,7 +431,7 @@ class RuleWalker:
     def _is_inert(self, statement: Match | Statement) -> bool:
         if isinstance(statement, (SetMark, CopyMark, MapMark)):
             return not self._marks_matter
-        return isinstance(statement, NoEffect)
+        return isinstance(statement, (NoEffect, SetHopLimit))
 
     def _statement(self, where: _Where, rule: NfRule, statement: Statement, here: Set, found: Outcome) -> Set:
         """Returns the flows that go on in the rule."""
@@ -447,7 +448,7 @@ class RuleWalker:
                 return self._jump(where, name, here, found, goto=isinstance(statement, Goto))
             case VerdictMap(fields, name):
                 return self._verdict_map(where, rule, fields, where.table.sets.get(name), here, found)
-            case NoEffect():
+            case NoEffect() | SetHopLimit():
                 return here
             case Nat(family=TableFamily() as family) if family not in self._tables:
                 return here

@@ -86,7 +86,7 @@ def test_nobody_else_may_read_it(tmp_path: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["b.tar.gz", "folder"])
 def test_a_failure_leaves_nothing(tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> bytes:
+    def fail(*_: object, **__: object) -> bytes:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(writer, "encode_manifest", fail)
@@ -99,7 +99,7 @@ def test_a_failure_keeps_what_was_there(tmp_path: Path, monkeypatch: pytest.Monk
     path = tmp_path / "b.zip"
     path.write_bytes(b"old")
 
-    def fail(_: Bundle) -> bytes:
+    def fail(_: Bundle, **__: object) -> bytes:
         raise KeyboardInterrupt
 
     monkeypatch.setattr(writer, "encode_manifest", fail)

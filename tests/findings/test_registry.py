@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from diag.bundle.reader import read_bundle
 from diag.findings.check import Check
 from diag.findings.registry import CHECKS, find_all
-from tests.loading import EACH_CAPTURE, analysis_of
+from tests.findings.cases import CASES, findings_of
+from tests.loading import EACH_CAPTURE, analysis_of, bundle_path
 
 HEALTHY = [name for name in EACH_CAPTURE if "seed" in str(name)]
 
@@ -25,9 +27,28 @@ def test_the_seed_has_no_findings(name: str) -> None:
 
 @pytest.mark.parametrize("name", EACH_CAPTURE)
 def test_findings_cite_lines_that_are_there(name: str) -> None:
-    analysis = analysis_of(name)
-    for finding in find_all(analysis):
+    files = read_bundle(str(bundle_path(name))).files
+    for finding in find_all(analysis_of(name)):
         assert finding.evidence, finding.code
         for evidence in finding.evidence:
-            lines = analysis.snapshot.files[evidence.file].splitlines()
+            lines = files[evidence.file].decode().splitlines()
             assert 0 <= evidence.line <= len(lines)
+
+
+def test_every_check_has_its_cases() -> None:
+    assert set(CASES) == {check.code for check in CHECKS}
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_a_check_fires_where_it_should(code: str) -> None:
+    case, _ = CASES[code]
+    found = findings_of(code, case)
+    assert sorted(finding.subject for finding in found) == sorted(case.subjects)
+    assert case.subjects
+    assert all(finding.evidence for finding in found)
+
+
+@pytest.mark.parametrize("code", CASES)
+def test_a_check_is_silent_where_it_should(code: str) -> None:
+    _, case = CASES[code]
+    assert findings_of(code, case) == []

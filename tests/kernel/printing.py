@@ -32,6 +32,7 @@ from diag.model.netfilter import (
     Queue,
     Reject,
     Return,
+    SetHopLimit,
     SetMark,
     Statement,
     Within,
@@ -263,6 +264,8 @@ def _target(statement: Match | Statement) -> str:
         case CopyMark(source, _, mask):
             verb = "save" if source is Field.MARK else "restore"
             return f"-j CONNMARK --{verb}-mark --nfmask {mask:#x} --ctmask {mask:#x}"
+        case SetHopLimit(value):
+            return f"-j HL --hl-set {value}"
         case NoEffect("no target"):
             return ""
         case NoEffect(text) | OpaqueStatement(text):

@@ -25,6 +25,7 @@ from diag.model.netfilter import (
     OpaqueStatement,
     Queue,
     Reject,
+    SetHopLimit,
     SetMark,
     VerdictMap,
     Within,
@@ -122,6 +123,10 @@ def test_what_a_match_implies_is_put_back() -> None:
         ),
         ({"queue": {"num": 1, "flags": "bypass"}}, Queue(bypass=True)),
         ({"log": {"prefix": "x"}}, NoEffect("log")),
+        (
+            {"mangle": {"key": {"payload": {"protocol": "ip6", "field": "hoplimit"}}, "value": 60}},
+            SetHopLimit(60),
+        ),
         ({"jump": {"target": "other"}}, Jump("other")),
         ({"vmap": {"key": {"meta": {"key": "oifname"}}, "data": "@out"}}, VerdictMap((Field.OIFNAME,), "out")),
         ({"tproxy": {"port": 1}}, OpaqueStatement("tproxy {'port': 1}")),

@@ -1,0 +1,1 @@
+"""The state folder: snapshots of earlier runs, and what each of them found."""

@@ -1,0 +1,1 @@
+"""What tells others of an outcome: the one package that calls out."""

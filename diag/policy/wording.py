@@ -1,0 +1,67 @@
+"""Expectations in words."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from diag.model.analysis import ALL
+from diag.model.message import listed, say
+from diag.policy.model import Deny, Expectation, Only, Reach, Resolve, Selector
+from diag.policy.traffic import ALL_TRAFFIC, Traffic
+
+_MOST = 4
+"""Selectors named in one text."""
+
+
+def expected_text(expected: Expectation) -> str:
+    """What is expected: its own description, else one sentence."""
+    if expected.description:
+        return expected.description
+    a = _names(expected.sources)
+    match expected:
+        case Reach():
+            if expected.traffic is None:
+                return say("{a} reaches {b}", a=a, b=_names(expected.destinations))
+            return say(
+                "{a} reaches {b} on {what}", a=a, b=_names(expected.destinations), what=traffic_words(expected.traffic)
+            )
+        case Deny():
+            if expected.traffic == ALL_TRAFFIC:
+                return say("{a} does not reach {b}", a=a, b=_names(expected.destinations))
+            b, what = _names(expected.destinations), traffic_words(expected.traffic)
+            return say("{a} does not reach {b} on {what}", a=a, b=b, what=what)
+        case Only():
+            return _only(expected, a)
+        case Resolve():
+            return _resolves(expected, a)
+
+
+def _only(expected: Only, a: str) -> str:
+    b = _names(expected.destinations)
+    if not expected.sources:
+        a = say("nobody")
+    if expected.traffic == ALL_TRAFFIC:
+        return say("only {a} reaches {b}", a=a, b=b)
+    return say("only {a} reaches {b} on {what}", a=a, b=b, what=traffic_words(expected.traffic))
+
+
+def _resolves(expected: Resolve, a: str) -> str:
+    b = _names(expected.targets)
+    if not expected.name:
+        return say("{a} resolves {b} by name", a=a, b=b)
+    if not expected.targets:
+        return say("{a} resolves {name}", a=a, name=expected.name)
+    return say("{a} resolves {name} to {b}", a=a, name=expected.name, b=b)
+
+
+def _names(selectors: Sequence[Selector]) -> str:
+    shown = [selector.words for selector in selectors[:_MOST]]
+    if len(selectors) > _MOST:
+        return say("{names} and {n} more", names=listed(shown), n=len(selectors) - _MOST)
+    return listed(shown)
+
+
+def traffic_words(traffic: Traffic) -> str:
+    """Not too many ports of it."""
+    text = ALL if traffic == ALL_TRAFFIC else traffic.words
+    return text if len(text) <= 80 else say("{ports}, …", ports=", ".join(traffic.spelled)[:60].rpartition(",")[0])
