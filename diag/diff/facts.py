@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Iterable, Iterator
+from functools import cached_property
 from typing import Any
 
 from msgspec import Struct
 
 from diag.diff.marks import Marks, marks_of_container, marks_of_endpoint, marks_of_network, mentions_of
-from diag.diff.ownership import is_dockers, is_dockers_chain
+from diag.diff.ownership import Mentions, is_dockers, is_dockers_chain
 from diag.diff.sections import ORDER, Atom, Comparison, table_key
 from diag.diff.telling import Teller
 from diag.kernel.topology import Topology
@@ -50,6 +51,7 @@ class _Grouping:
         self.tell = teller
         self.old, self.new = comparison.old, comparison.new
         self._topologies = Topology(self.old), Topology(self.new)
+        self._mentioned: dict[Atom, Mentions] = {}
         self._left: dict[str, dict[Atom, None]] = {}
         for atom in comparison.atoms:
             self._left.setdefault(atom.place[0], {})[atom] = None
@@ -78,6 +80,12 @@ class _Grouping:
 
     def _topology(self, snapshot: Snapshot) -> Topology:
         return self._topologies[snapshot is self.new]
+
+    def _mentions(self, atom: Atom) -> Mentions:
+        found = self._mentioned.get(atom)
+        if found is None:
+            found = self._mentioned[atom] = mentions_of(atom)
+        return found
 
     # The heap
 
@@ -143,11 +151,17 @@ class _Grouping:
         return atom.key != ORDER and is_dockers(atom.place[1], table, atom.place[3], atom.old or atom.new)
 
     def _table(self, atom: Atom) -> NfTable | None:
-        for snapshot in (self.old, self.new):
-            for table in snapshot.netns[atom.place[1]].ruleset.tables:
-                if table_key(table) == atom.place[2]:
-                    return table
-        return None
+        return self._tables.get((atom.place[1], atom.place[2]))
+
+    @cached_property
+    def _tables(self) -> dict[tuple[str, Any], NfTable]:
+        """By namespace and key; the old one of two."""
+        return {
+            (netns, table_key(table)): table
+            for snapshot in (self.new, self.old)
+            for netns, space in snapshot.netns.items()
+            for table in space.ruleset.tables
+        }
 
     def _flushes(self, where: Callable[[str], bool]) -> Iterator[Fact]:
         """Tables that have lost all rules. Inside a container they may be Docker's, and go with a network."""
@@ -261,7 +275,7 @@ class _Grouping:
                 return False
             if atom.place[0] == "sockets":
                 return atom.place[1] == "host" and (atom.key[0], atom.key[2]) in marks.ports
-            return marks.hit(atom.place[1], mentions_of(atom))
+            return marks.hit(atom.place[1], self._mentions(atom))
 
         found = self._take(("links", "routes", "sysctl", "rules", "base", "elements", "sockets"), follows)
         found += self._take(("netns",), lambda atom: atom.key in marks.spaces)
@@ -310,7 +324,7 @@ class _Grouping:
             )
             atoms += self._take(
                 ("routes", "sysctl"),
-                lambda a, n=netns, d=name: a.place[1] == n and d in mentions_of(a).devices,  # type: ignore[misc]
+                lambda a, n=netns, d=name: a.place[1] == n and d in self._mentions(a).devices,  # type: ignore[misc]
             )
             yield Fact(self.tell.link(atom), tuple(atoms), self._inside(atoms))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Hashable, Iterator, Mapping
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, TypeVar
 
@@ -72,6 +73,7 @@ class Renaming:
         self._numbers = {a.value: b.value for a, b in self._ips.items()}
         self._mac_numbers = {_number(a): _number(b) for a, b in self._macs.items()}
         self._tokens = {**self._words, **self._macs, **{str(a): str(b) for a, b in self._ips.items()}}
+        self._plain = _Walk(self, {})
 
     def _pair_links(self, old: Container, new: Container, veths: dict[str, str], macs: dict[str, str]) -> None:
         """Links of a container by the networks that they are on, and their other ends."""
@@ -114,8 +116,9 @@ class Renaming:
 
     def aligned(self) -> Snapshot:
         """The new snapshot in the names of the old one."""
-        after = self._after
-        plain = _Walk(self, {})
+        after, plain = self._after, self._plain
+        if not (self._tokens or self.names or any(self._interfaces.values())):
+            return after
         spaces: dict[str, Netns] = {}
         for key, space in after.netns.items():
             name = plain.text(key)
@@ -134,12 +137,15 @@ class Renaming:
 
     def text(self, text: str) -> str:
         """One text in old names."""
-        return _Walk(self, {}).text(text)
+        return self._plain.text(text)
 
     def new_text(self, text: str) -> str:
         """One text of the aligned facts as the new capture has it."""
-        back = {b: a for a, b in self._tokens.items()}
-        return _TOKEN.sub(lambda found: back.get(found[0], found[0]), text)
+        return _TOKEN.sub(lambda found: self._back.get(found[0], found[0]), text)
+
+    @cached_property
+    def _back(self) -> dict[str, str]:
+        return {b: a for a, b in self._tokens.items()}
 
     @property
     def old_peers(self) -> Mapping[tuple[str, str], tuple[str, str]]:
