@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from diag.findings.blocked import Blocked, by_culprit, subject_of, what_is_stopped
 from diag.findings.check import Check, Facts, Found
 from diag.findings.host_rules import NATIVE_TABLE, PROTOCOLS
-from diag.findings.words import some
+from diag.findings.phrases import some
 from diag.model.address import Family
 from diag.model.docker import PublishedPort
 from diag.model.finding import Severity

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from msgspec import Struct
 
 from diag.findings.host_rules import NATIVE_TABLE
-from diag.findings.words import some
+from diag.findings.phrases import some
 from diag.model.analysis import Group, Path
 from diag.model.docker import DockerNetwork
 from diag.model.message import say

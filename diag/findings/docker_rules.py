@@ -12,9 +12,9 @@ from msgspec import Struct
 
 from diag.findings.check import Check, Facts, Found
 from diag.findings.host_rules import NATIVE_TABLE, PROTOCOLS, HostRules, Place, asked_port
-from diag.findings.words import some
+from diag.findings.phrases import citing, some
 from diag.model.address import Family, Ip, Prefix
-from diag.model.docker import Container, DockerNetwork, Endpoint, PublishedPort
+from diag.model.docker import Container, DockerNetwork, Endpoint
 from diag.model.finding import Severity
 from diag.model.message import say
 from diag.model.netfilter import Hook, InSet, Nat
@@ -97,10 +97,6 @@ def _masquerades(network: DockerNetwork) -> bool:
     return network.options.get("com.docker.network.bridge.enable_ip_masquerade", "true").lower() not in _NO
 
 
-def _cited(*evidence: Evidence | None) -> tuple[Evidence, ...]:
-    return tuple(line for line in evidence if line is not None)
-
-
 # Everything of a table is gone
 
 
@@ -116,7 +112,7 @@ def _flushed(facts: Facts) -> Iterator[Found]:
                 networks=names,
             )
             yield Found(
-                state.label(NATIVE_TABLE if state.rules.uses_nft else "iptables"), text, _cited(network, forward)
+                state.label(NATIVE_TABLE if state.rules.uses_nft else "iptables"), text, citing(network, forward)
             )
             continue
         if state.filter_gone:
@@ -134,7 +130,7 @@ def _flushed(facts: Facts) -> Iterator[Found]:
                     networks=names,
                 )
             )
-            yield Found(state.label("filter"), text, _cited(network, forward))
+            yield Found(state.label("filter"), text, citing(network, forward))
         if state.nat_gone:
             text = say(
                 "What comes in no longer meets Docker's rules for published ports, and of the subnets of {networks} "
@@ -143,7 +139,7 @@ def _flushed(facts: Facts) -> Iterator[Found]:
                 missing=len(state.bare),
                 count=len(state.translated),
             )
-            yield Found(state.label("nat"), text, _cited(network))
+            yield Found(state.label("nat"), text, citing(network))
 
 
 # Some of it is gone
@@ -162,7 +158,7 @@ def _network_rules(facts: Facts) -> Iterator[Found]:
                 bridge=network.bridge_name,
                 network=network.name,
             )
-            yield Found(state.label(network.name), text, _cited(network.evidence, state.rules.forward_line))
+            yield Found(state.label(network.name), text, citing(network.evidence, state.rules.forward_line))
 
 
 def _masquerade(facts: Facts) -> Iterator[Found]:
@@ -180,7 +176,7 @@ def _masquerade(facts: Facts) -> Iterator[Found]:
                 network=network.name,
             )
             command = "" if state.rules.uses_nft else _masquerade_command(state.family, subnet, network.bridge_name)
-            yield Found(state.label(network.name), text, _cited(network.evidence), command)
+            yield Found(state.label(network.name), text, citing(network.evidence), command)
 
 
 def _masquerade_command(family: Family, subnet: Prefix, bridge: str) -> str:
@@ -197,7 +193,8 @@ class _Lost(Struct, frozen=True):
 
     container: Container
     what: str
-    evidence: Evidence | None
+    evidence: Evidence
+    """A rule that is there."""
 
 
 def _endpoint_rules(facts: Facts) -> Iterator[Found]:
@@ -205,49 +202,34 @@ def _endpoint_rules(facts: Facts) -> Iterator[Found]:
     for state in _states(facts):
         if not state.rules.has_docker_chains or state.nat_gone:
             continue
-        for rule in (*_unpublished(facts, state), *_unguarded(facts, state)):
+        for rule in (*_closed(facts, state), *_unguarded(facts, state)):
             lost.setdefault(rule.container.name, []).append(rule)
     for name, rules in sorted(lost.items()):
         text = say(
             "{container} lacks {what}, while others have theirs.", container=name, what=some(r.what for r in rules)
         )
-        evidence = dict.fromkeys((*_cited(rules[0].container.evidence), *_cited(*(r.evidence for r in rules))))
-        yield Found(name, text, tuple(evidence), shlex.join(["docker", "restart", name]))
+        evidence = citing(rules[0].container.evidence, *(rule.evidence for rule in rules))
+        yield Found(name, text, evidence, shlex.join(["docker", "restart", name]))
 
 
-def _unpublished(facts: Facts, state: _State) -> Iterator[_Lost]:
-    """Published ports without the rule that sends their packets on. docker-proxy may still serve them."""
-    if state.rules.wide_dnat or not state.rules.published:
+def _closed(facts: Facts, state: _State) -> Iterator[_Lost]:
+    """Published ports whose packets are sent on, and dropped in FORWARD for want of the rule that lets them in."""
+    if not state.rules.opened or state.filter_gone:
         return
-    for container in facts.snapshot.containers:
-        if container.status != "running" or not container.ports or not _only_translated(facts, container, state.family):
-            continue
-        for port in container.ports:
-            key = (PROTOCOLS.get(port.protocol, 0), port.host_port)
-            if _wants_rule(port, state.family) and key not in state.rules.published:
-                what = say(
-                    "the rule that publishes port {port}/{protocol}", port=port.host_port, protocol=port.protocol
-                )
-                others = next(iter(state.rules.published.values()))
-                yield _Lost(container, what, others[0].rule.evidence)
-
-
-def _only_translated(facts: Facts, container: Container, family: Family) -> bool:
-    """Whether ports of the container are published by DNAT, whichever of its networks is its gateway."""
-    networks = [facts.snapshot.network(e.network_id or e.network) for e in container.endpoints if _address(e, family)]
-    return bool(networks) and all(
-        n is not None and n.driver == "bridge" and not n.internal and gateway_mode(n, family) in _TRANSLATED
-        for n in networks
-    )
+    guarded = {network.id for network, _ in state.translated if gateway_mode(network, state.family) == "nat"}
+    for places in state.rules.published.values():
+        for place in places:
+            address, port = _target(place)
+            protocol = asked_port(place.rule)[0]
+            for container, endpoint in facts.world.endpoints.get(address, ()) if address else ():
+                wanted = endpoint.network_id in guarded and container.status == "running"
+                if wanted and address and (address.value, protocol, port) not in state.rules.opened:
+                    what = say("the rule that lets in what is sent on to {ip}:{port}", ip=address, port=port)
+                    yield _Lost(container, what, place.rule.evidence)
 
 
 def _address(endpoint: Endpoint, family: Family) -> Ip | None:
     return endpoint.ip if family is Family.IPV4 else endpoint.ip6
-
-
-def _wants_rule(port: PublishedPort, family: Family) -> bool:
-    """Docker lists a port of any address once for each family."""
-    return port.host_port > 0 and (port.host_ip.family is family if port.host_ip else family is Family.IPV4)
 
 
 def _unguarded(facts: Facts, state: _State) -> Iterator[_Lost]:
@@ -265,8 +247,8 @@ def _unguarded(facts: Facts, state: _State) -> Iterator[_Lost]:
                 yield _Lost(container, say("the rule that drops what comes to {ip} past its bridge", ip=address), other)
         for port in container.ports if state.family is Family.IPV4 else ():
             key = (PROTOCOLS.get(port.protocol, 0), port.host_port)
-            on_loopback = port.host_port > 0 and port.host_ip is not None and port.host_ip.is_loopback
-            if on_loopback and _wants_rule(port, Family.IPV4) and key not in state.rules.loopback_drops:
+            on_loopback = port.host_ip is not None and port.host_ip.family is Family.IPV4 and port.host_ip.is_loopback
+            if on_loopback and port.host_port > 0 and key not in state.rules.loopback_drops:
                 what = say("the rule that keeps strangers from {ip}:{port}", ip=port.host_ip, port=port.host_port)
                 yield _Lost(container, what, other)
 
@@ -278,14 +260,12 @@ def _stale_publishing(facts: Facts) -> Iterator[Found]:
     if not facts.snapshot.containers_captured or any(c.status == "restarting" for c in facts.snapshot.containers):
         return
     owned = {ip for c in facts.snapshot.containers if c.running for e in c.endpoints for ip in (e.ip, e.ip6) if ip}
-    owned.update(
-        ip for n in facts.bridge_networks for member in n.members for ip in member.addresses
-    )  # of a swarm's too
+    owned.update(ip for n in facts.bridge_networks for m in n.members for ip in m.addresses)  # those of a swarm too
     for state in _states(facts):
         own = [subnet for _, subnet in state.translated]
         for places in state.rules.published.values():
             for place in places:
-                target = _target(place)
+                target, _ = _target(place)
                 if target is None or target in owned or not any(target in subnet for subnet in own):
                     continue
                 port, protocol = _port_of(place)
@@ -299,12 +279,12 @@ def _stale_publishing(facts: Facts) -> Iterator[Found]:
                 yield Found(f"{port}/{protocol}", text, (place.rule.evidence,), _deletion(state.family, place))
 
 
-def _target(place: Place) -> Ip | None:
-    """Where Docker's own rules for published ports send packets."""
+def _target(place: Place) -> tuple[Ip | None, int]:
+    """Where Docker's own rules for published ports send packets; None for others."""
     nat = place.rule.parts[-1]
     if place.chain not in ("DOCKER", "nat-prerouting-and-output") or not isinstance(nat, Nat) or not nat.addresses:
-        return None
-    return nat.addresses[0][0]
+        return None, 0
+    return nat.addresses[0][0], nat.ports[0] if nat.ports else asked_port(place.rule)[1]
 
 
 def _port_of(place: Place) -> tuple[int, str]:
@@ -359,7 +339,7 @@ def _leftovers(facts: Facts) -> Iterator[Found]:
         if not rules.uses_nft and rules.native is not None and any(c.rules for c in rules.native.chains.values()):
             evidence = next((c.base.evidence for c in rules.native.chains.values() if c.base), None)
             text = say("Table {table} of the nftables backend is there, but Docker uses iptables.", table=NATIVE_TABLE)
-            yield Found(_of_family(NATIVE_TABLE, family), text, _cited(evidence))
+            yield Found(_of_family(NATIVE_TABLE, family), text, citing(evidence))
         yield from _old_sets(rules, version, family)
 
 
@@ -408,7 +388,7 @@ def _open_internal(facts: Facts) -> Iterator[Found]:
                     network=network.name,
                     bridge=name,
                 )
-                yield Found(_of_family(network.name, family), text, _cited(network.evidence, rules.forward_line))
+                yield Found(_of_family(network.name, family), text, citing(network.evidence, rules.forward_line))
 
 
 CHECKS = (
@@ -460,12 +440,12 @@ CHECKS = (
         severity=Severity.WARNING,
         title=say("A container lacks rules that the others have"),
         meaning=say(
-            "After a reload only part of the rules came back (CVE-2025-54388 before 28.3.3): a port is published by "
-            "docker-proxy at best, or strangers get at addresses and loopback ports that should be closed to them."
+            "After a reload only part of the rules came back (CVE-2025-54388 before 28.3.3): a published port is closed, or "
+            "strangers get at addresses and loopback ports that should be closed to them."
         ),
         detected=say(
-            "Published ports are compared with the DNAT rules, and from Docker 28.0.2 on addresses and loopback ports with "
-            "the drops before routing; others of the same kind are there."
+            "Targets of DNAT rules are compared with the rules that let packets in, and from Docker 28.0.2 on addresses and "
+            "loopback ports with the drops before routing; others of the same kind are there."
         ),
         fix=say("Restart the container, and upgrade Docker if it is older than 28.3.3."),
         find=_endpoint_rules,

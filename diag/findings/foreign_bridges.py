@@ -8,8 +8,8 @@ from collections.abc import Iterator
 
 from diag.findings.check import Check, Facts, Found
 from diag.findings.host_rules import Place
+from diag.findings.phrases import some
 from diag.findings.probe import FAR, Probe, forwarded, uplink_of
-from diag.findings.words import some
 from diag.model.address import Family, Ip
 from diag.model.finding import Severity
 from diag.model.message import say

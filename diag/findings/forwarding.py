@@ -6,8 +6,8 @@ import shlex
 from collections.abc import Iterator
 
 from diag.findings.check import Check, Facts, Found
+from diag.findings.phrases import some
 from diag.findings.probe import FAR, Probe, forwarded, uplink_of
-from diag.findings.words import some
 from diag.model.address import Family
 from diag.model.docker import DockerNetwork
 from diag.model.finding import Severity

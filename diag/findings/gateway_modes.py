@@ -1,8 +1,7 @@
-"""Checks of how bridge networks are reached: gateway modes, and published ports without docker-proxy."""
+"""Checks of gateway modes: how bridge networks are reached from elsewhere, and reach it."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator
 
 from diag.findings.check import Check, Facts, Found
@@ -52,32 +51,6 @@ def _against(facts: Facts, network: DockerNetwork, family: Family, mode: str) ->
     return None
 
 
-def _no_hairpin(facts: Facts) -> Iterator[Found]:
-    """moby drivers/bridge createEndpoint(): without docker-proxy each container's port of the bridge sends back."""
-    if facts.snapshot.engine.userland_proxy is not False:
-        return
-    bridges = {network.bridge_name: network for network in facts.bridge_networks}
-    publishing = {
-        facts.snapshot.netns_of[c.name]: c
-        for c in facts.snapshot.containers
-        if c.name in facts.snapshot.netns_of and any(p.host_port for p in c.ports)
-    }
-    peers = {near: far for far, near in facts.world.topology.peers.items() if near[0] == "host"} if publishing else {}
-    for (_, name), (netns, _) in peers.items():
-        link, container = facts.host_links.get(name), publishing.get(netns)
-        if link is None or container is None or link.master not in bridges:
-            continue
-        if link.port is not None and link.port.hairpin is False and link.evidence is not None:
-            text = say(
-                "docker-proxy is off, and the port of {container} on {network} does not send packets back by where they "
-                "came: it does not reach its own published ports.",
-                container=container.name,
-                network=bridges[link.master].name,
-            )
-            command = shlex.join(["bridge", "link", "set", "dev", link.name, "hairpin", "on"])
-            yield Found(f"{container.name}: {bridges[link.master].name}", text, (link.evidence,), command)
-
-
 CHECKS = (
     Check(
         code="gateway-mode-ignored",
@@ -93,19 +66,5 @@ CHECKS = (
         ),
         fix=say("Upgrade Docker, or delete the rule or address and recreate the network."),
         find=_ignored,
-    ),
-    Check(
-        code="hairpin-off",
-        severity=Severity.WARNING,
-        title=say("A container does not reach its own published port"),
-        meaning=say(
-            "Without docker-proxy the kernel rewrites such packets, and has to send them out by the bridge port that they "
-            "came in by, which a bridge does in hairpin mode only."
-        ),
-        detected=say(
-            "Docker runs without docker-proxy, and hairpin is off on the port of a container that publishes ports."
-        ),
-        fix=say("Switch hairpin on for the port, or restart the container."),
-        find=_no_hairpin,
     ),
 )

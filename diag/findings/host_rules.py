@@ -108,6 +108,8 @@ class HostRules:
         """By container address: what drops packets to it that do not come over its bridge (28.0.2 and later)."""
         self.loopback_drops: set[tuple[int, int]] = set()
         """Protocol and port of those published on the host's loopback that strangers do not get at (28 and later)."""
+        self.opened: dict[tuple[int, int, int], Place] = {}
+        """By address, protocol and port: what lets packets for a published port in."""
         self.closing: list[Place] = []
         """What drops or refuses packets for a port of the host's own."""
         self._exact_sources: dict[tuple[int, int], NfRule] = {}
@@ -183,6 +185,8 @@ class HostRules:
     def _index(self, table: NfTable) -> None:
         for hook, chain, rule in self._met(table):
             match rule.parts[-1] if rule.parts else None:
+                case Accept() if hook is Hook.FORWARD and (port := _opened(rule)) is not None:
+                    self.opened.setdefault(port, Place(table, chain, rule))
                 case Accept() if hook is Hook.FORWARD and chain != "DOCKER-USER" and not chain.startswith(_INCOMING):
                     for name in _names(rule, Field.IIFNAME) if not _names(rule, Field.OIFNAME) else ():
                         self.accepted_from.setdefault(name, Place(table, chain, rule))
@@ -291,6 +295,12 @@ def _single(rule: NfRule, field: Field) -> int | None:
             low, high = part.ranges[0]
             return low if low == high else None
     return None
+
+
+def _opened(rule: NfRule) -> tuple[int, int, int] | None:
+    """Address, protocol and port of a rule that asks for one of each."""
+    address, protocol, port = (_single(rule, field) for field in (Field.DADDR, Field.PROTOCOL, Field.DPORT))
+    return (address, protocol, port) if address is not None and protocol is not None and port is not None else None
 
 
 def asked_port(rule: NfRule) -> tuple[int, int]:

@@ -106,7 +106,7 @@ def test_two_with_one_mac_address() -> None:
 
 
 def test_a_container_on_two_networks_has_nothing_twice() -> None:
-    assert not every_finding(snapshot_of("ipv6-d20"))
+    assert not [f for f in every_finding(snapshot_of("ipv6-d20")) if f.code.startswith("duplicate")]
 
 
 def test_what_was_asked_for_is_read() -> None:

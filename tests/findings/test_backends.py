@@ -30,10 +30,10 @@ def test_the_policy_that_is_left_from_iptables() -> None:
 
 @pytest.mark.apart
 def test_a_foreign_table_is_named_once_for_all_that_it_stops() -> None:
-    (found,) = find_all(altered("seed-d29", *UPLINK, nft(TABLE, forward_chain("drop"))))
+    (found,) = find_all(altered("published-d29", *UPLINK, nft(TABLE, forward_chain("drop"))))
     assert (found.code, found.subject) == ("foreign-table-drops", "firewall forward policy")
     assert "to the world" in found.text
-    assert "ng to mysql1 and 27 more on bridge" in found.text
+    assert "pub_any to client_a and 5 more on neta" in found.text
     assert found.evidence[0].text.startswith("chain inet firewall forward")
 
 

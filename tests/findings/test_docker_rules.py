@@ -92,7 +92,11 @@ def test_masquerading_of_the_nftables_backend() -> None:
 @pytest.mark.parametrize(
     ("change", "container", "what"),
     [
-        (without(RULES, "--dport 8080 -j DNAT"), "pub_any", "the rule that publishes port 8080/tcp"),
+        (
+            without(RULES, "-A DOCKER -d 172.18.0.2/32 ! -i"),
+            "pub_any",
+            "the rule that lets in what is sent on to 172.18.0.2:80",
+        ),
         (without(RULES, "127.0.0.1/32 ! -i lo"), "pub_lo", "the rule that keeps strangers from 127.0.0.1:8081"),
         (
             without(RULES, "-A PREROUTING -d 172.18.0.3/32"),
