@@ -97,9 +97,9 @@ class Lab:
     def after(self, state: Path, before: Contents, *options: str) -> str:
         """What a fault broke; empty for nothing. `before` are the snapshots that must still be there."""
         try:
-            if lost := _lost(before, contents(state)):
-                return f"lost before the next run: {lost}"
             known = contents(state)
+            if lost := _lost(before, known):
+                return f"lost before the next run: {lost}"
             status, message = self.run(state, *options)
             if status not in STORED:
                 return f"the next run fails: {message}"
