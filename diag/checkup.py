@@ -22,6 +22,9 @@ from diag.pipeline import analyse_snapshot, compare_analyses, parse_bundle
 from diag.policy.judge import judge
 from diag.policy.model import Policy
 
+_OBJECTS = ("docker/containers.json", "docker/networks.json")
+_HINT = "See whether the engine answers: docker info"
+
 
 class Checkup(Struct, frozen=True):
     """What a host is held against."""
@@ -41,8 +44,9 @@ class Checkup(Struct, frozen=True):
     def of(self, bundle: Bundle, started: float) -> Health:
         """The outcome for a captured host, which is stored; `started` is a time of :func:`time.monotonic`.
 
-        Raises DiagError when the state folder does not take it.
+        Raises DiagError where nothing of Docker's was captured, and when the state folder does not take the outcome.
         """
+        _must_show_docker(bundle)
         analysis = analyse_snapshot(parse_bundle(bundle))
         expectations = judge(self.policy, analysis) if self.policy is not None else ()
         health = Health(analysis, self.fail_on, expectations)
@@ -68,6 +72,16 @@ class Checkup(Struct, frozen=True):
             since_last=since_last,
             accepted=baseline.accepted if baseline is not None else frozenset(),
         )
+
+
+def _must_show_docker(bundle: Bundle) -> None:
+    """A host of which the engine says nothing, because it hangs or is down, is not a healthy one."""
+    if any(path in bundle.files for path in _OBJECTS):
+        return
+    why = next((record.error for path, record in bundle.records.items() if path in _OBJECTS and record.error), "")
+    raise DiagError(
+        "cannot check the host", why=why or "neither its containers nor its networks were captured", hint=_HINT
+    )
 
 
 def _since(store: Store, number: int, now: Analysis) -> Difference | None:

@@ -39,6 +39,15 @@ class _Text:
             yield from self._expectation(expectation)
         yield from self._more(len(health.failed_expectations) - EXPECTATIONS)
         yield from self._findings()
+        if health.analysis.gaps:
+            yield ""
+            missing = self.language.plural(
+                "{n} thing is missing from the capture.",
+                "{n} things are missing from the capture.",
+                len(health.analysis.gaps),
+            )
+            detail = shown(self.language.of(health.analysis.gaps[0].detail), 300).rstrip(".")
+            yield from wrapped(f"{missing} {say('The first gap in the capture: {detail}.', detail=detail)}")
         baseline, last = health.since_baseline, health.since_last
         if baseline is not None and not (baseline.nothing and not baseline.restarted):
             yield from self._since(say("Since the baseline:"), baseline)

@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -27,14 +29,18 @@ from diag.history.store import Store
 from diag.model.history import Record
 from tests.loading import bundle_path
 
-COMMAND = ("tests.history.keeper",)
+COMMAND = ("diag", "check", "--quiet")
 """The module that stores a bundle, and its first words; it takes `--state`, `-f` and `--keep`."""
+KEEPER = ("tests.history.keeper",)
+"""The same without the check, for many faults in a short time."""
 STORED = frozenset({0, 1})
 """Exit statuses of a run that stored its snapshot."""
 KEEP = 6
 """Snapshots of the folders in which retention is at work all the time."""
 _OWN = frozenset({"lock", "index.sqlite", "baseline", "snapshots"})
-_LIMIT = 60.0
+_LIMIT = 90.0
+_GRACE = 10.0
+FAILED = 2
 _DAY = 86400.0
 _KIB = 1024
 
@@ -316,6 +322,43 @@ def clock(lab: Lab, count: int) -> Tally:
     return tally
 
 
+def hung_daemon(lab: Lab, count: int) -> Tally:
+    """The engine takes connections and never answers: the run ends in time, says so, and stores nothing."""
+    tally = Tally("daemon that hangs")
+    state = lab.state("hung")
+    path = lab.folder / "hung.sock"
+    with socket.socket(socket.AF_UNIX) as daemon:
+        daemon.bind(str(path))
+        daemon.listen(64)
+        for number in range(count):
+            before = contents(state)
+            limit = 3 if number % 2 else 60
+            words = [
+                "unshare",
+                "--net",
+                sys.executable,
+                "-m",
+                "diag",
+                "check",
+                "--state",
+                str(state),
+                "--timeout",
+                str(limit),
+            ]
+            environment = {**os.environ, "DOCKER_HOST": f"unix://{path}"}
+            started = time.monotonic()
+            status, message = _ended(
+                subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=environment)
+            )
+            problem = "" if status == FAILED and message.count("\n") == 0 else f"status {status}: {message}"
+            if time.monotonic() - started > limit + _GRACE:
+                problem = "it takes longer than it may"
+            if contents(state) != before:
+                problem = "something was stored"
+            _note(tally, problem or lab.after(state, before))
+    return tally
+
+
 def _note(tally: Tally, problem: str, detail: str = "") -> None:
     tally.tried += 1
     if problem:
@@ -354,6 +397,7 @@ def all_faults(lab: Lab, many: int, together: int, others: int) -> list[Callable
         lambda: damaged_file(lab, "index.sqlite", others),
         lambda: damaged_file(lab, "baseline", others),
         lambda: clock(lab, others),
+        lambda: hung_daemon(lab, max(1, others // 10)),
     ]
 
 

@@ -12,7 +12,7 @@ from tests.history.faults import Lab, Tally
 
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory: pytest.TempPathFactory) -> Lab:
-    return Lab(tmp_path_factory.mktemp("faults"), hours=faults.KEEP)
+    return Lab(tmp_path_factory.mktemp("faults"), faults.KEEPER, hours=faults.KEEP)
 
 
 def survived(tally: Tally) -> bool:
@@ -43,9 +43,19 @@ def test_full_disk(lab: Lab) -> None:
     assert survived(faults.full_disk(lab, 2))
 
 
+@pytest.mark.live
+def test_a_daemon_that_hangs(lab: Lab) -> None:
+    assert survived(faults.hung_daemon(lab, 1))
+
+
+@pytest.mark.apart
+def test_the_whole_program_is_killed(tmp_path: Path) -> None:
+    assert survived(faults.kills(Lab(tmp_path, hours=faults.KEEP), 2))
+
+
 @pytest.mark.apart
 def test_what_is_lost_is_seen(tmp_path: Path) -> None:
-    lab = Lab(tmp_path, hours=2)
+    lab = Lab(tmp_path, faults.KEEPER, hours=2)
     state = lab.state("broken", 1)
     before = faults.contents(state)
     assert list(before) == [1]
