@@ -37,5 +37,5 @@ def test_an_installed_wheel_makes_every_report(tmp_path: Path) -> None:
     words = [word for name in outputs for word in ("-o", name)]
     run(python, "-m", "diag", "report", "-f", str(bundle_path("seed-d20")), *words, cwd=tmp_path, **libraries)
     assert all(Path(name).stat().st_size > 1000 for name in outputs)
-    for name in ("analysis", "bundle", "health"):
+    for name in ("analysis", "bundle", "health", "policy"):
         assert json.loads(run(python, "-m", "diag", "schema", name, cwd=tmp_path, **libraries))

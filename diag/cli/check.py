@@ -159,7 +159,7 @@ def _look(source: str, *, wait: float, **options: Any) -> Health:
     if source == LIVE and hasattr(os, "nice"):
         os.nice(_NICE)
     with checkup.alone(wait):
-        bundle = load_bundle(source)
+        bundle = load_bundle(source, checkup.policy.labels if checkup.policy is not None else frozenset())
         with working("analysing"):
             health = checkup.of(bundle, started)
     for notice in checkup.store.notices if checkup.store is not None else ():

@@ -125,8 +125,8 @@ class Container(Struct, frozen=True):
     compose_project: str = ""
     compose_service: str = ""
     evidence: Evidence | None = None
-    labels: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    """As far as the capture has them: it keeps those that it was asked for, and Compose's."""
+    labels: tuple[tuple[str, str], ...] = ()
+    """Keys and values, as far as the capture has them: it keeps those that it was asked for, and Compose's."""
     asked_ports: tuple[PublishedPort, ...] = ()
     """What `-p` asked for (`HostConfig.PortBindings`), whether anything came of it or not."""
 

@@ -135,7 +135,7 @@ def _container(body: dict[str, Any], container_id: str, name: str, evidence: Evi
         text_of(labels, "com.docker.compose.project"),
         text_of(labels, "com.docker.compose.service"),
         evidence,
-        MappingProxyType({key: value for key, value in labels.items() if isinstance(value, str)}),
+        tuple([(key, value) for key, value in labels.items() if isinstance(value, str)]),
         _asked_ports(dict_of(host_config, "PortBindings")),
     )
 

@@ -15,7 +15,7 @@ from diag.model.provenance import Evidence
 from diag.model.reasons import Reachability
 from diag.policy.model import Deny, Only, Policy, Reach
 from diag.policy.select import Members
-from diag.policy.traffic import Traffic
+from diag.policy.traffic import ALL_TRAFFIC, Traffic
 from diag.policy.wording import traffic_words
 from diag.reach.analysis import Analyser
 from diag.reach.beyond import RESERVED, with_world
@@ -102,20 +102,13 @@ class Because:
             through = traffic & Traffic.known(path.allowed)
             if through and path.target is not None:
                 part = _narrowed(analyser, path, through) or path
-                text = say(
-                    "{a} reaches {b} at {ip} on {allowed}: {how}.",
-                    a=facts.source,
-                    b=facts.destination,
-                    ip=path.target.ip,
-                    allowed=traffic_words(through),
-                    how=analyser.explainer.how(facts.source, facts.destination, part),
-                )
+                text = _reaches(facts, str(path.target.ip), through, analyser.explainer.how(*_ends(facts), part))
                 return Why(text, part.decided_by or _accepted(part))
         return self._whole(analyser, facts)
 
     def _fixes(self, facts: PairFacts, path: PathFacts, traffic: Traffic) -> tuple[Fix, ...]:
         """Those after which the expectation holds of the pair."""
-        key = (facts.source, facts.destination), traffic
+        key = _ends(facts), traffic
         if key not in self._fixed:
             if not self._left:
                 return ()
@@ -139,6 +132,17 @@ class Because:
             if any(members.bit[a] & sources and members.bit[b] & destinations for a, b in fix.opens):
                 found.append(expected.id)
         return tuple(found)
+
+
+def _ends(facts: PairFacts) -> tuple[str, str]:
+    return facts.source, facts.destination
+
+
+def _reaches(facts: PairFacts, ip: str, through: Traffic, how: str) -> str:
+    a, b = _ends(facts)
+    if through == ALL_TRAFFIC:
+        return say("{a} reaches {b} at {ip}: {how}.", a=a, b=b, ip=ip, how=how)
+    return say("{a} reaches {b} at {ip} on {allowed}: {how}.", a=a, b=b, ip=ip, allowed=traffic_words(through), how=how)
 
 
 def _noted(fix: Fix, against: tuple[str, ...]) -> Fix:

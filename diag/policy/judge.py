@@ -5,7 +5,7 @@ An expectation holds only if that is certain of every pair that it is about. Sel
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 
 from msgspec import Struct
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from diag.model.analysis import Analysis, Group
 from diag.model.health import Expectation
-from diag.model.message import clauses, say
+from diag.model.message import say
 from diag.policy import model
 from diag.policy.because import Because, Why
 from diag.policy.model import Deny, Only, Policy, Reach, Resolve
@@ -181,17 +181,3 @@ def _let_through(rectangle: Rectangle, forbidden: Traffic) -> tuple[bool, Traffi
         return True, through
     perhaps = forbidden & rectangle.unknown
     return (False, perhaps) if perhaps else None
-
-
-def summary(expectations: Iterable[Expectation]) -> str:
-    """How many there are and how many hold, in words."""
-    found = list(expectations)
-    failed = sum(e.held is False for e in found)
-    untold = sum(e.held is None for e in found)
-    return clauses(
-        (
-            say("{held} of {all} expectations hold", held=len(found) - failed - untold, all=len(found)),
-            say("{failed} do not", failed=failed),
-            say("{untold} cannot be told", untold=untold),
-        )
-    )

@@ -123,7 +123,8 @@ class Members:
         return self.of(
             container.name
             for container in self.snapshot.containers
-            if (found := container.labels.get(key)) is not None and (not valued or fits(value, found))
+            for own, found in container.labels
+            if own == key and (not valued or fits(value, found))
         )
 
     def missing(self, selectors: Iterable[Selector]) -> str:
@@ -157,7 +158,7 @@ def _networks(container: Container) -> Iterable[str]:
 
 
 def _own_labels(container: Container) -> bool:
-    return any(not key.startswith("com.docker.compose.") for key in container.labels)
+    return any(not key.startswith("com.docker.compose.") for key, _ in container.labels)
 
 
 def _joined(masks: Iterable[int]) -> int:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from diag.model.analysis import ALL
 from diag.model.message import listed, say
 from diag.policy.model import Deny, Expectation, Only, Reach, Resolve, Selector
 from diag.policy.traffic import ALL_TRAFFIC, Traffic
@@ -21,15 +20,18 @@ def expected_text(expected: Expectation) -> str:
     match expected:
         case Reach():
             if expected.traffic is None:
-                return say("{a} reaches {b}", a=a, b=_names(expected.destinations))
+                return say("{a} must reach {b}", a=a, b=_names(expected.destinations))
             return say(
-                "{a} reaches {b} on {what}", a=a, b=_names(expected.destinations), what=traffic_words(expected.traffic)
+                "{a} must reach {b} on {what}",
+                a=a,
+                b=_names(expected.destinations),
+                what=traffic_words(expected.traffic),
             )
         case Deny():
             if expected.traffic == ALL_TRAFFIC:
-                return say("{a} does not reach {b}", a=a, b=_names(expected.destinations))
+                return say("{a} must not reach {b}", a=a, b=_names(expected.destinations))
             b, what = _names(expected.destinations), traffic_words(expected.traffic)
-            return say("{a} does not reach {b} on {what}", a=a, b=b, what=what)
+            return say("{a} must not reach {b} on {what}", a=a, b=b, what=what)
         case Only():
             return _only(expected, a)
         case Resolve():
@@ -37,21 +39,25 @@ def expected_text(expected: Expectation) -> str:
 
 
 def _only(expected: Only, a: str) -> str:
-    b = _names(expected.destinations)
-    if not expected.sources:
-        a = say("nobody")
-    if expected.traffic == ALL_TRAFFIC:
-        return say("only {a} reaches {b}", a=a, b=b)
-    return say("only {a} reaches {b} on {what}", a=a, b=b, what=traffic_words(expected.traffic))
+    b, what = _names(expected.destinations), traffic_words(expected.traffic)
+    match bool(expected.sources), expected.traffic == ALL_TRAFFIC:
+        case True, True:
+            return say("only {a} may reach {b}", a=a, b=b)
+        case True, False:
+            return say("only {a} may reach {b} on {what}", a=a, b=b, what=what)
+        case False, True:
+            return say("nobody may reach {b}", b=b)
+        case _:
+            return say("nobody may reach {b} on {what}", b=b, what=what)
 
 
 def _resolves(expected: Resolve, a: str) -> str:
     b = _names(expected.targets)
     if not expected.name:
-        return say("{a} resolves {b} by name", a=a, b=b)
+        return say("{a} must resolve {b} by name", a=a, b=b)
     if not expected.targets:
-        return say("{a} resolves {name}", a=a, name=expected.name)
-    return say("{a} resolves {name} to {b}", a=a, name=expected.name, b=b)
+        return say("{a} must resolve {name}", a=a, name=expected.name)
+    return say("{a} must resolve {name} to {b}", a=a, name=expected.name, b=b)
 
 
 def _names(selectors: Sequence[Selector]) -> str:
@@ -63,5 +69,5 @@ def _names(selectors: Sequence[Selector]) -> str:
 
 def traffic_words(traffic: Traffic) -> str:
     """Not too many ports of it."""
-    text = ALL if traffic == ALL_TRAFFIC else traffic.words
+    text = say("everything") if traffic == ALL_TRAFFIC else traffic.words
     return text if len(text) <= 80 else say("{ports}, …", ports=", ".join(traffic.spelled)[:60].rpartition(",")[0])

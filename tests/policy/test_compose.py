@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from diag.errors import DiagError
@@ -62,6 +62,8 @@ PORTS = {
     "8000-9000:80": Binding(Traffic.of(["tcp/80"]), None),
     "22:22": Binding(Traffic.of(["tcp/22"]), Traffic.of(["tcp/22"])),
     "'${P:-81}:80'": Binding(Traffic.of(["tcp/80"]), Traffic.of(["tcp/81"])),
+    "'${P:-127.0.0.1:81}:80'": Binding(Traffic.of(["tcp/80"]), Traffic.of(["tcp/81"]), "127.0.0.1"),
+    "'${IP:-}:${P:-81}:80'": Binding(Traffic.of(["tcp/80"]), Traffic.of(["tcp/81"])),
     "80:80/sctp": Binding(Traffic(), Traffic()),
     "{target: 80, published: 8080}": Binding(Traffic.of(["tcp/80"]), Traffic.of(["tcp/8080"])),
     "{target: 53, published: '53', protocol: udp, host_ip: 127.0.0.1, mode: host}": Binding(
@@ -168,6 +170,32 @@ def test_dependencies() -> None:
     assert service("expose: ['80', 9000-9001, 53/udp]").inside == Traffic.of(["tcp/80,9000-9001", "udp/53"])
 
 
+def test_dependencies_that_are_merged() -> None:
+    compose = read("""
+x-healthy: &healthy {condition: service_healthy}
+x-base: &base
+  restart: always
+  depends_on: &needs
+    redis: {<<: *healthy}
+x-more: &more
+  <<: *base
+  depends_on:
+    <<: *needs
+    queue: {<<: *healthy}
+services:
+  web: {<<: *more}
+  cron: {<<: *base, ports: !reset []}
+  redis: {}
+  queue: {}
+""")
+    assert {s.name: s.depends for s in compose.services} == {
+        "web": ("queue", "redis"),
+        "cron": ("redis",),
+        "redis": (),
+        "queue": (),
+    }
+
+
 def test_services_that_are_not_there_for_long() -> None:
     compose = read("""
 services:
@@ -247,6 +275,7 @@ VALUES = st.recursive(
 )
 
 
+@settings(max_examples=50)
 @given(
     st.dictionaries(st.sampled_from(["a", "b", "c"]), st.dictionaries(st.sampled_from(KEYS), VALUES, max_size=4)),
     VALUES,

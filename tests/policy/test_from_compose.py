@@ -55,25 +55,25 @@ def told(expectations: tuple[Expectation, ...]) -> list[str]:
 def test_what_a_shop_is_for() -> None:
     policy, left_out = made(SHOP)
     assert told(policy.reach) == [
-        "db, proxy, web reaches db, proxy, web",
-        "backup, db reaches backup, db",
-        "backup, web reaches db on tcp 5432",
-        "proxy reaches web on tcp 8080",
-        "@world reaches proxy on tcp 80,443",
+        "db, proxy, web must reach db, proxy, web",
+        "backup, db must reach backup, db",
+        "backup, web must reach db on tcp 5432",
+        "proxy must reach web on tcp 8080",
+        "@world must reach proxy on tcp 80,443",
     ]
     assert told(policy.deny) == [
-        "@world does not reach proxy on icmp; tcp 1-79,81-442,444-65535; udp all",
-        "@world does not reach backup, db, web",
-        "backup does not reach web",
-        "backup does not reach proxy",
-        "proxy, web does not reach backup",
-        "backup does not reach @world",
+        "@world must not reach proxy on icmp; tcp 1-79,81-442,444-65535; udp all",
+        "@world must not reach backup, db, web",
+        "backup must not reach web",
+        "backup must not reach proxy",
+        "proxy, web must not reach backup",
+        "backup must not reach @world",
     ]
     assert told(policy.resolve) == [
-        "web resolves database to db",
-        "backup, web resolves db to db",
-        "backup resolves postgres to db",
-        "proxy resolves web to web",
+        "web must resolve database to db",
+        "backup, web must resolve db to db",
+        "backup must resolve postgres to db",
+        "proxy must resolve web to web",
     ]
     assert left_out == ("backup → proxy: it depends on it, and they share no network of this file",)
 
@@ -144,8 +144,8 @@ def test_what_cannot_be_told_is_not_forbidden() -> None:
         networks: {vlan: {driver: macvlan}, inside: {internal: true}}
         """)
     world = [e for e in policy.deny if e.sources[0].name == "@world"]
-    assert told(tuple(world)) == ["@world does not reach h"]
-    assert told(tuple(e for e in policy.reach if e.sources[0].name == "@world")) == ["@world reaches f on tcp 81"]
+    assert told(tuple(world)) == ["@world must not reach h"]
+    assert told(tuple(e for e in policy.reach if e.sources[0].name == "@world")) == ["@world must reach f on tcp 81"]
     assert left_out == (
         "the port ${PORT}:80 of a, which depends on a variable or is not understood",
         "the port 80 of b, whose port at the host is chosen at start",
@@ -158,15 +158,15 @@ def test_what_cannot_be_told_is_not_forbidden() -> None:
 
 def test_a_shared_stack_has_no_name() -> None:
     policy, _ = made("services: {a: {network_mode: 'service:b'}, b: {}, c: {depends_on: [a, b]}}")
-    assert told(policy.resolve) == ["c resolves b to b"]
-    assert told(policy.reach) == ["a, b, c reaches a, b, c"]
+    assert told(policy.resolve) == ["c must resolve b to b"]
+    assert told(policy.reach) == ["a, b, c must reach a, b, c"]
 
 
 def test_an_alias_of_several_is_left_out() -> None:
     policy, _ = made(
         "services: {a: {networks: {n: {aliases: [x]}}}, b: {networks: {n: {aliases: [x, y]}}}, c: {networks: [n]}}"
     )
-    assert told(policy.resolve) == ["a, c resolves y to b"]
+    assert told(policy.resolve) == ["a, c must resolve y to b"]
 
 
 def test_kinds() -> None:

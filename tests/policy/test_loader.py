@@ -7,7 +7,7 @@ from importlib import resources
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -235,6 +235,7 @@ def test_the_schema_and_the_loader_agree(document: Any) -> None:
     agrees(document)
 
 
+@settings(max_examples=30)
 @given(st.lists(GOOD, min_size=1, max_size=2), st.sampled_from(["reach", "deny", "only"]))
 def test_they_agree_on_good_ones(entries: list[Any], kind: str) -> None:
     agrees({"version": 1, kind: entries})

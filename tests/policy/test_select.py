@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from types import MappingProxyType
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -40,7 +38,7 @@ def members(*, labels: bool = True) -> Members:
             c,
             compose_project=LABELS[c.name][0],
             compose_service=LABELS[c.name][1],
-            labels=MappingProxyType(LABELS[c.name][2] if labels else {"com.docker.compose.project": "x"}),
+            labels=tuple(LABELS[c.name][2].items()) if labels else (("com.docker.compose.project", "x"),),
         )
         if c.name in LABELS
         else c
