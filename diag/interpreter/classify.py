@@ -177,7 +177,8 @@ def _broken_link(world: World, failed: Failed, netns: str, endpoint: Endpoint) -
             continue
         if not link.up:
             return Reason.LINK_DOWN, link.evidence
-        if key[0] == "host" and link.kind is LinkKind.VETH and not link.master and not link.addresses:
+        routed = any(not address.ip.is_link_local for address in link.addresses)
+        if key[0] == "host" and link.kind is LinkKind.VETH and not link.master and not routed:
             return Reason.NO_BRIDGE_PORT, link.evidence
     return None
 

@@ -9,6 +9,7 @@ from diag.model.analysis import NameAnswer, PortSet
 from diag.model.docker import Container, DockerNetwork
 from diag.model.flow import HopKind, Protocol, Trace
 from diag.model.message import SEMICOLON, listed, say
+from diag.model.provenance import Evidence
 from diag.model.reasons import Disposition, Reachability, Reason, Via
 from diag.model.snapshot import Snapshot
 from diag.reach.beyond import HOST, RESERVED, WORLD
@@ -183,15 +184,28 @@ class Explainer:
             case Reason.WRONG_ADDRESS:
                 return _with(say("{b} does not have the address that Docker gave it", b=b), detail)
             case Reason.LINK_DOWN:
-                return _with(say("a link on the way is down"), detail)
+                link = self._link_at(path.decided_by)
+                down = say("{link} is down", link=link) if link else say("a link on the way is down")
+                return _with(down, detail)
             case Reason.NO_BRIDGE_PORT:
-                return _with(say("the veth of a container is on no bridge"), detail)
+                link = self._link_at(path.decided_by)
+                alone = (
+                    say("{link} is on no bridge", link=link) if link else say("the veth of a container is on no bridge")
+                )
+                return _with(alone, detail)
             case Reason.NO_ROUTE if apart:
                 return say("they share no network, and {why}", why=detail)
             case Reason.REPLY_BLOCKED:
                 return detail
             case _:
                 return detail or path.reason.value
+
+    def _link_at(self, evidence: Evidence | None) -> str:
+        """The link that a line of evidence shows; empty for none."""
+        for (netns, name), link in self.world.topology.links.items() if evidence is not None else ():
+            if link.evidence == evidence:
+                return say("{name} of {owner}", name=name, owner=self.world.label(netns))
+        return ""
 
     def _apart(self, a: str, b: str) -> bool:
         return not ({a, b} & set(RESERVED) or self.common_networks(a, b))

@@ -103,3 +103,10 @@ def test_every_pair_of_every_fault_has_a_sentence(name: str) -> None:
                 assert "None" not in result.text
                 assert ": ." not in result.text
                 assert explanation_json(result)["paths"]
+
+
+def test_a_broken_link_is_called_by_its_name() -> None:
+    snapshot = snapshot_of("broken_links-d20")
+    down, alone = explain(snapshot, "nogw", "ethdown"), explain(snapshot, "nogw", "nomaster")
+    assert "eth0 of ethdown is down" in down.text
+    assert (alone.reason, "of the host is on no bridge" in alone.text) == (Reason.NO_BRIDGE_PORT, True)
