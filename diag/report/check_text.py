@@ -47,7 +47,8 @@ class _Text:
                 len(health.analysis.gaps),
             )
             detail = shown(self.language.of(health.analysis.gaps[0].detail), 300).rstrip(".")
-            yield from wrapped(f"{missing} {say('The first gap in the capture: {detail}.', detail=detail)}")
+            first = say("The first gap in the capture: {detail}.", detail=detail)
+            yield from wrapped(f"{missing} {first}")
         baseline, last = health.since_baseline, health.since_last
         if baseline is not None and not (baseline.nothing and not baseline.restarted):
             yield from self._since(say("Since the baseline:"), baseline)
@@ -118,7 +119,8 @@ class _Text:
     def _check(self, found: list[Finding]) -> Iterator[str]:
         first, of = found[0], self.language.of
         _, mark, word = SEVERITIES[first.severity]
-        yield from wrapped(f"{of(word)}: {of(first.title)} [{first.code}]", "  ", f"{mark} ")
+        title = self.language.say("{severity}: {title}", severity=of(word), title=of(first.title))
+        yield from wrapped(f"{title} [{first.code}]", "  ", f"{mark} ")
         for finding in found[:HITS]:
             yield from wrapped(shown(of(finding.text), _LONGEST), "  ", "  ")
             for evidence in finding.evidence[:1]:
@@ -130,7 +132,8 @@ class _Text:
             yield from wrapped(of(first.advice), "  ", "  ")
 
     def _command(self, command: str) -> Iterator[str]:
-        yield f"  {self.language.say('Fix:')}"
+        fix = self.language.say("Fix:")
+        yield f"  {fix}"
         yield from command_lines(shown(command, 2000), "    ")
 
     def _more(self, number: int) -> Iterator[str]:

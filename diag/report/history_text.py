@@ -95,11 +95,14 @@ def _shown(entry: Kept, baseline: Baseline | None, language: Language) -> Iterat
     for note in record.findings:
         yield f"  {language.of(SEVERITIES[note.severity][2])}: {_finding(note.key)}"
     if not record.findings:
-        yield f"  {language.say('no findings')}"
+        none = language.say("no findings")
+        yield f"  {none}"
     for expectation in record.failed:
-        yield f"  {language.say('failed: {expectation}', expectation=shown(expectation))}"
+        failed = language.say("failed: {expectation}", expectation=shown(expectation))
+        yield f"  {failed}"
     if entry.damage:
-        yield f"  {language.say('damaged: {why}', why=shown(entry.damage))}"
+        damaged = language.say("damaged: {why}", why=shown(entry.damage))
+        yield f"  {damaged}"
 
 
 def _finding(key: tuple[str, str]) -> str:

@@ -145,7 +145,8 @@ class _Document:
             f"**{view.summary.mark} {escape(view.summary.verdict)}** {escape(view.headline)} {escape(view.summary.gaps)}".rstrip()
             + "\n"
         )
-        yield f"| | {language.say('Result')} | {language.say('Ordered pairs')} |"
+        result, pairs = language.say("Result"), language.say("Ordered pairs")
+        yield f"| | {result} | {pairs} |"
         yield "|-|-|-:|"
         for count in view.counts:
             yield f"| {count.mark} | {count.word} | {count.pairs} |"
@@ -178,7 +179,8 @@ class _Document:
     def _findings(self) -> Iterator[str]:
         view, language = self.view, self.language
         if view.findings:
-            yield f"## {language.say('What the checks found')}\n"
+            title = language.say("What the checks found")
+            yield f"## {title}\n"
         for finding in view.findings[:TROUBLES]:
             yield from self._finding(finding)
         more = len(view.findings) - TROUBLES
@@ -256,12 +258,15 @@ class _Document:
         say = self.language.say
         yield f"{escape(path.explanation)}\n"
         if path.cited is not None:
-            yield f"{say('Decided by {where}:', where=code(_where(path.cited)))} {code(path.cited.text)}\n"
+            decided = say("Decided by {where}:", where=code(_where(path.cited)))
+            yield f"{decided} {code(path.cited.text)}\n"
         for fix in path.fixes:
             yield block(fix.command)
-            yield f"{escape(say('Then {effect}.', effect=fix.effect))} {escape(fix.note)}\n".replace(" \n", "\n")
+            then = escape(say("Then {effect}.", effect=fix.effect))
+            yield f"{then} {escape(fix.note)}\n".replace(" \n", "\n")
         if hops and path.hops:
-            yield f"<details><summary>{say('Hop by hop')}</summary>\n"
+            title = say("Hop by hop")
+            yield f"<details><summary>{title}</summary>\n"
             for number, hop in enumerate((*path.hops, *path.hops_back), 1):
                 yield f"{number}. {escape(hop.text)}"
             yield "\n</details>\n"
@@ -291,7 +296,8 @@ class _Document:
         say = self.language.say
         callers = self._some(map(self._caller, scope.callers))
         names = self._some(f"{name.name} = {name.addresses} ({name.via})" for name in scope.names)
-        lines = [f"- {escape(callers)}: {escape(say('Resolver: {resolver}.', resolver=scope.resolver))}"]
+        resolver = say("Resolver: {resolver}.", resolver=scope.resolver)
+        lines = [f"- {escape(callers)}: {escape(resolver)}"]
         lines += [escape(text) for text in (scope.note, names) if text]
         lines += [
             escape(say("Not found: {names}; {why}.", names=name.name, why=name.explanation)) for name in scope.missing

@@ -88,7 +88,8 @@ class _Text:
             yield from self._command(trouble.fix.command, "  ")
 
     def finding(self, finding: FindingView) -> Iterator[str]:
-        yield from wrapped(f"{finding.word}: {finding.title} [{finding.code}]", "  ", f"{finding.mark} ")
+        title = self.language.say("{severity}: {title}", severity=finding.word, title=finding.title)
+        yield from wrapped(f"{title} [{finding.code}]", "  ", f"{finding.mark} ")
         for hit in finding.first:
             yield from wrapped(hit.text, "  ", "  ")
             for cited in hit.cited:
@@ -108,7 +109,8 @@ class _Text:
         yield from wrapped(finding.advice, "  ", "  ")
 
     def _command(self, command: str, indent: str) -> Iterator[str]:
-        yield f"{indent}{self.language.say('Fix:')}"
+        fix = self.language.say("Fix:")
+        yield f"{indent}{fix}"
         yield from command_lines(command, f"{indent}  ")
 
     def lines(self, view: PrintView) -> Iterator[str]:

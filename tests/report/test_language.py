@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import re
 import string
@@ -54,6 +55,15 @@ def test_catalogues_are_complete_and_up_to_date() -> None:
     script = [sys.executable, str(ROOT / "scripts" / "messages.py"), "--check"]
     found = subprocess.run(script, capture_output=True, text=True, check=False, cwd=ROOT)
     assert (found.returncode, found.stderr.strip()) == (0, "")
+
+
+def test_no_message_is_where_catalogues_do_not_look() -> None:
+    """What makes the catalogues reads no string within another's braces."""
+    for path in (ROOT / "diag").rglob("*.py"):
+        for text in (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.JoinedStr)):
+            for call in (node for node in ast.walk(text) if isinstance(node, ast.Call)):
+                name = call.func.attr if isinstance(call.func, ast.Attribute) else getattr(call.func, "id", "")
+                assert name not in ("say", "plural") or not isinstance(call.args[0], ast.Constant), (path, call.lineno)
 
 
 def test_every_language_has_a_catalogue() -> None:
