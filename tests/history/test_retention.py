@@ -75,5 +75,15 @@ def test_a_clock_that_was_years_ahead_once_makes_little_old() -> None:
     assert retired(found, Retention(days=90), ()) == frozenset()
 
 
+def test_a_clock_that_jumps_again_and_again_makes_nothing_old() -> None:
+    times = [1e9 + HOUR * n + (1e8 if n % 2 else 0) for n in range(60)]
+    assert retired(entries(*times), Retention(days=30), ()) == frozenset()
+
+
+def test_one_that_was_stored_in_the_future_goes_in_time() -> None:
+    times = [4e9, *(1e9 + day * 24 * HOUR for day in range(40))]
+    assert retired(entries(*times), Retention(days=30), ()) == set(range(1, 11))
+
+
 def test_what_is_needed() -> None:
     assert needed_by(entries(1, 2, base=1)[1:]) == {1, 2}
