@@ -42,9 +42,9 @@ class Checkup(Struct, frozen=True):
             yield
 
     def of(self, bundle: Bundle, started: float) -> Health:
-        """The outcome for a captured host, which is stored; `started` is a time of :func:`time.monotonic`.
+        """The outcome for a captured host; `started` is a time of :func:`time.monotonic`.
 
-        Raises DiagError where nothing of Docker's was captured, and when the state folder does not take the outcome.
+        Raises DiagError where nothing of Docker's was captured.
         """
         _must_show_docker(bundle)
         analysis = analyse_snapshot(parse_bundle(bundle))
@@ -52,10 +52,12 @@ class Checkup(Struct, frozen=True):
         health = Health(analysis, self.fail_on, expectations)
         if self.store is not None:
             health = self._remembered(health, self.store)
-        health = replace(health, seconds=time.monotonic() - started)
+        return replace(health, seconds=time.monotonic() - started)
+
+    def remember(self, bundle: Bundle, health: Health) -> None:
+        """Store the outcome, where there is a state folder. Raises DiagError when it does not take it."""
         if self.store is not None:
             self.store.add(bundle, record_of(health), self.retention)
-        return health
 
     def _remembered(self, health: Health, store: Store) -> Health:
         """With what is different from the baseline, where there is no policy, and from the last run."""

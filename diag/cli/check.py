@@ -14,11 +14,13 @@ import click
 
 from diag.cli import BAD_NEWS, DONE, FAILED
 from diag.cli.source import LIVE, load_bundle, source_option, working
+from diag.errors import DiagError
 from diag.model.finding import Severity
 from diag.model.history import Retention
 
 if TYPE_CHECKING:
     from diag.checkup import Checkup
+    from diag.model.bundle import Bundle
     from diag.model.health import Health
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -125,10 +127,13 @@ def command(source: str, prometheus: str | None, timeout: float, **options: Any)
     from diag.cli.time_limit import time_limit
 
     with _metrics_of_failure(prometheus), time_limit(timeout, "the check"):
-        health = _look(source, **{key: options[key] for key in _LOOK})
+        health, forgotten = _look(source, **{key: options[key] for key in _LOOK})
         if prometheus is not None:
             _write_metrics(prometheus, health)
-        return _tell(health, **{key: value for key, value in options.items() if key not in _LOOK})
+        status = _tell(health, **{key: value for key, value in options.items() if key not in _LOOK})
+    if forgotten is not None:
+        raise forgotten
+    return status
 
 
 _LOOK = ("policy", "state", "keep", "keep_days", "keep_size", "fail_on", "wait")
@@ -153,7 +158,8 @@ def _write_metrics(path: str, health: Health | None) -> None:
     write_file(path, [metrics_text(health, time.time())], 0o644)
 
 
-def _look(source: str, *, wait: float, **options: Any) -> Health:
+def _look(source: str, *, wait: float, **options: Any) -> tuple[Health, DiagError | None]:
+    """The outcome, and why it was not stored: a full disk keeps nobody from being told what is wrong."""
     started = time.monotonic()
     checkup = _checkup(**options)
     if source == LIVE and hasattr(os, "nice"):
@@ -162,9 +168,18 @@ def _look(source: str, *, wait: float, **options: Any) -> Health:
         bundle = load_bundle(source, checkup.policy.labels if checkup.policy is not None else frozenset())
         with working("analysing"):
             health = checkup.of(bundle, started)
+            forgotten = _forgotten(checkup, bundle, health)
     for notice in checkup.store.notices if checkup.store is not None else ():
         print(f"diag: {notice}", file=sys.stderr)
-    return health
+    return health, forgotten
+
+
+def _forgotten(checkup: Checkup, bundle: Bundle, health: Health) -> DiagError | None:
+    try:
+        checkup.remember(bundle, health)
+    except DiagError as error:
+        return error
+    return None
 
 
 def _checkup(

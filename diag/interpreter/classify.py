@@ -178,7 +178,8 @@ def _broken_link(world: World, failed: Failed, netns: str, endpoint: Endpoint) -
         if not link.up:
             return Reason.LINK_DOWN, link.evidence
         routed = any(not address.ip.is_link_local for address in link.addresses)
-        if key[0] == "host" and link.kind is LinkKind.VETH and not link.master and not routed:
+        far = key[0] == "host" and key != (failed.netns, failed.oif)
+        if far and link.kind is LinkKind.VETH and not link.master and not routed:
             return Reason.NO_BRIDGE_PORT, link.evidence
     return None
 

@@ -188,6 +188,25 @@ def test_a_damaged_snapshot_is_told_and_the_check_goes_on(state: str) -> None:
     shutil.rmtree(state)
 
 
+def test_what_is_wrong_is_told_though_the_disk_is_full(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise DiagError(f"cannot store the snapshot in the state folder {state}", why="No space left on device")
+
+    monkeypatch.setattr(Store, "add", full)
+    found = check("-f", FORWARD_OFF, "--state", state)
+    assert found.exit_code == 2
+    assert "No space left" in found.stderr
+
+
+def test_a_host_whose_engine_says_nothing_is_not_healthy(state: str, tmp_path: Path) -> None:
+    bundle = read_bundle(SEED)
+    files = {path: data for path, data in bundle.files.items() if not path.startswith("docker/")}
+    mute = _written(replace(bundle, files=files), tmp_path / "mute.tar.gz")
+    found = check("-f", mute, "--state", state)
+    assert (found.exit_code, found.stdout) == (2, "")
+    assert "cannot check the host" in found.stderr
+
+
 def test_time_is_limited() -> None:
     started = time.monotonic()
     with pytest.raises(DiagError, match="took longer than"), time_limit(0.05, "it"):

@@ -10,11 +10,12 @@ from urllib.parse import unquote
 import jsonschema
 import pytest
 
+from diag.bundle.reader import read_bundle
 from diag.findings.registry import CHECKS
 from diag.model.health import Health
 from diag.report.sarif import sarif_json
 from tests.healths import RULE, full, health_of, hostile_health
-from tests.loading import EACH_CAPTURE
+from tests.loading import EACH_CAPTURE, bundle_path
 
 SCHEMA = json.loads((Path(__file__).parent.parent / "schemas/sarif-2.1.0-rtm.5.json").read_text())
 VALIDATOR = jsonschema.Draft4Validator(SCHEMA, format_checker=jsonschema.FormatChecker())
@@ -39,11 +40,12 @@ def test_findings_point_into_the_bundle(name: str) -> None:
     run = run_of(health)
     assert [rule["id"] for rule in run["tool"]["driver"]["rules"]] == [check.code for check in CHECKS]
     assert len(run["results"]) == len(health.analysis.findings)
+    files = read_bundle(str(bundle_path(name))).files
     for result in run["results"]:
         place = result["locations"][0]["physicalLocation"]
         file = unquote(place["artifactLocation"]["uri"])
         assert place["artifactLocation"]["uriBaseId"] in run["originalUriBaseIds"]
-        assert 1 <= place["region"]["startLine"] <= len(health.analysis.snapshot.files[file].splitlines())
+        assert 1 <= place["region"]["startLine"] <= len(files[file].splitlines())
 
 
 def test_all_that_was_found_is_a_result() -> None:

@@ -21,7 +21,7 @@ def summary(analysis: Analysis) -> SummaryView:
     ("name", "key", "problem", "apart"),
     [
         ("broken_links-d20", "unreachable", "link-down", "no-route"),
-        ("stopped-d28", "reachable", "", "not-running"),
+        ("stopped-d28", "partial", "", "not-running"),
         ("user_rules-d29nft", "partial", "policy-drop", "direct-access-drop"),
         ("seed-d29", "reachable", "", "direct-access-drop"),
         ("macvlan-d29", "unreachable", "no-neighbour", "macvlan-isolation"),
