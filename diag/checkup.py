@@ -18,7 +18,7 @@ from diag.model.difference import Difference
 from diag.model.finding import Severity
 from diag.model.health import Health
 from diag.model.history import Retention
-from diag.pipeline import analyse_snapshot, compare_analyses, parse_bundle
+from diag.pipeline import analyse_snapshot, compare_with, parse_bundle
 from diag.policy.judge import judge
 from diag.policy.model import Policy
 
@@ -93,4 +93,4 @@ def _since(store: Store, number: int, now: Analysis) -> Difference | None:
     except DiagError as error:
         store.notices.append(str(error))
         return None
-    return compare_analyses(analyse_snapshot(parse_bundle(then)), now)
+    return compare_with(then, now)

@@ -13,7 +13,7 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from diag.bundle.reader import read_bundle
-from diag.diff.compare import compare
+from diag.diff.compare import compare, unchanged
 from diag.findings.registry import find_all
 from diag.model.analysis import Analysis
 from diag.model.bundle import Bundle
@@ -46,7 +46,13 @@ def analyse_snapshot(snapshot: Snapshot) -> Analysis:
 
 def compare_bundles(old: Bundle, new: Bundle) -> Difference:
     """What changed from one capture of a host to a later one."""
-    return compare_analyses(analyse_snapshot(parse_bundle(old)), analyse_snapshot(parse_bundle(new)))
+    return compare_with(old, analyse_snapshot(parse_bundle(new)))
+
+
+def compare_with(old: Bundle, new: Analysis) -> Difference:
+    """The same of a later capture that is analysed already. Where no fact changed, the old one need not be."""
+    before = parse_bundle(old)
+    return unchanged(before, new.snapshot) or compare_analyses(analyse_snapshot(before), new)
 
 
 def compare_analyses(old: Analysis, new: Analysis) -> Difference:

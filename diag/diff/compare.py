@@ -15,6 +15,7 @@ from diag.diff.verdicts import Flipped, first_pair, flipped
 from diag.model.analysis import Analysis
 from diag.model.difference import Difference, Flip
 from diag.model.finding import Finding
+from diag.model.snapshot import Snapshot
 from diag.reach.analysis import Analyser
 
 _Naming = Callable[[str], str]
@@ -44,6 +45,20 @@ def compare(old: Analysis, new: Analysis) -> Difference:
         gone=_other_findings(old.findings, new.findings, lambda text: text, renaming.text),
         restarted=matching.restarted,
     )
+
+
+def unchanged(old: Snapshot, new: Snapshot) -> Difference | None:
+    """The difference where no fact changed, so that no verdict, name or finding can have: neither has to be analysed.
+
+    None where some did.
+    """
+    matching = match(old, new)
+    renaming = Renaming(old, new, matching)
+    aligned = renaming.aligned()
+    facts = facts_of(Comparison(old, aligned), Teller(old, aligned, renaming))
+    if facts or matching.renamed:
+        return None
+    return Difference(old.captured_at, new.captured_at, restarted=matching.restarted)
 
 
 def _flips(

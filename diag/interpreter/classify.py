@@ -178,8 +178,9 @@ def _broken_link(world: World, failed: Failed, netns: str, endpoint: Endpoint) -
         if not link.up:
             return Reason.LINK_DOWN, link.evidence
         routed = any(not address.ip.is_link_local for address in link.addresses)
-        far = key[0] == "host" and key != (failed.netns, failed.oif)
-        if far and link.kind is LinkKind.VETH and not link.master and not routed:
+        peer = world.topology.peers.get(key)
+        end = key[0] == "host" and peer is not None and peer[0] != "host"
+        if end and link.kind is LinkKind.VETH and not link.master and not routed:
             return Reason.NO_BRIDGE_PORT, link.evidence
     return None
 

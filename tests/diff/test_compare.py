@@ -5,22 +5,24 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Callable, Mapping
+from random import Random
 from types import MappingProxyType
 
 import pytest
 from msgspec.structs import replace
 
 from diag.bundle.reader import read_bundle
-from diag.diff.compare import compare
+from diag.diff.compare import compare, unchanged
 from diag.model.analysis import Analysis
 from diag.model.difference import ChangeKind, Difference
 from diag.model.netns import Socket
 from diag.model.reasons import Reachability
 from diag.model.snapshot import Snapshot
 from diag.parse.snapshot import build_snapshot
-from diag.pipeline import compare_analyses
+from diag.pipeline import analyse_snapshot, compare_analyses
 from diag.reach.analysis import analyse
 from diag.reach.whatif import change_link, change_netns
+from tests.diff.scrambled import scrambled
 from tests.hosts import Host
 from tests.loading import EACH_CAPTURE, analysis_of, bundle_path, snapshot_of
 
@@ -237,3 +239,21 @@ def test_what_was_not_captured_is_told() -> None:
 
 def test_the_pipeline_compares_what_is_analysed_already() -> None:
     assert compare_analyses(analysis_of(SEED), analysis_of(SEED)).nothing
+
+
+@pytest.mark.apart
+@pytest.mark.parametrize("name", ["ipv6-d20", "published-d29nft", "seed-d20", "user_rules-d20"])
+def test_a_restart_may_need_no_second_analysis(name: str) -> None:
+    bundle = read_bundle(str(bundle_path(name)))
+    old, new = snapshot_of(name), build_snapshot(scrambled(bundle, Random(3)))  # noqa: S311  no secret
+    whole = compare_analyses(analysis_of(name), analyse_snapshot(new))
+    assert whole.nothing
+    assert unchanged(old, new) == whole
+
+
+def test_any_fact_that_changed_needs_one() -> None:
+    old = snapshot_of(SEED)
+    assert unchanged(old, old) == Difference(old.captured_at, old.captured_at)
+    dropping = altered(SAVE, lambda text: text.replace("-A DOCKER-USER -j RETURN", "-A DOCKER-USER -j DROP"))
+    assert unchanged(old, dropping.snapshot) is None
+    assert unchanged(old, snapshot_of("seed-d20")) is None
