@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from diag.model.difference import Difference
 from diag.model.finding import Finding
 from diag.model.health import Expectation, Health
+from diag.model.reasons import Reachability
 from diag.report.columns import command_lines, wrapped
 from diag.report.diff_text import difference_lines
 from diag.report.findings_view import SEVERITIES
@@ -59,6 +60,14 @@ class _Text:
     def _head(self) -> str:
         health, plural = self.health, self.language.plural
         host = shown(health.analysis.snapshot.host) or self.language.say("this host")
+        unknown = health.analysis.counts[Reachability.UNKNOWN]
+        if health.healthy and unknown:
+            return plural(
+                "{host} is as it should be as far as can be seen; {n} ordered pair cannot be told.",
+                "{host} is as it should be as far as can be seen; {n} ordered pairs cannot be told.",
+                unknown,
+                host=host,
+            )
         if health.healthy:
             return self.language.say("{host} is as it should be.", host=host)
         findings, expectations = len(health.failing_findings), len(health.failed_expectations)

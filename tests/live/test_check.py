@@ -95,3 +95,11 @@ def test_a_flush(host: Watched) -> None:
     assert all("rule" in code for code in findings), findings
     assert last["flips"]
     assert all(flip["because"] == last["changes"] for flip in last["flips"])
+
+
+def test_without_rights_it_says_what_it_could_not_see(host: Watched, tmp_path: Path) -> None:
+    drop = ["setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all"]
+    done = host.engine.run(*drop, *DIAG, "check", "--lang", "en", "--state", str(tmp_path / "state"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "missing from the capture" in done.stdout
+    assert "is as it should be as far as can be seen" in " ".join(done.stdout.split())
