@@ -39,10 +39,10 @@ def needed_by(entries: Iterable[Kept]) -> frozenset[int]:
 
 
 def _ages(kept: Sequence[Kept]) -> dict[int, float]:
-    """Seconds that each is older than the newest."""
-    ages, age = {}, 0.0
+    """Seconds that each is older than the newest; whatever the clock says, none is younger than one that came later."""
+    ages, age, oldest = {}, 0.0, 0.0
     for newer, older in pairwise(reversed(kept)):
-        ages[newer.id] = age
         age += min(MAX_GAP, max(-MAX_GAP, newer.record.written_at - older.record.written_at))
-        ages[older.id] = age
+        oldest = max(oldest, age)
+        ages[older.id] = oldest
     return ages

@@ -52,6 +52,14 @@ def test_what_always_holds(found: list[Kept], limits: Retention, pinned: set[int
     assert not retired([replace(e, retired=e.retired or e.id in gone) for e in found], limits, pinned)
 
 
+def test_what_is_removed_leaves_nothing_to_remove() -> None:
+    found = entries(*[0.0] * 8, -1.0, 0.0)
+    limits = Retention(count=2, days=0.0)
+    gone = retired(found, limits, ())
+    assert gone == set(range(1, 10))
+    assert not retired([entry for entry in found if entry.id not in gone], limits, ())
+
+
 def test_by_count() -> None:
     assert retired(entries(1, 2, 3, 4, 5), Retention(count=2), {1}) == {2, 3}
 
