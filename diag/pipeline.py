@@ -20,7 +20,7 @@ from diag.model.bundle import Bundle
 from diag.model.difference import Difference
 from diag.model.snapshot import Snapshot
 from diag.parse.snapshot import build_snapshot
-from diag.reach.analysis import analyse
+from diag.reach.analysis import Analyser, analyse
 
 
 def load_bundle(source: str) -> Bundle:
@@ -40,8 +40,9 @@ def load_snapshot(source: str) -> Snapshot:
 
 def analyse_snapshot(snapshot: Snapshot) -> Analysis:
     """Everything there is to say about one host."""
-    analysis = analyse(snapshot)
-    return replace(analysis, findings=find_all(analysis))
+    analyser = Analyser(snapshot)
+    analysis = analyse(snapshot, analyser)
+    return replace(analysis, findings=find_all(analysis, analyser.tracer))
 
 
 def compare_bundles(old: Bundle, new: Bundle) -> Difference:

@@ -25,14 +25,15 @@ from diag.model.snapshot import Snapshot
 class Facts:
     """A host as the checks see it: its snapshot, its analysis, and indexes made when they are first asked for."""
 
-    def __init__(self, analysis: Analysis) -> None:
+    def __init__(self, analysis: Analysis, tracer: Tracer | None = None) -> None:
         self.analysis = analysis
         self.snapshot: Snapshot = analysis.snapshot
+        self._tracer = tracer
 
     @cached_property
     def tracer(self) -> Tracer:
         """Walks single flows, to prove what facts alone make likely."""
-        return Tracer(self.snapshot)
+        return self._tracer or Tracer(self.snapshot)
 
     @property
     def world(self) -> World:

@@ -19,6 +19,7 @@ from diag.findings import (
     routes,
 )
 from diag.findings.check import Check, Facts
+from diag.interpreter.trace import Tracer
 from diag.model.analysis import Analysis
 from diag.model.finding import Finding, Severity
 
@@ -52,9 +53,9 @@ def find_check(code: str) -> Check | None:
     return next((check for check in CHECKS if check.code == code), None)
 
 
-def find_all(analysis: Analysis) -> tuple[Finding, ...]:
-    """Everything that the checks find, the worst first."""
-    facts = Facts(analysis)
+def find_all(analysis: Analysis, tracer: Tracer | None = None) -> tuple[Finding, ...]:
+    """Everything that the checks find, the worst first; `tracer` is one that the analysis was made with."""
+    facts = Facts(analysis, tracer)
     found = [finding for check in CHECKS for finding in check.findings(facts)]
     return tuple(sorted(found, key=lambda f: (-f.severity.rank, f.code, f.subject)))
 

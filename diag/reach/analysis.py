@@ -82,9 +82,9 @@ class Analyser:
         )
 
 
-def analyse(snapshot: Snapshot) -> Analysis:
-    """Everything there is to say about one host."""
-    analyser = Analyser(snapshot)
+def analyse(snapshot: Snapshot, analyser: Analyser | None = None) -> Analysis:
+    """What there is to say about pairs and names of one host; `analyser` is of the same snapshot."""
+    analyser = analyser or Analyser(snapshot)
     reserved = analyser.reserved(snapshot)
     matrix = PairMatrix(snapshot, analyser.pairs, reserved.solutions)
     groups = tuple(analyser.group(g) for g in group_columns(matrix))

@@ -19,6 +19,7 @@ from diag.cli.time_limit import time_limit
 from diag.errors import DiagError, UsageError
 from diag.history.store import Store
 from diag.model.bundle import Bundle
+from diag.notify import webhook
 from tests.loading import bundle_path
 
 pytestmark = pytest.mark.apart
@@ -162,7 +163,8 @@ def test_metrics_say_when_the_check_could_not_look(tmp_path: Path) -> None:
     assert "docker_diag_up 0.0" in metrics.read_text()
 
 
-def test_a_webhook_that_is_not_told_is_no_good_news(state: str, dropping: str) -> None:
+def test_a_webhook_that_is_not_told_is_no_good_news(state: str, dropping: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(webhook.notify, "__defaults__", (webhook.Limits(attempts=1),))
     nobody = ("--webhook", "http://127.0.0.1:9/")
     check("-f", SEED, "--state", state)
     assert check("-f", SEED, "--state", state, *nobody).exit_code == 0, "there is nothing to tell"
