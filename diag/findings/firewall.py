@@ -180,7 +180,7 @@ CHECKS = (
     ),
     Check(
         code="same-network-filtered",
-        severity=Severity.WARNING,
+        severity=Severity.INFO,
         title=say("A firewall rule stops part of what containers of one network say to each other"),
         meaning=say(
             "Some ports of containers on one network are closed to others on it, which no setting of Docker's asks for."
