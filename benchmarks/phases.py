@@ -51,6 +51,7 @@ PHASES: Mapping[str, tuple[str, ...]] = MappingProxyType(
             "diag.reach.fixes:FixFinder.find",
         ),
         "names": ("diag.names.resolver:Resolver.scope", "diag.names.resolver:Resolver.names_for"),
+        "check": ("diag.findings.registry:find_all",),
         "render": ("diag.report.render:render_parts",),
     }
 )
