@@ -172,8 +172,6 @@ class Passage(Struct):
     """The namespace that put the frame on the link."""
     frame: Frame | None = None
     """The header in which it came; None for a packet that starts here."""
-    answers_by: str = ""
-    """The bridge's port out of which a refusal goes straight back (nft_reject_bridge.c)."""
 
 
 FIN, SYN, RST, ACK = 1, 2, 4, 16

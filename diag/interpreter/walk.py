@@ -12,14 +12,14 @@ from msgspec.structs import replace
 from diag.interpreter.hooks import Devices
 from diag.interpreter.ipvlan import Ipvlan
 from diag.interpreter.outcome import Arrived, Cause, Failed, Outcome
-from diag.interpreter.packet import ACK, ETHER_TYPES, RST, Frame, Packet, Passage
+from diag.interpreter.packet import ACK, RST, Packet, Passage
 from diag.interpreter.source_validation import validate_source
 from diag.kernel import icmp_errors
 from diag.kernel.fib import FibQuery, RouteNotCapturedError
 from diag.model.address import Family, Ip, is_loopback
 from diag.model.flow import ICMP, ICMPV6, TCP, UDP, HopKind
 from diag.model.message import said, say
-from diag.model.netfilter import CtState, Hook, TableFamily
+from diag.model.netfilter import CtState, Hook
 from diag.model.netns import Nexthop, Route, RouteType
 
 _LOOPBACK = Nexthop("lo")
@@ -48,8 +48,6 @@ class Walk(Ipvlan):
         reset = cause.reply()._replace(tcp_flags=RST | ACK)
         refused = self._passage
         try:
-            if refused.answers_by:
-                return self._answer_on_bridge(netns, refused.answers_by, reset)
             if not refused.physin:
                 return self._output(netns, reset, self._attached())
             route = self.world.fib(netns, cause.family).lookup(FibQuery(reset.daddr, reset.saddr))
@@ -64,15 +62,6 @@ class Walk(Ipvlan):
             if place.netns == self._passage.sender:
                 return self._carry(netns, port, place, answer)
         return Failed(Cause.NOT_MODELLED, netns, answer, say("the way back by {port} is not known", port=port))
-
-    def _answer_on_bridge(self, netns: str, port: str, answer: Packet) -> Outcome:
-        """What `reject` of the bridge family sends, through the bridge's own output (nft_reject_bridge.c)."""
-        own = Frame(None, None, ETHER_TYPES[answer.family], outgoing=True)
-        result: Packet | Failed = answer
-        for hook in (Hook.OUTPUT, Hook.POSTROUTING):
-            if not isinstance(result, Failed):
-                result = self._link_hook(netns, TableFamily.BRIDGE, hook, result, own, Devices(oif=port))
-        return result if isinstance(result, Failed) else self._out_of_port(netns, port, result)
 
     def _attached(self) -> Passage:
         """An answer belongs to the connection of the packet that it answers (nf_conntrack_attach())."""
@@ -91,9 +80,6 @@ class Walk(Ipvlan):
         attached = self._attached()
         self._routed = self._dnat = False
         try:
-            if self._passage.answers_by:
-                own = error.sent_from(cause.daddr)
-                return self._answer_on_bridge(netns, self._passage.answers_by, own)
             if self.world.fib(netns, cause.family).is_local(cause.daddr):
                 error = error.sent_from(cause.daddr)
             else:

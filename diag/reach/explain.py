@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 from diag.interpreter.world import World
+from diag.kernel.topology import LinkId
 from diag.model.analysis import NameAnswer, PortSet
 from diag.model.docker import Container, DockerNetwork
 from diag.model.flow import HopKind, Protocol, Trace
@@ -202,10 +204,16 @@ class Explainer:
 
     def _link_at(self, evidence: Evidence | None) -> str:
         """The link that a line of evidence shows; empty for none."""
-        for (netns, name), link in self.world.topology.links.items() if evidence is not None else ():
-            if link.evidence == evidence:
-                return say("{name} of {owner}", name=name, owner=self.world.label(netns))
-        return ""
+        if evidence is None or evidence not in self._links:
+            return ""
+        netns, name = self._links[evidence]
+        return say("{name} of {owner}", name=name, owner=self.world.label(netns))
+
+    @cached_property
+    def _links(self) -> dict[Evidence, LinkId]:
+        """Each link by the line that shows it."""
+        links = self.world.topology.links.items()
+        return {link.evidence: key for key, link in links if link.evidence is not None}
 
     def _apart(self, a: str, b: str) -> bool:
         return not ({a, b} & set(RESERVED) or self.common_networks(a, b))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -187,7 +186,6 @@ def test_a_damaged_snapshot_is_told_and_the_check_goes_on(state: str) -> None:
     found = check("-f", SEED, "--state", state)
     assert found.exit_code == 0
     assert "damaged" in found.stderr
-    shutil.rmtree(state)
 
 
 def test_what_is_wrong_is_told_though_the_disk_is_full(state: str, monkeypatch: pytest.MonkeyPatch) -> None:
