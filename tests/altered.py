@@ -1,10 +1,16 @@
 """A capture of `fixtures/` with a few facts changed in its files, as they would look on a host where that is so.
 
-`<net>` stands for the bridge of the network `net`. A change that changes nothing is an error of the test.
+`<net>` stands for the bridge of the network `net`, and a file may be in a folder `containers/NAME`. A change that changes
+nothing is an error of the test.
+
+>>> snapshot = altered_snapshot("seed-d29", instead("host/sysctl.txt", "ip_forward = 1", "ip_forward = 0"))
+>>> snapshot.netns["host"].sysctl["net.ipv4.ip_forward"]
+'0'
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Callable, Mapping
@@ -35,7 +41,8 @@ def without(file: str, *texts: str) -> Change:
 
     def change(files: dict[str, str]) -> None:
         wanted = [_named(files, text) for text in texts]
-        kept = [line for line in files[file].splitlines(keepends=True) if not all(text in line for text in wanted)]
+        found = files[_path(files, file)].splitlines(keepends=True)
+        kept = [line for line in found if not all(text in line for text in wanted)]
         _set(files, file, "".join(kept))
 
     return change
@@ -43,7 +50,12 @@ def without(file: str, *texts: str) -> Change:
 
 def instead(file: str, old: str, new: str) -> Change:
     """With one text instead of another, wherever it stands."""
-    return lambda files: _set(files, file, files[file].replace(_named(files, old), _named(files, new)))
+    return lambda files: _set(files, file, files[_path(files, file)].replace(_named(files, old), _named(files, new)))
+
+
+def edited(file: str, edit: Callable[[str], str]) -> Change:
+    """With a file's text as a function makes it."""
+    return lambda files: _set(files, file, edit(files[_path(files, file)]))
 
 
 def after(file: str, old: str, *lines: str) -> Change:
@@ -60,6 +72,46 @@ def after(file: str, old: str, *lines: str) -> Change:
 def whole(file: str, text: str) -> Change:
     """With another file."""
     return lambda files: _set(files, file, _named(files, text))
+
+
+def more(file: str, lines: str) -> Change:
+    """With these lines after the others; the file need not be there."""
+    return lambda files: _set(files, file, files.get(_path(files, file), "") + lines)
+
+
+def absent(file: str) -> Change:
+    """Without the file."""
+
+    def change(files: dict[str, str]) -> None:
+        del files[_path(files, file)]
+
+    return change
+
+
+def items(file: str, edit: Callable[[list[Any]], object]) -> Change:
+    """With the JSON array of a file edited in place."""
+
+    def change(files: dict[str, str]) -> None:
+        listed = json.loads(files[_path(files, file)])
+        edit(listed)
+        _set(files, file, json.dumps(listed, indent=1))
+
+    return change
+
+
+def container(name: str, edit: Callable[[dict[str, Any]], object]) -> Change:
+    """With what `docker inspect` says of a container edited in place."""
+    return items("docker/containers.json", lambda listed: edit(next(c for c in listed if c["Name"] == f"/{name}")))
+
+
+def network(name: str, edit: Callable[[dict[str, Any]], object]) -> Change:
+    """With what `docker network inspect` says of a network edited in place."""
+    return items(_NETWORKS, lambda listed: edit(next(n for n in listed if n["Name"] == name)))
+
+
+def status(name: str, value: str) -> Change:
+    """With another status of a container."""
+    return container(name, lambda c: c["State"].update(Status=value))
 
 
 def flushed(table: str, file: str = RULES) -> Change:
@@ -105,15 +157,45 @@ def without_nft(**wanted: str) -> Change:
     return change
 
 
-def option(network: str, key: str, value: str) -> Change:
+def option(name: str, key: str, value: str) -> Change:
     """With an option of a Docker network."""
+    return network(name, lambda item: item.update(Options={**(item["Options"] or {}), key: value}))
+
+
+def link_facts(folder: str, name: str, **facts: Any) -> Change:
+    """With other facts of an interface in the folder's `ip addr` and, where it is a port, in `bridge link`."""
+
+    def edit(links: list[Any]) -> None:
+        for each in links:
+            if each.get("ifname") == name:
+                each.update(facts)
 
     def change(files: dict[str, str]) -> None:
-        listed = json.loads(files[_NETWORKS])
-        for item in listed:
-            if item["Name"] == network:
-                item["Options"] = {**(item["Options"] or {}), key: value}
-        _set(files, _NETWORKS, json.dumps(listed, indent=4))
+        items(f"{folder}/ip-addr.json", edit)(files)
+        if _path(files, f"{folder}/bridge-link.json") in files:
+            items(f"{folder}/bridge-link.json", edit)(files)
+
+    return change
+
+
+def first_route(folder: str, **facts: Any) -> Change:
+    """With one more route, before the others."""
+    return items(f"{folder}/ip-route.json", lambda routes: routes.insert(0, {"flags": [], **facts}))
+
+
+def listening(folder: str, address: str, port: int) -> Change:
+    """With one more listening TCP socket, as /proc/net/tcp shows it."""
+    octets = "".join(f"{int(octet):02X}" for octet in reversed(address.split(".")))
+    line = f" 9: {octets}:{port:04X} 00000000:0000 0A 00000000:00000000 00:00000000 00000000 0 0 1 1 0 100 0 0 10 0\n"
+    return more(f"{folder}/proc-net-tcp.txt", line)
+
+
+def silent(port: int) -> Change:
+    """Without any socket of the host on a TCP port."""
+
+    def change(files: dict[str, str]) -> None:
+        for file in ("host/proc-net-tcp.txt", "host/proc-net-tcp6.txt"):
+            without(file, f":{port:04X} ")(files)
 
     return change
 
@@ -145,7 +227,7 @@ def route(destination: str, dev: str, gateway: str = "") -> Change:
 
 def altered_bundle(name: str, *changes: Change) -> Bundle:
     """The capture after the changes."""
-    bundle = read_bundle(str(bundle_path(name)))
+    bundle = _bundle(name)
     files = {path: data.decode() for path, data in bundle.files.items()}
     for change in changes:
         change(files)
@@ -162,6 +244,11 @@ def altered(name: str, *changes: Change) -> Analysis:
     return analyse(altered_snapshot(name, *changes))
 
 
+@functools.cache
+def _bundle(name: str) -> Bundle:
+    return read_bundle(str(bundle_path(name)))
+
+
 def _field(item: Mapping[str, Any], key: str) -> Any:
     (body,) = item.values()
     return body.get(key)
@@ -172,8 +259,19 @@ def _json(item: Mapping[str, Any]) -> str:
 
 
 def _set(files: dict[str, str], file: str, text: str) -> None:
-    assert files.get(file) != text, f"nothing changes in {file}"
-    files[file] = text
+    path = _path(files, file)
+    assert files.get(path) != text, f"nothing changes in {path}"
+    files[path] = text
+
+
+def _path(files: Mapping[str, str], file: str) -> str:
+    """With a container's id for its name."""
+    folder, _, rest = file.partition("/")
+    name, _, base = rest.partition("/")
+    if folder != "containers":
+        return file
+    listed = json.loads(files["docker/containers.json"])
+    return f"{folder}/{next(c['Id'][:12] for c in listed if c['Name'] == f'/{name}')}/{base}"
 
 
 def _named(files: dict[str, str], text: str) -> str:
@@ -189,14 +287,9 @@ def _appended(file: str, item: Mapping[str, Any]) -> Change:
     return lambda files: _set(files, file, files[file].rstrip().removesuffix("]") + f",{_json(item)}]\n")
 
 
-def inside(container: str, *lines: str) -> Change:
+def inside(name: str, *lines: str) -> Change:
     """With these lines as what `iptables-save` says in a container."""
-
-    def change(files: dict[str, str]) -> None:
-        found = next(c for c in json.loads(files["docker/containers.json"]) if c["Name"] == f"/{container}")
-        _set(files, f"containers/{found['Id'][:12]}/iptables-save.txt", "\n".join([*lines, ""]))
-
-    return change
+    return whole(f"containers/{name}/iptables-save.txt", "\n".join([*lines, ""]))
 
 
 UPLINK: tuple[Change, ...] = (

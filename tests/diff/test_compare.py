@@ -22,6 +22,7 @@ from diag.parse.snapshot import build_snapshot
 from diag.pipeline import analyse_snapshot, compare_analyses
 from diag.reach.analysis import analyse
 from diag.reach.whatif import change_link, change_netns
+from tests.altered import altered_snapshot, edited
 from tests.diff.scrambled import scrambled
 from tests.hosts import Host
 from tests.loading import EACH_CAPTURE, analysis_of, bundle_path, snapshot_of
@@ -39,11 +40,7 @@ def altered(
     file: str, change: Callable[[str], str], name: str = SEED, then: Callable[[Snapshot], Snapshot] = lambda s: s
 ) -> Analysis:
     """A capture with one of its files changed."""
-    bundle = read_bundle(str(bundle_path(name)))
-    text = change(bundle.files[file].decode())
-    assert text.encode() != bundle.files[file]
-    files = MappingProxyType({**bundle.files, file: text.encode()})
-    return analyse(then(build_snapshot(replace(bundle, files=files))))
+    return analyse(then(altered_snapshot(name, edited(file, change))))
 
 
 def told(found: Difference) -> list[tuple[str, str]]:
