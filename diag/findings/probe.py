@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from msgspec import Struct, field
+from msgspec.structs import replace
 
 from diag.interpreter.chains import HookRun, Stopped
 from diag.interpreter.choices import Choices, TooManyUnknownsError, every_run
@@ -64,7 +65,7 @@ def forwarded(world: World, probe: Probe) -> Answer | None:
         connection = Connection(original, original.inverse(), dst_done=True)
         if probe.called is not None:
             address, port = probe.called
-            connection.original = original._replace(daddr=address.value, dport=Port(port))
+            connection.original = replace(original, daddr=address.value, dport=Port(port))
             connection.status |= CtStatus.DNAT
         passage = Passage(connection, 0, CtState.NEW, tracked=True)
         hops: list[Hop] = []

@@ -90,7 +90,7 @@ class Bridging(Neighbours):
         refused = self._not_out_of(netns, bridge, in_port, out_port, packet)
         if refused is not None:
             return refused
-        passage.frame = passage.frame._replace(daddr=self.world.mac(found.netns, found.link))
+        passage.frame = replace(passage.frame, daddr=self.world.mac(found.netns, found.link))
         result = self._pass_on(Crossing(netns, bridge, in_port, out_port), packet, passage)
         if isinstance(result, Failed):
             return result
@@ -99,7 +99,7 @@ class Bridging(Neighbours):
     def _rewritten_up(self, netns: str, bridge: str, in_port: str, packet: Packet, passage: Passage) -> Outcome:
         """To layer 3, in a frame that is the bridge's own now."""
         assert passage.frame is not None
-        passage.frame = passage.frame._replace(daddr=self.world.mac(netns, bridge))
+        passage.frame = replace(passage.frame, daddr=self.world.mac(netns, bridge))
         result = self._local_in(netns, in_port, bridge, packet, passage.frame)
         return result if isinstance(result, Failed) else self._route_input(netns, bridge, result, passage)
 

@@ -430,7 +430,7 @@ class HookRun:
                 self._mark(statement)
                 return None
             case SetHopLimit(value):
-                self.context.packet = self.context.packet._replace(ttl=value)
+                self.context.packet = replace(self.context.packet, ttl=value)
                 return None
             case Notrack() | NoEffect():
                 self._notrack(statement)

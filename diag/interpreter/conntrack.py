@@ -6,6 +6,8 @@ is free.
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from diag.interpreter.matching import Window
 from diag.interpreter.packet import ACK, FIN, RST, SYN, Connection, Packet, Port, PortKind, Tuple
 from diag.model.flow import ICMP, ICMPV6, TCP
@@ -121,12 +123,12 @@ def apply_nat(packet: Packet, connection: Connection, direction: int, *, destina
     if packet.about is not None:
         about = connection.original if direction else connection.reply
         if destination:
-            return packet._replace(about=about, daddr=target.daddr)
-        return packet._replace(about=about, saddr=target.saddr)
+            return replace(packet, about=about, daddr=target.daddr)
+        return replace(packet, about=about, saddr=target.saddr)
     if packet.protocol in (ICMP, ICMPV6):
         if destination:
-            return packet._replace(daddr=target.daddr, sport=target.sport if source_nat else packet.sport)
-        return packet._replace(saddr=target.saddr, sport=target.sport if source_nat else packet.sport)
+            return replace(packet, daddr=target.daddr, sport=target.sport if source_nat else packet.sport)
+        return replace(packet, saddr=target.saddr, sport=target.sport if source_nat else packet.sport)
     if destination:
-        return packet._replace(daddr=target.daddr, dport=target.dport)
-    return packet._replace(saddr=target.saddr, sport=target.sport)
+        return replace(packet, daddr=target.daddr, dport=target.dport)
+    return replace(packet, saddr=target.saddr, sport=target.sport)

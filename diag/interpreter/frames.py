@@ -8,6 +8,8 @@ net/netfilter/nf_tables_core.c, net/core/dev.c (ingress and egress).
 
 from __future__ import annotations
 
+from msgspec.structs import replace
+
 from diag.interpreter.chains import ALL_PRIORITIES
 from diag.interpreter.hooks import Devices, Hooks
 from diag.interpreter.outcome import Cause, Failed
@@ -34,7 +36,7 @@ class Frames(Hooks):
         """From the stack out of a device."""
         if not self.world.has_link_rules:
             return packet
-        own = frame._replace(outgoing=True)
+        own = replace(frame, outgoing=True)
         result = self._egress(netns, oif, packet, own)
         link = self.world.link(netns, oif)
         if isinstance(result, Failed) or link is None or link.kind is not LinkKind.BRIDGE:
@@ -115,7 +117,7 @@ class Frames(Hooks):
             out = Devices(oif=crossing.out_port)
             result = self._link_hook(netns, TableFamily.BRIDGE, Hook.POSTROUTING, result, frame, out)
         if called and not isinstance(result, Failed):
-            result = self._hook(netns, Hook.POSTROUTING, result, passage, nf._replace(iif=""))
+            result = self._hook(netns, Hook.POSTROUTING, result, passage, replace(nf, iif=""))
         return result if isinstance(result, Failed) else self._egress(netns, crossing.out_port, result, frame)
 
     def _come_in(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from typing import NamedTuple
 
 from msgspec import Struct, field
 
@@ -22,7 +21,7 @@ from diag.model.netns import Nexthop, Route
 from diag.model.provenance import Evidence
 
 
-class Devices(NamedTuple):
+class Devices(Struct, frozen=True, gc=False):
     """The interfaces that a hook sees."""
 
     iif: str = ""
@@ -79,9 +78,17 @@ class Hooks(Struct):
         conntrack = self.conntrack.get(netns)
         if conntrack is None:
             conntrack = self.conntrack[netns] = ConntrackTable()
-        iif, oif, physout = devices
         context = Context(
-            packet, hook, passage, stack.surroundings, self.choices, self.window, iif, oif, physout, gateway=gateway
+            packet,
+            hook,
+            passage,
+            stack.surroundings,
+            self.choices,
+            self.window,
+            devices.iif,
+            devices.oif,
+            devices.physout,
+            gateway=gateway,
         )
         stopped = HookRun(stack.hooks, context, conntrack, self.hops.append, self._masquerade_address).run(steps)
         if hook in ENTRY_HOOKS:
@@ -118,7 +125,17 @@ class Hooks(Struct):
         surroundings = self.world.stack(netns, packet.family).surroundings
         passage = Passage(frame=frame)
         context = Context(
-            packet, hook, passage, surroundings, self.choices, self.window, *devices, link=link, arp=frame.arp
+            packet,
+            hook,
+            passage,
+            surroundings,
+            self.choices,
+            self.window,
+            devices.iif,
+            devices.oif,
+            devices.physout,
+            link,
+            frame.arp,
         )
         run = HookRun(table, context, ConntrackTable(), self.hops.append, self._masquerade_address)
         stopped = run.run(table.steps(hook, tracked=True, priorities=priorities))

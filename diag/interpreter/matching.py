@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from operator import attrgetter
-from typing import NamedTuple, assert_never
+from typing import assert_never
 
 from msgspec import Struct
 
@@ -107,7 +107,7 @@ class Surroundings(Struct, frozen=True):
     """Version; None: not captured."""
 
 
-class LinkView(NamedTuple):
+class LinkView(Struct, frozen=True, gc=False):
     """What the rules of the bridge, netdev and arp families can ask of a frame's way."""
 
     ibrname: str = ""
@@ -338,7 +338,11 @@ def _named(where: Field, patterns: tuple[str, ...], *, negated: bool) -> Test:
         name = str(value)
         return (name in whole or name.startswith(prefixes)) != negated
 
-    return holds
+    def holds_of_whole_names(context: Context) -> bool:
+        value = read(context)
+        return value is not None and (value in whole) != negated
+
+    return holds if prefixes or hidden else holds_of_whole_names
 
 
 def _masked(where: Field, mask: int, wanted: int, *, negated: bool) -> Test:

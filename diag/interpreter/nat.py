@@ -104,15 +104,15 @@ class NatBinder:
             address = self._one_of(addresses)
         port = self._port(nat, current.dport if destination else current.sport, destination=destination)
         if destination:
-            changed = current._replace(daddr=address, dport=port)
+            changed = replace(current, daddr=address, dport=port)
             if self._taken(connection, changed.inverse()):
                 return Bound.CLASH
         else:
-            changed = current._replace(saddr=address, sport=port)
+            changed = replace(current, saddr=address, sport=port)
             if self._taken(connection, changed.inverse()):
                 if nat.ports is not None and nat.ports[0] == nat.ports[1]:
                     return Bound.CLASH
-                changed = changed._replace(sport=_random(current.sport, nat.ports))
+                changed = replace(changed, sport=_random(current.sport, nat.ports))
         self.conntrack.rewrite_reply(connection, changed.inverse(), CtStatus.DNAT if destination else CtStatus.SNAT)
         return Bound.DONE
 
@@ -120,7 +120,7 @@ class NatBinder:
         """No statement bound the source: it keeps its port unless another connection has it."""
         if self._taken(connection, connection.reply):
             current = connection.reply.inverse()
-            changed = current._replace(sport=_random(current.sport))
+            changed = replace(current, sport=_random(current.sport))
             self.conntrack.rewrite_reply(connection, changed.inverse(), CtStatus.SNAT)
 
     def _taken(self, connection: Connection, reply: Tuple) -> bool:

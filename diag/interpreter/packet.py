@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from msgspec import Struct
+from msgspec.structs import replace
 
 from diag.model.address import Family, Ip
 from diag.model.flow import ICMP, ICMPV6, TCP, UDP
@@ -23,7 +22,7 @@ class PortKind:
     """NAT took another one than the packet had."""
 
 
-class Port(NamedTuple):
+class Port(Struct, frozen=True, gc=False):
     """A port number and what it stands for."""
 
     value: int
@@ -42,7 +41,7 @@ _ECHO = {8: 0, 0: 8, 128: 129, 129: 128}
 """Echo request and reply of both families."""
 
 
-class Tuple(NamedTuple):
+class Tuple(Struct, frozen=True, gc=False):
     """A connection's key as conntrack sees it."""
 
     protocol: int
@@ -81,7 +80,7 @@ ETHER_ARP = 0x0806
 BROADCAST = (1 << 48) - 1
 
 
-class Frame(NamedTuple):
+class Frame(Struct, frozen=True, gc=False):
     """The link layer's header. A packet in a frame of ARP has the addresses that the message is about."""
 
     saddr: int | None
@@ -94,7 +93,7 @@ class Frame(NamedTuple):
     """It starts in this namespace."""
 
 
-class Packet(NamedTuple):
+class Packet(Struct, frozen=True, gc=False):
     """Headers that the model looks at. An ICMP echo has its identifier in `sport`."""
 
     family: Family
@@ -125,22 +124,24 @@ class Packet(NamedTuple):
         return Ip(self.family, self.daddr)
 
     def sent_from(self, saddr: int) -> Packet:
-        return Packet(self.family, saddr, *self[2:])
+        return replace(self, saddr=saddr)
 
     def sent_to(self, daddr: int) -> Packet:
-        return Packet(self.family, self.saddr, daddr, *self[3:])
+        return replace(self, daddr=daddr)
 
     def marked(self, mark: int) -> Packet:
-        return self if self.mark == mark else self._replace(mark=mark)
+        return self if self.mark == mark else replace(self, mark=mark)
 
     def reply(self) -> Packet:
         """What the far stack answers: SYN/ACK, a datagram back, an echo reply."""
-        family, saddr, daddr, protocol, sport, dport, icmp_type, icmp_code, *_, about = self
+        protocol, sport, dport, kind, flags = self.protocol, self.dport, self.sport, 0, 0
         if protocol in (ICMP, ICMPV6):
-            kind = _ECHO.get(icmp_type, icmp_type)
-            return Packet(family, daddr, saddr, protocol, sport, dport, kind, icmp_code, about=about)
-        flags = SYN | ACK if protocol == TCP else 0
-        return Packet(family, daddr, saddr, protocol, dport, sport, 0, icmp_code, flags, about=about)
+            sport, dport, kind = self.sport, self.dport, _ECHO.get(self.icmp_type, self.icmp_type)
+        elif protocol == TCP:
+            flags = SYN | ACK
+        return Packet(
+            self.family, self.daddr, self.saddr, protocol, sport, dport, kind, self.icmp_code, flags, about=self.about
+        )
 
     def __str__(self) -> str:
         name = _NAMES.get(self.protocol) or str(self.protocol)

@@ -156,7 +156,7 @@ class _OneRun(Struct):
         """What the caller sees of a closed port: nothing where the reset or the port-unreachable is lost."""
         kept, self.walk.hops = self.walk.hops, []
         if self.flow.protocol is Protocol.TCP:
-            back = self.walk.send(arrived.netns, arrived.packet.reply()._replace(tcp_flags=RST | ACK))
+            back = self.walk.send(arrived.netns, replace(arrived.packet.reply(), tcp_flags=RST | ACK))
         else:
             error = port_unreachable(arrived.packet.family)
             back = self.walk.send_error(arrived.netns, arrived.packet, error.code)
@@ -173,7 +173,7 @@ class _OneRun(Struct):
         if not self.world.has_reject and not self.world.has_notrack:
             return None
         kept, self.walk.hops = self.walk.hops, []
-        outcome = self.walk.send(self.flow.source, request._replace(tcp_flags=ACK))
+        outcome = self.walk.send(self.flow.source, replace(request, tcp_flags=ACK))
         self.walk.hops, hops = kept, tuple(self.walk.hops)
         if isinstance(outcome, Arrived):
             return self._third_packet_astray(arrived, outcome, hops)
@@ -205,7 +205,7 @@ class _OneRun(Struct):
         if (third.netns, third.packet.tuple) == (arrived.netns, arrived.packet.tuple):
             return None
         kept, self.walk.hops = self.walk.hops, []
-        back = self.walk.send(third.netns, third.packet.reply()._replace(tcp_flags=RST))
+        back = self.walk.send(third.netns, replace(third.packet.reply(), tcp_flags=RST))
         self.walk.hops = kept
         if not self._reaches_caller(back):
             return None

@@ -45,7 +45,7 @@ class Walk(Ipvlan):
         For a frame from a bridge's port it goes straight back out of that port, past every hook.
         """
         self._routed = self._dnat = False
-        reset = cause.reply()._replace(tcp_flags=RST | ACK)
+        reset = replace(cause.reply(), tcp_flags=RST | ACK)
         refused = self._passage
         try:
             if not refused.physin:
@@ -246,7 +246,7 @@ class Walk(Ipvlan):
     def _forward(self, netns: str, iif: str, packet: Packet, passage: Passage, route: Route, way: Nexthop) -> Outcome:
         if packet.ttl <= 1:
             return Failed(Cause.LOOP, netns, packet, say("the packet goes in circles until its time to live is over"))
-        packet = packet._replace(ttl=packet.ttl - 1)
+        packet = replace(packet, ttl=packet.ttl - 1)
         devices = Devices(iif, way.dev)
         self._routed = True
         self._note_route(netns, packet, route, way)

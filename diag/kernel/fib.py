@@ -6,8 +6,8 @@ Follows net/ipv4/fib_rules.c, fib_trie.c and net/ipv6/ip6_fib.c as far as `ip ro
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from diag.model.address import Family, Ip, Prefix
@@ -22,7 +22,7 @@ DEFAULT_RULES = (
 """What a fresh namespace has."""
 
 
-class FibQuery(NamedTuple):
+class FibQuery(Struct, frozen=True, gc=False):
     """What a route is looked up by."""
 
     daddr: int
