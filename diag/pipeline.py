@@ -13,7 +13,6 @@ from __future__ import annotations
 from msgspec.structs import replace
 
 from diag.bundle.reader import read_bundle
-from diag.diff.compare import compare, unchanged
 from diag.findings.registry import find_all
 from diag.model.analysis import Analysis
 from diag.model.bundle import Bundle
@@ -52,10 +51,14 @@ def compare_bundles(old: Bundle, new: Bundle) -> Difference:
 
 def compare_with(old: Bundle, new: Analysis) -> Difference:
     """The same of a later capture that is analysed already. Where no fact changed, the old one need not be."""
+    from diag.diff.compare import unchanged  # a report needs none of it
+
     before = parse_bundle(old)
     return unchanged(before, new.snapshot) or compare_analyses(analyse_snapshot(before), new)
 
 
 def compare_analyses(old: Analysis, new: Analysis) -> Difference:
     """The same of two that are analysed already, with their findings."""
+    from diag.diff.compare import compare
+
     return compare(old, new)

@@ -7,6 +7,8 @@ import sys
 from typing import Any, TextIO
 
 import click
+from msgspec import DecodeError
+from msgspec.json import decode, encode
 
 from diag.cli import DONE, FAILED
 from diag.cli.source import load_bundle, source_option
@@ -34,12 +36,19 @@ def command(source: str, flows: TextIO, hops: bool) -> int:
             continue
         request: Any = None
         try:
-            request = json.loads(line)
+            request = decode(line)
             if not isinstance(request, dict):
                 raise BadRequestError("not a JSON object")
             answer = answerer.answer(request, hops=hops)
-        except (BadRequestError, json.JSONDecodeError, RecursionError) as error:
+        except (BadRequestError, DecodeError, RecursionError) as error:
             status = FAILED
             answer = {**(request if isinstance(request, dict) else {}), "error": str(error)}
-        out.write(json.dumps(answer, ensure_ascii=False) + "\n")
+        out.write(_line(answer))
     return status
+
+
+def _line(answer: dict[str, Any]) -> str:
+    try:
+        return encode(answer).decode() + "\n"
+    except UnicodeEncodeError:  # half a surrogate pair, which the host's own JSON may hold
+        return json.dumps(answer) + "\n"

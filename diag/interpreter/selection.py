@@ -80,8 +80,12 @@ class RuleSelection:
         if self.is_long:
             self._index(chain)
         self._ports: dict[int, list[int]] = {}
+        """By protocol: the ports that some rule asks for."""
+        self._of_any_port: dict[int, list[int]] = {}
+        """By protocol: all rules that ask for a port."""
         for protocol, number in sorted(self._by_port):
             self._ports.setdefault(protocol, []).append(number)
+            self._of_any_port.setdefault(protocol, []).extend(self._by_port[protocol, number])
         self._found: dict[tuple[int, str, str, int, int | None], tuple[ReadyRule, ...]] = {}
 
     @cached_property
@@ -124,8 +128,8 @@ class RuleSelection:
             wanted: tuple[int | str, ...] = (packet.daddr, iif, oif)
             for asked, value in zip(self._asked.values(), wanted, strict=True):
                 positions += asked.get(value, [])
-            for possible in [port] if port is not None else ports:
-                positions += self._by_port.get((protocol, possible), ())
+            of_port = self._of_any_port.get(protocol) if port is None else self._by_port.get((protocol, port))
+            positions += of_port or ()
             self._found[key] = self._made_ready(sorted(positions))
         return self._found[key]
 

@@ -99,7 +99,8 @@ class _Owner(Struct):
 
 
 _OWNERS = Decoder(list[dict[str, _Owner]])
-_TOO_LONG = re.compile(r"[0-9]{4300}")
+_MOST_DIGITS = 4300
+_TOO_LONG = re.compile(rf"[0-9]{{{_MOST_DIGITS}}}")
 """A number that Python does not convert: it would be damage."""
 
 
@@ -113,7 +114,9 @@ def _shows_nothing_else(text: str, compat: frozenset[tuple[str, str]]) -> bool:
         kind, owner = next(iter(item.items()), ("metainfo", _Owner()))
         if kind != "metainfo" and (owner.family, owner.name if kind == "table" else owner.table) not in compat:
             return False
-    return not _TOO_LONG.search(text)
+    # so many digits in a row cannot but lie on one of these places, and a search of the whole text takes longer
+    suspicious = any(digit.isdecimal() for digit in text[_MOST_DIGITS - 1 :: _MOST_DIGITS])
+    return not (suspicious and _TOO_LONG.search(text))
 
 
 def tables_of(
