@@ -71,7 +71,7 @@ def forwarded(world: World, probe: Probe) -> Answer | None:
         hops: list[Hop] = []
         context = Context(packet, Hook.FORWARD, passage, stack.surroundings, choices, Window(), probe.iif, probe.oif)
         steps = stack.hooks.steps(Hook.FORWARD, tracked=True)
-        stopped = HookRun(stack.hooks, context, ConntrackTable(), hops.append, lambda _: None).run(steps)
+        stopped = HookRun(stack.hooks, Hook.FORWARD, context, ConntrackTable(), hops.append, lambda _: None).run(steps)
         return Answer(choices, stopped, hops)
 
     try:

@@ -197,26 +197,18 @@ class HookTable:
         return self.ruleset.ipsets.get(match.set_name) if match.ipset else table.sets.get(match.set_name)
 
 
-class HookRun:
+class HookRun(Struct):
     """One packet at one hook."""
 
-    def __init__(
-        self,
-        table: HookTable,
-        context: Context,
-        conntrack: ConntrackTable,
-        record: Callable[[Hop], None],
-        masquerade_address: Callable[[Context], int | None],
-    ) -> None:
-        self.hooks = table
-        self.hook = context.hook
-        self.context = context
-        self.conntrack = conntrack
-        self.record = record
-        self.masquerade_address = masquerade_address
-        self._nat_bound = False
-        self._probing = False
-        """Whether a NAT statement is only asked for, not carried out."""
+    hooks: HookTable
+    hook: Hook
+    context: Context
+    conntrack: ConntrackTable
+    record: Callable[[Hop], None]
+    masquerade_address: Callable[[Context], int | None]
+    _nat_bound: bool = False
+    _probing: bool = False
+    """Whether a NAT statement is only asked for, not carried out."""
 
     def run(self, steps: tuple[Step, ...]) -> Stopped | None:
         """Through every chain; None when the packet passes."""
@@ -311,9 +303,10 @@ class HookRun:
                 if not self._nat_bound and self.hooks.has_nat:
                     self._binder().bind_null(connection)
         before = self.context.packet
-        self.context.packet = apply_nat(before, connection, passage.direction, destination=destination)
-        if self.context.packet != before:
-            self._say(HopKind.NAT, say("NAT: {before} becomes {after}", before=before, after=self.context.packet), None)
+        after = apply_nat(before, connection, passage.direction, destination=destination)
+        if after is not before and after != before:
+            self.context.packet = after
+            self._say(HopKind.NAT, say("NAT: {before} becomes {after}", before=before, after=after), None)
         return None
 
     def _nat_order(self, chains: list[_Attached]) -> Iterator[_Attached]:

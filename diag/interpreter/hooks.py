@@ -90,7 +90,7 @@ class Hooks(Struct):
             devices.physout,
             gateway=gateway,
         )
-        stopped = HookRun(stack.hooks, context, conntrack, self.hops.append, self._masquerade_address).run(steps)
+        stopped = HookRun(stack.hooks, hook, context, conntrack, self.hops.append, self._masquerade_address).run(steps)
         if hook in ENTRY_HOOKS:
             passage.tracked = True
         return context.packet if stopped is None else self._stopped(netns, stopped, context)
@@ -137,7 +137,7 @@ class Hooks(Struct):
             link,
             frame.arp,
         )
-        run = HookRun(table, context, ConntrackTable(), self.hops.append, self._masquerade_address)
+        run = HookRun(table, hook, context, ConntrackTable(), self.hops.append, self._masquerade_address)
         stopped = run.run(table.steps(hook, tracked=True, priorities=priorities))
         return context.packet if stopped is None else self._stopped(netns, stopped, context)
 

@@ -32,7 +32,7 @@ def validate_source(
     mark = packet.mark if switches.src_valid_mark else 0
     back = fib.lookup(FibQuery(packet.saddr, packet.daddr, iif=oif or "lo", mark=mark))
     loose_fails = back is None or back.type is not RouteType.UNICAST
-    if back is not None and not loose_fails and iif in [n.dev for n in back.nexthops]:
+    if back is not None and not loose_fails and any(n.dev == iif for n in back.nexthops):
         return None
     mode = switches.rp_filter
     if mode is None:
