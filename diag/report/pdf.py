@@ -20,6 +20,7 @@ from diag.report.print_view import print_view
 from diag.report.templates_env import environment, template_folder
 from diag.report.topology import topology_svg
 from diag.report.view import build_view
+from diag.report.weasy import load_weasyprint
 
 PACKAGES = "libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0"
 """Debian packages with the libraries that WeasyPrint loads."""
@@ -33,7 +34,7 @@ _DATE = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(Z|[+-]\d\d:\d\d)")
 def render_pdf(analysis: Analysis, language: Language, paper: Paper = Paper.A4) -> bytes:
     """The document; the same analysis gives the same bytes. Raises DiagError without WeasyPrint's libraries."""
     try:
-        import weasyprint
+        weasyprint = load_weasyprint()
     except (ImportError, OSError) as error:
         raise DiagError(
             "cannot make a PDF", why=f"WeasyPrint's libraries are missing ({error})", hint=f"apt-get install {PACKAGES}"

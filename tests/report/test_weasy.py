@@ -1,0 +1,34 @@
+"""What is spared of WeasyPrint's work, and that the rest does not miss it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+from diag.report.weasy import _Late, load_weasyprint
+
+QUIET = """
+import sys
+started = []
+sys.addaudithook(lambda event, args: started.append(args) if event in ("subprocess.Popen", "os.posix_spawn") else None)
+from diag.report.weasy import load_weasyprint
+assert load_weasyprint() is load_weasyprint()
+print(len(started), "fontTools.subset" in sys.modules)
+"""
+
+
+def test_the_import_starts_no_program() -> None:
+    done = subprocess.run([sys.executable, "-c", QUIET], capture_output=True, text=True, check=True)
+    assert done.stdout == "0 False\n"
+
+
+def test_what_is_late_is_there_when_called() -> None:
+    options = _Late("fontTools.subset").Options(hinting=False)
+    assert type(options) is sys.modules["fontTools.subset"].Options
+    assert options.hinting is False
+
+
+def test_texts_of_drawings_are_shaped_whole() -> None:
+    drawing = "<svg width=200 height=20><text x=0 y=15>one <tspan>two</tspan></text><text x=90 y=15>three</text></svg>"
+    data = load_weasyprint().HTML(string=drawing).write_pdf(uncompressed_pdf=True)
+    assert data.count(b" TJ") == 3
