@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import subprocess
 import sys
 
@@ -32,3 +33,12 @@ def test_texts_of_drawings_are_shaped_whole() -> None:
     drawing = "<svg width=200 height=20><text x=0 y=15>one <tspan>two</tspan></text><text x=90 y=15>three</text></svg>"
     data = load_weasyprint().HTML(string=drawing).write_pdf(uncompressed_pdf=True)
     assert data.count(b" TJ") == 3
+
+
+def test_arrays_of_a_size_and_content_are_of_one_type() -> None:
+    load_weasyprint()
+    ffi = importlib.import_module("weasyprint.pdf.fonts").ffi
+    glyphs = ffi.new("hb_codepoint_t[3]", [1, 2, 3])
+    assert (list(glyphs), ffi.typeof(glyphs)) == ([1, 2, 3], ffi.typeof("hb_codepoint_t[]"))
+    assert len(ffi.new("hb_tag_t[100]")) == 100
+    assert list(ffi.new("hb_codepoint_t[3]", [1])) == [1, 0, 0]
