@@ -41,9 +41,9 @@ def render_pdf(analysis: Analysis, language: Language, paper: Paper = Paper.A4) 
         ) from error
     logging.getLogger("weasyprint").setLevel(logging.ERROR)
     text = print_html(analysis, language, paper)
-    document = weasyprint.HTML(string=text, url_fetcher=_refuse)
+    document = weasyprint.HTML(string=text, url_fetcher=NoFetcher())
     name = hashlib.sha256(text.encode()).digest()[:16]
-    return bytes(document.write_pdf(identifier=name, pdf_variant=VARIANT))
+    return bytes(document.write_pdf(pdf_identifier=name, pdf_variant=VARIANT))
 
 
 def print_html(analysis: Analysis, language: Language, paper: Paper) -> str:
@@ -89,5 +89,11 @@ def _page_style(language: Language, paper: Paper) -> str:
     return f'@page {{ size: {paper.value}; @bottom-right {{ content: "{numbers}" }} }}'
 
 
-def _refuse(url: str, *_args: Any, **_kwargs: Any) -> dict[str, Any]:
-    raise ValueError(f"a report fetches nothing: {url[:60]}")
+class NoFetcher:
+    """An `url_fetcher` that fetches nothing."""
+
+    _fail_on_errors = False  # WeasyPrint asks a fetcher for it once it has failed
+
+    def __call__(self, url: str, *_args: Any, **_kwargs: Any) -> dict[str, Any]:
+        """Raises ValueError: what was to be fetched is left out."""
+        raise ValueError(f"a report fetches nothing: {url[:60]}")

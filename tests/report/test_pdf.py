@@ -17,7 +17,8 @@ from diag.model.reasons import Reachability
 from diag.reach.analysis import analyse
 from diag.report.language import Language
 from diag.report.paper import Paper
-from diag.report.pdf import print_html, render_pdf
+from diag.report.pdf import NoFetcher, print_html, render_pdf
+from diag.report.weasy import load_weasyprint
 from tests.hostile import HOSTILE, hostile
 from tests.hosts import Host
 from tests.loading import analysis_of
@@ -193,6 +194,11 @@ def test_nothing_is_fetched() -> None:
         assert not re.search(r"<(img|link|script|object|iframe|image)\b", text)
         assert not re.search(r"<[^>]*\b(src|xlink:href)=|url\(", text)
         assert set(re.findall(r'href="(.)', text)) <= {"#"}
+
+
+def test_a_fetcher_that_fetches_nothing_fails_nothing() -> None:
+    page = load_weasyprint().HTML(string='<img src="http://192.0.2.1/">still there', url_fetcher=NoFetcher())
+    assert page.write_pdf().startswith(b"%PDF")
 
 
 def test_hostile_names_are_text_and_stay_on_the_page() -> None:
