@@ -140,14 +140,17 @@ class Host(Struct, frozen=True):
             spaces[short] = space
         return replace(self, containers=(*self.containers, made), spaces=spaces)
 
-    def uplink(self, address: str = "192.0.2.10/24", gateway: str = "192.0.2.1") -> Host:
-        """A NIC `eth0` with an address and the default route."""
+    def uplink(
+        self, address: str = "192.0.2.10/24", gateway: str = "192.0.2.1", *, name: str = "eth0", metric: int = 0
+    ) -> Host:
+        """A NIC with an address and a default route."""
         ip, prefix = Ip.parse(address.partition("/")[0]), Prefix.parse(address)
-        own = (Address(ip, prefix), *_link_local(ip.family, 2))
-        link = Link("eth0", 2, LinkKind.DEVICE, up=True, carrier=True, addresses=own)
-        way = (Nexthop("eth0", Ip.parse(gateway)),)
-        default = Route(Prefix(ip.family, 0, 0), RouteType.UNICAST, "main", way)
-        space = _with(self.spaces["host"], (link,), (*connected("eth0", ip, prefix), default))
+        index = 2 + int(name.removeprefix("eth"))
+        own = (Address(ip, prefix), *_link_local(ip.family, index))
+        link = Link(name, index, LinkKind.DEVICE, up=True, carrier=True, addresses=own)
+        way = (Nexthop(name, Ip.parse(gateway)),)
+        default = Route(Prefix(ip.family, 0, 0), RouteType.UNICAST, "main", way, metric=metric)
+        space = _with(self.spaces["host"], (link,), (*connected(name, ip, prefix), default))
         return replace(self, spaces={**self.spaces, "host": space})
 
     def rules(self, text: str, table: str = "filter") -> Host:

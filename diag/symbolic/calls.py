@@ -23,6 +23,7 @@ from diag.symbolic.kinds import Kind, Kinds
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import Blocker, Outcome, RuleWalker
 from diag.symbolic.space import Set
+from diag.symbolic.stacks import routes_by_mark
 from diag.symbolic.view import Packet, View
 
 _CONNTRACK = -200
@@ -48,7 +49,8 @@ class Ground:
         self.space = pairs.space
         self.family = pairs.family
         own = {a.ip.value for link in self.host.links or () for a in link.addresses if a.ip.family is self.family}
-        self.rules = RuleWalker(self.host.ruleset, self.family, own, pairs.bridge_of)
+        marks = routes_by_mark(self.host, self.family)
+        self.rules = RuleWalker(self.host.ruleset, self.family, own, pairs.bridge_of, routes_by_mark=marks)
         self.filtered = self.unsure = self.closed = self.closed_back = self.space.empty
         """Pairs on one bridge whose packets meet iptables there; those of which a sysctl is not known; and those whose
         packets, or replies, come in where the host does not forward."""

@@ -193,7 +193,15 @@ About = Ip | str | None
 class RuleWalker:
     """The rulesets of the host, walked with sets."""
 
-    def __init__(self, ruleset: Ruleset, family: Family, own: Container[int], bridge_of: Mapping[Ip, str]) -> None:
+    def __init__(
+        self,
+        ruleset: Ruleset,
+        family: Family,
+        own: Container[int],
+        bridge_of: Mapping[Ip, str],
+        *,
+        routes_by_mark: bool = False,
+    ) -> None:
         self.ruleset = ruleset
         self._bridge_of = bridge_of
         self._family = family
@@ -204,7 +212,7 @@ class RuleWalker:
         """What any rule looks at."""
         self.blockers: dict[tuple[str, About], Evidence | None] = {}
         """The rule behind each key, by what it is about; None where there are several."""
-        self._marks_matter = not self.reads.isdisjoint(_MARKS)
+        self._marks_matter = routes_by_mark or not self.reads.isdisjoint(_MARKS)
         self._summaries: dict[tuple[View, str, str, str, Set | None], Outcome] = {}
         """By the flows that a summary is for; None: for all."""
         self._pruned = 0
@@ -429,8 +437,9 @@ class RuleWalker:
         return True
 
     def _is_inert(self, statement: Match | Statement) -> bool:
+        """Flows that are not unclear carry the mark 0, which may be copied to and fro."""
         if isinstance(statement, (SetMark, CopyMark, MapMark)):
-            return not self._marks_matter
+            return not self._marks_matter or (isinstance(statement, CopyMark) and not statement.toggled)
         return isinstance(statement, (NoEffect, SetHopLimit))
 
     def _statement(self, where: _Where, rule: NfRule, statement: Statement, here: Set, found: Outcome) -> Set:

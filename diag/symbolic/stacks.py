@@ -18,10 +18,11 @@ from diag.kernel.source_address import Sources
 from diag.kernel.topology import Obstacle, Topology
 from diag.model.address import Family, Ip, Prefix
 from diag.model.netfilter import Field, Hook, NfTable, Ruleset, TableFamily, Within
-from diag.model.netns import Address, Link, LinkKind, Netns, Nexthop, Route, RouteType
+from diag.model.netns import Address, Link, LinkKind, Netns, Nexthop, PolicyRule, Route, RouteType
 from diag.model.snapshot import Snapshot
 from diag.symbolic.tables import TABLES
 
+_POLICY_ACTIONS = frozenset({"lookup", "blackhole", "unreachable", "prohibit", "goto", "nop"})
 _LOOPBACK = {Family.IPV4: (127 << 24, (128 << 24) - 1), Family.IPV6: (1, 1)}
 
 
@@ -78,7 +79,7 @@ def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: 
     None without a container's stack.
     """
     host = snapshot.netns.get("host")
-    if host is None or host.links is None or not _routes_by_destination(host, family):
+    if host is None or host.links is None or not _host_routes_by_destination(host, family):
         return ()
     finder = _Finder(snapshot, topology, host, family)
     found = [finder.stack(snapshot.netns[netns]) for netns in dict.fromkeys(snapshot.netns_of.values())]
@@ -125,29 +126,30 @@ def _sends_from(sources: Sources, fib: Fib, port: Port, address: Ip) -> bool:
 
 
 def _beyond(topology: Topology, host: Netns, beyond: Netns, family: Family) -> Stack | None:
-    """What is behind the host's one way out, which it answers to by the address beyond it."""
+    """What is behind the way out that the host takes to it, and how it calls by that. By other uplinks it only calls."""
     fib = Fib(host, family)
     links = [link for link in beyond.links or () if link.kind is not LinkKind.LOOPBACK]
     own = [a.ip for link in beyond.links or () if link.kind is LinkKind.LOOPBACK for a in link.addresses]
     ip = next((ip for ip in own if ip.family is family), None)
-    peer = topology.peers.get((beyond.id, links[0].name)) if len(links) == 1 else None
-    uplink = topology.links[peer] if peer is not None and peer[0] == "host" else None
-    if ip is None or uplink is None or uplink.master or not uplink.up or any(topology.children("host", uplink.name)):
+    route = fib.lookup(FibQuery(ip.value)) if ip is not None else None
+    if ip is None or route is None or route.type is not RouteType.UNICAST or len(route.nexthops) != 1:
+        return None
+    peers = ((link, topology.peers.get((beyond.id, link.name))) for link in links)
+    link = next((link for link, peer in peers if peer == ("host", route.nexthops[0].dev)), None)
+    uplink = topology.link("host", route.nexthops[0].dev)
+    if link is None or uplink is None or uplink.master or not uplink.up or any(topology.children("host", uplink.name)):
         return None
     if any(n.state == "PERMANENT" and n.dev == uplink.name for n in host.neighbours):
         return None
-    route = fib.lookup(FibQuery(ip.value))
-    if route is None or route.type is not RouteType.UNICAST or [n.dev for n in route.nexthops] != [uplink.name]:
-        return None
     gateway = route.nexthops[0].gateway
-    if gateway is None or route.nexthops[0].dead or all(a.ip != gateway for a in links[0].addresses):
+    if gateway is None or route.nexthops[0].dead or all(a.ip != gateway for a in link.addresses):
         return None
     plain = Route(Prefix(family, 0, 0), RouteType.UNICAST, "main")
     mask = Sources(host, family).select(plain, Nexthop(uplink.name, gateway), ip.value)
     back = Fib(beyond, family).lookup(FibQuery(mask)) if mask is not None else None
-    if mask is None or back is None or back.nexthops[0].gateway is not None:
+    if mask is None or back is None or (back.nexthops[0].dev, back.nexthops[0].gateway) != (link.name, None):
         return None
-    port = Port(beyond.id, links[0].name, ip, uplink.name)
+    port = Port(beyond.id, link.name, ip, uplink.name)
     return Stack(beyond.id, (port,), tuple(_ways_from_beyond(host, beyond, port)))
 
 
@@ -304,6 +306,26 @@ def _routes_by_destination(netns: Netns, family: Family) -> bool:
     return {(r.priority, r.action, r.table) for r in rules} <= plain and not any(
         r.source or r.destination or r.iif or r.oif or r.fwmark is not None or r.inverted or r.unmodelled for r in rules
     )
+
+
+def _host_routes_by_destination(host: Netns, family: Family) -> bool:
+    """The same of the host, as far as unmarked packets are concerned: VPN services let their own marked ones go another way.
+
+    What sets a mark that a policy rule looks at is left to the interpreter.
+    """
+    rules = host.rules.get(family)
+    if not rules or host.routes.get(family) is None:
+        return _routes_by_destination(host, family)
+    first = min(rules, key=lambda rule: rule.priority)
+    return first == PolicyRule(0, "lookup", "local", evidence=first.evidence) and all(
+        rule.action in _POLICY_ACTIONS and not (rule.source or rule.iif or rule.oif or rule.unmodelled)
+        for rule in rules
+    )
+
+
+def routes_by_mark(host: Netns, family: Family) -> bool:
+    """Whether a packet's mark may change its way."""
+    return any(rule.fwmark is not None for rule in host.rules.get(family) or ())
 
 
 def _fixes_neighbours(netns: Netns, family: Family) -> bool:

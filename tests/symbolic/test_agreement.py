@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import MappingProxyType
+
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from diag.interpreter.trace import Tracer
-from diag.model.address import Family, Ip
+from diag.kernel.fib import DEFAULT_RULES
+from diag.model.address import Family, Ip, Prefix
 from diag.model.flow import Flow, Protocol
+from diag.model.netns import Nexthop, PolicyRule, Route, RouteType
 from diag.model.reasons import Disposition
 from diag.model.snapshot import Snapshot
 from diag.reach.beyond import WORLD, with_world
@@ -159,6 +164,50 @@ def five6(text: str, switches: dict[str, str]) -> Host:
     return replace(host, ip6tables=text, sysctls=switches)
 
 
+def vpn(host: Host) -> Host:
+    """The policy rules of a VPN service that lets its own marked packets go another way, and has networks of its own."""
+    space = host.spaces["host"]
+    family = next(f for f in Family if any(r.destination.length == 0 for r in space.routes.get(f) or ()))
+    far = Prefix.parse("100.64.0.0/10" if family is Family.IPV4 else "fd7a:115c::/32")
+    policy = (
+        DEFAULT_RULES[0],
+        PolicyRule(5210, "lookup", "main", fwmark=0x80000, fwmask=0xFF0000),
+        PolicyRule(5250, "unreachable", fwmark=0x80000, fwmask=0xFF0000),
+        PolicyRule(5260, "lookup", "52", inverted=True, fwmark=0xCA6C),
+        PolicyRule(5270, "blackhole", destination=far),
+        *DEFAULT_RULES[1:],
+    )
+    away = Route(Prefix(far.family, far.value, far.length + 8), RouteType.UNICAST, "52", (Nexthop("tun0"),))
+    routes = {**space.routes, family: (*(space.routes.get(family) or ()), away)}
+    changed = replace(space, rules=MappingProxyType({family: policy}), routes=MappingProxyType(routes))
+    return replace(host, spaces={**host.spaces, "host": changed})
+
+
+def two_uplinks(host: Host) -> Host:
+    """With a second way out, by which the world calls a network that it knows, and which the host itself takes less gladly."""
+    family = host.networks[0].ipam[0].subnet.family
+    if family is Family.IPV4:
+        host = host.uplink("203.0.113.10/24", "203.0.113.1", name="eth1", metric=100)
+    else:
+        host = host.uplink("2001:db8:2::10/64", "2001:db8:2::1", name="eth1", metric=100)
+    options = {f"com.docker.network.bridge.gateway_mode_{family.label}": "routed"}
+    known = tuple(replace(n, options={**n.options, **options}) if n.name == "b" else n for n in host.networks)
+    space = host.spaces["host"]
+    *others, last = space.links or ()
+    changed = replace(space, links=(last, *others))
+    host = replace(host, networks=known, spaces={**host.spaces, "host": changed})
+    return host.sysctl(net__ipv4__conf__all__rp_filter="1")
+
+
+def plain(host: Host) -> Host:
+    return host
+
+
+AROUND = (plain, vpn, two_uplinks)
+"""What hosts have beside their containers and rules."""
+around = st.sampled_from(AROUND)
+
+
 SWITCHES = st.fixed_dictionaries(
     {
         "net.bridge.bridge-nf-call-iptables": st.sampled_from(["1", "1", "0"]),
@@ -204,22 +253,58 @@ def assert_agreement(host: Host) -> int:
 
 @pytest.mark.apart
 @settings(max_examples=120, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(rules.iptables(), SWITCHES)
-def test_random_rules(text: str, switches: dict[str, str]) -> None:
-    assert_agreement(five(text, switches))
+@given(rules.iptables(), SWITCHES, around)
+def test_random_rules(text: str, switches: dict[str, str], beside: Callable[[Host], Host]) -> None:
+    assert_agreement(beside(five(text, switches)))
 
 
 @pytest.mark.apart
 @settings(max_examples=80, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
-@given(rules.iptables(), SWITCHES6)
-def test_random_rules_of_ipv6(text: str, switches: dict[str, str]) -> None:
-    assert_agreement(five6(rules.to_ip6(text), switches))
+@given(rules.iptables(), SWITCHES6, around)
+def test_random_rules_of_ipv6(text: str, switches: dict[str, str], beside: Callable[[Host], Host]) -> None:
+    assert_agreement(beside(five6(rules.to_ip6(text), switches)))
 
 
 @pytest.mark.apart
-def test_plain_hosts_are_covered() -> None:
-    assert assert_agreement(five("", {})) > 500
-    assert assert_agreement(five6("", {})) > 500
+@pytest.mark.parametrize("beside", AROUND)
+def test_plain_hosts_are_covered(beside: Callable[[Host], Host]) -> None:
+    assert assert_agreement(beside(five("", {}))) > 450
+    assert assert_agreement(beside(five6("", {}))) > 450
+
+
+MARKS: tuple[tuple[str, set[str]], ...] = (
+    ("-A PREROUTING -s 10.201.1.10/32 -j MARK --set-xmark 0x80000/0xffffffff", {"zero"}),
+    ("-A PREROUTING -p udp -j CONNMARK --restore-mark --nfmask 0xffffffff --ctmask 0xffffffff", set()),
+)
+
+
+@pytest.mark.parametrize(("rule", "marked"), MARKS)
+def test_marked_packets_of_a_host_that_routes_by_mark_are_left_to_the_interpreter(rule: str, marked: set[str]) -> None:
+    host = vpn(five("", {})).rules(rule, "mangle")
+    _, solutions = solved(host.snapshot())
+    decisions, called = Decisions(solutions), host.address("two")
+    for name in ("zero", "one"):
+        assert (decisions.behaviour(host.netns_of(name), called) is None) == (name in marked)
+    assert_agreement(host)
+
+
+def test_a_host_that_asks_other_tables_before_its_own_addresses_is_left_to_the_interpreter() -> None:
+    host = vpn(five("", {}))
+    space = host.spaces["host"]
+    first, *others = space.rules[Family.IPV4] or ()
+    policy = (replace(first, priority=6000), *others)
+    _, solutions = solved(host.change("host", replace(space, rules=MappingProxyType({Family.IPV4: policy}))).snapshot())
+    assert not solutions
+
+
+@pytest.mark.parametrize("make", [five, five6])
+def test_the_world_calls_by_the_uplink_that_the_host_takes_to_it(make: Callable[[str, dict[str, str]], Host]) -> None:
+    _, solutions = solved(two_uplinks(make("", {})).snapshot())
+    (solution,) = solutions.values()
+    (behind,) = (port.bridge for port in solution.pairs.ports if port.netns == WORLD)
+    assert behind == "eth0"
+    (near,) = (port.address for port in solution.pairs.ports if port.bridge == "eth0" and port.netns == "host")
+    assert Decisions(solutions).behaviour(WORLD, near) is not None
 
 
 DISCOVERY = (
