@@ -106,13 +106,15 @@ class PairMatrix:
         ports = solution.pairs.ports
         stacks = (self._in_netns.get(stack.netns, 0) for stack in solution.pairs.stacks)
         below = [0, *accumulate(stacks, or_)]
+        on_host = self._in_netns.get("host", 0)
         known: dict[int, _Spans] = {}
         for row in solution.rows:
             masks = known.get(id(row.spans))
             if masks is None:
                 spans = ((below[last + 1] ^ below[first], behaviour) for first, last, behaviour in row.spans)
                 masks = known[id(row.spans)] = tuple((mask, behaviour) for mask, behaviour in spans if mask)
-            yield ports[row.destination].address, masks
+            address = ports[row.destination].address
+            yield address, (*masks, (on_host, solution.from_host[address.value])) if on_host else masks
 
     def standing(self, touched: frozenset[str]) -> list[tuple[int, int]]:
         """Per destination who reaches it and who reaches it in part; of pairs with none of `touched` nothing, if it is given."""

@@ -34,7 +34,8 @@ Solutions = Mapping[Family, Solution]
 def solve(snapshot: Snapshot, topology: Topology, world: str = "", *, with_host: bool = True) -> Solutions:
     """Every family. `world` is the namespace beyond the host's uplink, if there is one.
 
-    Without the host there are no flows from it or to it, which are as much work as all others.
+    Without the host there are no flows to it, and from it only where containers share its namespace: they are as much work
+    as all others.
     """
     found = ((family, solve_family(snapshot, topology, family, world, with_host=with_host)) for family in Family)
     return {family: solution for family, solution in found if solution is not None}
@@ -61,9 +62,10 @@ def solve_family(
 def _flow_sets(ground: Ground, *, with_host: bool) -> FlowSets:
     calls = StackCalls(ground)
     kinds = calls.solve()
+    shared = "host" in ground.snapshot.netns_of.values()
+    from_host = HostCalls(ground).solve() if with_host or shared else ()
     if not with_host:
-        return FlowSets(ground.pairs, kinds, (), (), ground.space.empty, (), ground.rules.blockers)
-    from_host = HostCalls(ground).solve()
+        return FlowSets(ground.pairs, kinds, from_host, (), ground.space.empty, (), ground.rules.blockers)
     translated = TranslatedCalls(ground, calls.diverted).solve()
     return FlowSets(
         ground.pairs,

@@ -174,6 +174,7 @@ class Pairs:
                 else:
                     found[way].append(host)
                 found[way].append(sources & others)
+        found[Way.NONE].append(self.space.sources_among(n for n, stack in enumerate(self.stacks) if not stack.ports))
         self.by_gateway = self.space.union(by_gateway)
         return {way: self.space.union(sets) for way, sets in found.items()}
 

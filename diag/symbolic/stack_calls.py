@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Iterator
 
 from diag.model.flow import Protocol
+from diag.model.netns import LinkKind
 from diag.symbolic.calls import Calls, Ground
 from diag.symbolic.host_ports import HostPorts, HostSockets
 from diag.symbolic.kinds import Kind, Kinds
@@ -27,7 +29,8 @@ class StackCalls(Calls):
         """All flows, by kind."""
         forth, back = self.pairs.request, self.pairs.reply
         self.unclear = self.unclear | forth[Way.OTHER] | self.ground.unheard
-        self.add(Kind(delivered=False, blocker="no way"), forth[Way.NONE] & ~self.unclear)
+        for blocker, flows in self._without_way(forth[Way.NONE] & ~self.unclear):
+            self.add(Kind(delivered=False, blocker=blocker), flows)
         plain, masked = self._requests()
         self.give_up(plain & self._uneven() | masked & ~self.pairs.answers_masks)
         plain, masked = plain & ~self.unclear, masked & ~self.unclear
@@ -38,6 +41,24 @@ class StackCalls(Calls):
         self.deliver(answered & ~forth[Way.GATEWAY], routed=False)
         self.deliver(answered & forth[Way.GATEWAY], routed=True)
         return self.found(self.space.flows)
+
+    def _without_way(self, flows: Set) -> Iterator[tuple[str, Set]]:
+        """Flows without a route by what that means: their source has no link, internal networks alone, or others."""
+        if flows == self.space.empty:
+            return
+        internal = {network.name: network.internal for network in self.ground.snapshot.networks}
+        networks: dict[str, set[bool]] = defaultdict(set)
+        for container in self.ground.snapshot.containers:
+            found = self.ground.snapshot.netns_of.get(container.name, "")
+            networks[found].update(internal.get(endpoint.network, False) for endpoint in container.endpoints)
+        apart: dict[str, list[int]] = defaultdict(list)
+        for number, stack in enumerate(self.pairs.stacks):
+            links = self.ground.snapshot.netns[stack.netns].links or ()
+            linked = any(link.kind is not LinkKind.LOOPBACK for link in links)
+            kind = "no link" if not linked else "internal" if networks[stack.netns] == {True} else "no way"
+            apart[kind].append(number)
+        for kind, numbers in apart.items():
+            yield kind, flows & self.space.sources_among(numbers)
 
     def _requests(self) -> tuple[Set, Set]:
         """The flows whose request arrives: with its own source address, and with the host's."""

@@ -69,6 +69,7 @@ class Stack(Struct, frozen=True):
 
     netns: str
     ports: tuple[Port, ...]
+    """None where it has no address of the family: then it has no route either."""
     reaches: tuple[Reach, ...]
     """All addresses, in order."""
 
@@ -76,7 +77,7 @@ class Stack(Struct, frozen=True):
 def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: str = "") -> tuple[Stack, ...]:
     """Every stack that the engine takes for a family, by its lowest address; `world` is the namespace beyond the host's uplink.
 
-    None without a container's stack.
+    None where no container has an address.
     """
     host = snapshot.netns.get("host")
     if host is None or host.links is None or not _host_routes_by_destination(host, family):
@@ -84,9 +85,11 @@ def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: 
     finder = _Finder(snapshot, topology, host, family)
     found = [finder.stack(snapshot.netns[netns]) for netns in dict.fromkeys(snapshot.netns_of.values())]
     stacks = [stack for stack in found if stack is not None]
-    beyond = _beyond(topology, host, snapshot.netns[world], family) if stacks and world in snapshot.netns else None
+    if not any(stack.ports for stack in stacks):
+        return ()
+    beyond = _beyond(topology, host, snapshot.netns[world], family) if world in snapshot.netns else None
     stacks += [beyond] if beyond is not None else []
-    return tuple(sorted(stacks, key=lambda s: min(p.ip for p in s.ports)))
+    return tuple(sorted(stacks, key=lambda s: min((p.ip for p in s.ports), default=1 << family.bits)))
 
 
 class Ends(Struct, frozen=True):
@@ -198,7 +201,7 @@ class _Finder:
             if port is None:
                 return None
             ports.append(port)
-        reaches = self._reaches(netns, ports) if ports else None
+        reaches = self._reaches(netns, ports)
         return Stack(netns.id, tuple(ports), reaches) if reaches is not None else None
 
     def _addresses(self, link: Link) -> list[Address]:
