@@ -166,6 +166,15 @@ class Host(Struct, frozen=True):
         """Replace a container's namespace, or the host's with `host`."""
         return replace(self, spaces={**self.spaces, self.netns_of(name): space})
 
+    def guard(self, name: str, text: str) -> Host:
+        """A firewall inside a container, as a whole `iptables-save`; who listens there is not known."""
+        netns = self.netns_of(name)
+        file = f"containers/{netns}/iptables-save.txt"
+        tables: tuple[NfTable, ...] = parse_iptables_save(
+            text.encode(), file, TableFamily.IP, Origin.IPTABLES_NFT
+        ).value
+        return self.change(name, replace(self.spaces[netns], ruleset=Ruleset(tables), sockets=None))
+
     def netns_of(self, name: str) -> str:
         """The namespace id of a container; `host` is the host's."""
         return self.snapshot().netns_of.get(name, name)

@@ -7,7 +7,7 @@ net/bridge/br_netfilter_hooks.c, net/netfilter/core.c, nf_conntrack_core.c, nf_n
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 from msgspec.structs import replace
 
@@ -15,19 +15,19 @@ from diag.kernel import sysctl
 from diag.kernel.topology import Topology
 from diag.model.address import Family
 from diag.model.docker import DockerNetwork
-from diag.model.netfilter import ChainType, Field, Hook
+from diag.model.netfilter import Field, Hook
 from diag.model.netns import Link
 from diag.model.snapshot import Snapshot
 from diag.symbolic.discovery import unheard
+from diag.symbolic.hooks import NAT, before_conntrack, run_hook
 from diag.symbolic.kinds import Kind, Kinds
+from diag.symbolic.own_rules import OwnRules
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import Blocker, Outcome, RuleWalker
 from diag.symbolic.space import Set
 from diag.symbolic.stacks import routes_by_mark
 from diag.symbolic.view import Packet, View
 
-_CONNTRACK = -200
-_NAT = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
 _OF_MASKED = frozenset({Field.CT_STATUS, Field.CT_REPL_DADDR, Field.CT_REPL_DPORT})
 """What is different where the host's address stands for the caller's."""
 _OF_TRANSLATED = frozenset({Field.CT_STATUS, Field.CT_ORIG_DADDR, Field.CT_ORIG_DPORT})
@@ -51,6 +51,7 @@ class Ground:
         own = {a.ip.value for link in self.host.links or () for a in link.addresses if a.ip.family is self.family}
         marks = routes_by_mark(self.host, self.family)
         self.rules = RuleWalker(self.host.ruleset, self.family, own, pairs.bridge_of, routes_by_mark=marks)
+        self.own_rules = OwnRules(snapshot, pairs)
         self.filtered = self.unsure = self.closed = self.closed_back = self.space.empty
         """Pairs on one bridge whose packets meet iptables there; those of which a sysctl is not known; and those whose
         packets, or replies, come in where the host does not forward."""
@@ -208,6 +209,25 @@ class Calls:
 
     # Hooks
 
+    def leave(self, packet: Packet, flows: Set, *, masked: bool = False) -> Set:
+        """What the rules of the senders' own namespaces let out; the rest is noted."""
+        return self._pass_own(self.ground.own_rules.leave, packet, flows, masked=masked)
+
+    def arrive(self, packet: Packet, flows: Set, *, masked: bool = False) -> Set:
+        """What the rules of the receivers' own namespaces let in."""
+        return self._pass_own(self.ground.own_rules.arrive, packet, flows, masked=masked)
+
+    def _pass_own(self, step: Callable[..., Set], packet: Packet, flows: Set, *, masked: bool) -> Set:
+        if self.ground.own_rules.empty:
+            return flows
+        outcome = self.outcome()
+        passed = step(packet, flows, outcome, masked=masked)
+        if packet is Packet.THIRD:
+            self.note_refusals(outcome)
+        else:
+            self.note(outcome, reply=packet is Packet.REPLY)
+        return passed & ~self.unclear
+
     def hooks(
         self, packet: Packet, bridged: Set, routed: Set, up: Set, outcome: Outcome, *, masked: bool = False
     ) -> tuple[Set, Set]:
@@ -228,25 +248,16 @@ class Calls:
         return inside, self.hook(packet, Hook.POSTROUTING, passed | sent, outcome, masked=masked)
 
     def hook(self, packet: Packet, hook: Hook, flows: Set, outcome: Outcome, *, masked: bool = False) -> Set:
-        """Every base chain at a hook in the kernel's order. NAT chains see the first packet only, and the first binding wins."""
-        rules, first = self.ground.rules, packet is Packet.REQUEST
-        chains = [(priority, table, chain) for priority, table, chain in rules.base_chains(hook, ChainType.FILTER)]
-        if self.translated and first and hook is Hook.PREROUTING:  # the others came before the new destination
-            chains = [entry for entry in chains if entry[0] > _NAT[hook]]
-        elif first and hook in _NAT:
-            chains += [(_NAT[hook], table, chain) for _, table, chain in rules.base_chains(hook, ChainType.NAT)]
-        for priority, table, chain in sorted(chains, key=lambda entry: entry[0]):
-            if flows == self.space.empty:
-                break
-            bound = flows & outcome.masked
-            if priority > _NAT.get(hook, priority):
-                outcome.unclear = outcome.unclear | bound
-            view = self._view(packet, hook, priority, masked=masked)
-            flows = bound | rules.run(view, table, chain, flows & ~bound, outcome)
-        return flows
+        """What passes a hook of the host."""
+
+        def view(priority: int) -> View:
+            return self._view(packet, hook, priority, masked=masked)
+
+        first = packet is Packet.REQUEST
+        return run_hook(self.ground.rules, hook, flows, outcome, view, first=first, translated=self.translated)
 
     def _view(self, packet: Packet, hook: Hook, priority: int, *, masked: bool) -> View:
-        before_nat = priority < _NAT.get(hook, priority)
+        before_nat = priority < NAT.get(hook, priority)
         unknown: frozenset[Field] = frozenset()
         to_host = masked and packet is Packet.REPLY and hook is Hook.PREROUTING and before_nat
         if masked:
@@ -259,12 +270,11 @@ class Calls:
                 unknown |= _CALLED
             if packet is Packet.REPLY and hook is Hook.POSTROUTING and not before_nat:
                 unknown |= _ANSWERING
-        early = hook in (Hook.PREROUTING, Hook.OUTPUT) and priority < _CONNTRACK
         return self.ground.view(
             packet,
             hook,
             unknown,
-            early=early,
+            early=before_conntrack(hook, priority),
             to_host=to_host,
             from_host=self.from_host,
             routed=self.translated,

@@ -16,12 +16,12 @@ from diag.model.address import Family, Ip, Prefix
 from diag.model.flow import ICMPV6
 from diag.model.netfilter import ChainType, CtState, Field, Hook, Ranges
 from diag.model.netns import Link, Netns
+from diag.symbolic.hooks import before_conntrack
 from diag.symbolic.pairs import NO_STACK, Pairs
 from diag.symbolic.rules import Outcome, RuleWalker
 from diag.symbolic.space import Set, intervals
 from diag.symbolic.view import Constant, OfProtocol, Packet, View
 
-_CONNTRACK = -200
 _SOLICITATION, _ADVERTISEMENT = 135, 136
 _GROUPS = Prefix.parse("ff02::1:ff00:0/104")
 """Solicited-node addresses (RFC 4291, 2.7.1)."""
@@ -199,7 +199,7 @@ class _Discovery:
         views: dict[bool, MessageView] = {}
         outcome, passed = Outcome.none(self.space.empty), everyone
         for priority, table, chain in self.rules.base_chains(message.hook, ChainType.FILTER):
-            early = message.hook in (Hook.PREROUTING, Hook.OUTPUT) and priority < _CONNTRACK
+            early = before_conntrack(message.hook, priority)
             if early not in views:
                 asked = Message(message.solicits, message.from_caller, message.hook, early, message.host)
                 views[early] = MessageView(self.pairs, self.host, asked, neighbours)

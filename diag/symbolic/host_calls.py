@@ -24,13 +24,17 @@ class HostCalls(Calls):
         sent = self.hook(Packet.REQUEST, Hook.POSTROUTING, sent, outcome)
         self.give_up(outcome.masked | outcome.elsewhere)
         self.note(outcome, reply=False)
+        sent = self.arrive(Packet.REQUEST, sent & ~self.unclear, masked=True)
+        left = self.leave(Packet.REPLY, sent, masked=True)
         outcome = self.outcome()
-        back = self.hook(Packet.REPLY, Hook.PREROUTING, sent & ~self.unclear, outcome)
+        back = self.hook(Packet.REPLY, Hook.PREROUTING, left, outcome)
         back = self.hook(Packet.REPLY, Hook.INPUT, back, outcome)
         self.note(outcome, reply=True)
+        third = back & self.space.protocol[Protocol.TCP]
+        if self.ground.own_rules.rejects:
+            self.arrive(Packet.THIRD, third, masked=True)
         if self.ground.rules.rejects:
             outcome = self.outcome()
-            third = back & self.space.protocol[Protocol.TCP]
             third = self.hook(Packet.THIRD, Hook.OUTPUT, third, outcome)
             self.hook(Packet.THIRD, Hook.POSTROUTING, third, outcome)
             self.note_refusals(outcome)

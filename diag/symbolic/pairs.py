@@ -139,6 +139,11 @@ class Pairs:
                 others.append(calls)
         return self.space.union(others) | self.space.sources_among(singles)
 
+    def calls_by(self, number: int) -> Set:
+        """The pairs that a port's stack calls by it."""
+        calls = self._calls[number]
+        return calls if calls is not None else self.space.sources(self.owner[number], self.owner[number])
+
     def _called_by(self, number: int) -> Set | None:
         """The pairs that a port's stack calls by it; None: every pair of its stack."""
         if self.owner[number] == NO_STACK:

@@ -36,8 +36,7 @@ class StackCalls(Calls):
         plain, masked = plain & ~self.unclear, masked & ~self.unclear
         self.add(Kind(delivered=False, blocker="no way", reply=True), plain & back[Way.NONE])
         answered = self._replies(plain & ~back[Way.NONE], masked=False) | self._replies(masked, masked=True)
-        if self.ground.rules.rejects:
-            self._third_packets(answered, masked)
+        self._third_packets(answered, masked)
         self.deliver(answered & ~forth[Way.GATEWAY], routed=False)
         self.deliver(answered & forth[Way.GATEWAY], routed=True)
         return self.found(self.space.flows)
@@ -63,7 +62,8 @@ class StackCalls(Calls):
     def _requests(self) -> tuple[Set, Set]:
         """The flows whose request arrives: with its own source address, and with the host's."""
         forth, outcome, filtered = self.pairs.request, self.outcome(), self.ground.filtered
-        direct, gateway, up = (forth[way] & ~self.unclear for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
+        left = self.leave(Packet.REQUEST, ~forth[Way.NONE] & ~self.unclear)
+        direct, gateway, up = (forth[way] & left for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
         inside, passed = self.hooks(Packet.REQUEST, direct & filtered, gateway, up, outcome)
         self.diverted = outcome.diverted
         self.diverting = outcome.diverting if outcome.diverting is not None else self.space.all
@@ -72,8 +72,9 @@ class StackCalls(Calls):
         self.give_up(diverted & (~up | outcome.may_stop) | outcome.masked & direct)
         self.note(outcome, reply=False)
         taken = self._opened(inside)
-        masked = passed & outcome.masked
-        return (passed & ~masked | direct & ~filtered | taken) & ~self.unclear, masked & ~self.unclear
+        masked = self.arrive(Packet.REQUEST, passed & outcome.masked & ~self.unclear, masked=True)
+        plain = passed & ~outcome.masked | direct & ~filtered | taken
+        return self.arrive(Packet.REQUEST, plain & ~self.unclear), masked & ~self.unclear
 
     def _opened(self, inside: Set) -> Set:
         """Of the flows that get to the host itself those that a process of its own would take, and answer."""
@@ -102,14 +103,20 @@ class StackCalls(Calls):
         if flows == self.space.empty:
             return flows
         forth, outcome, filtered = self.pairs.request, self.outcome(), self.ground.filtered
-        direct, gateway, up = (flows & forth[way] for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
+        left = self.leave(Packet.REPLY, flows, masked=masked)
+        direct, gateway, up = (left & forth[way] for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
         _, passed = self.hooks(Packet.REPLY, direct & filtered, gateway, up, outcome, masked=masked)
         self.note(outcome, reply=True)
-        return (passed | (direct & ~filtered)) & ~self.unclear
+        return self.arrive(Packet.REPLY, (passed | (direct & ~filtered)) & ~self.unclear)
 
     def _third_packets(self, answered: Set, masked: Set) -> None:
         forth, tcp = self.pairs.request, answered & self.space.protocol[Protocol.TCP]
         for flows, disguised in ((tcp & ~masked, False), (tcp & masked, True)):
+            if self.ground.own_rules.rejects:
+                self.leave(Packet.THIRD, flows)
+                self.arrive(Packet.THIRD, flows, masked=disguised)
+            if not self.ground.rules.rejects:
+                continue
             outcome = self.outcome()
             direct, gateway, up = (flows & forth[way] for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
             self.hooks(Packet.THIRD, direct & self.ground.filtered, gateway, up, outcome, masked=disguised)

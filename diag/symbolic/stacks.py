@@ -72,6 +72,8 @@ class Stack(Struct, frozen=True):
     """None where it has no address of the family: then it has no route either."""
     reaches: tuple[Reach, ...]
     """All addresses, in order."""
+    filters: bool = False
+    """Its own rules may meet packets from or to others."""
 
 
 def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: str = "") -> tuple[Stack, ...]:
@@ -191,7 +193,8 @@ class _Finder:
             return None
         if not _routes_by_destination(netns, self.family) or _fixes_neighbours(netns, self.family):
             return None
-        if netns.ruleset.missing.get(TABLES[self.family]) or not _is_inert(netns.ruleset, self.family):
+        filters = not _is_inert(netns.ruleset, self.family)
+        if netns.ruleset.missing.get(TABLES[self.family]) or (filters and self.family is Family.IPV6):
             return None
         ports = []
         for link in netns.links:
@@ -202,7 +205,7 @@ class _Finder:
                 return None
             ports.append(port)
         reaches = self._reaches(netns, ports)
-        return Stack(netns.id, tuple(ports), reaches) if reaches is not None else None
+        return Stack(netns.id, tuple(ports), reaches, filters) if reaches is not None else None
 
     def _addresses(self, link: Link) -> list[Address]:
         return [a for a in link.addresses if a.ip.family is self.family and not a.ip.is_link_local]

@@ -37,8 +37,8 @@ class TranslatedCalls(Calls):
         back, outcome = self.pairs.reply, self.outcome()
         passed = self._there(Packet.REQUEST, everything & ~self.unclear, outcome)
         self.note(outcome, reply=False)
-        masked = passed & outcome.masked
-        plain = passed & ~masked
+        masked = self.arrive(Packet.REQUEST, passed & outcome.masked & ~self.unclear, masked=True)
+        plain = self.arrive(Packet.REQUEST, passed & ~outcome.masked & ~self.unclear)
         self.give_up(plain & ~(back[Way.GATEWAY] | back[Way.NONE]) | masked & ~self.pairs.answers_masks)
         plain, masked = plain & ~self.unclear, masked & ~self.unclear
         self.add(Kind(delivered=False, blocker="no way", reply=True), plain & back[Way.NONE])
@@ -58,8 +58,8 @@ class TranslatedCalls(Calls):
             yield turned & there
 
     def _plain(self) -> Set:
-        """Pairs of a caller with one address and a container on another bridge."""
-        single = (n for n, stack in enumerate(self.pairs.stacks) if len(stack.ports) == 1)
+        """Pairs of a caller with one address and no rules, which would see what was called, and a container on another bridge."""
+        single = (n for n, stack in enumerate(self.pairs.stacks) if len(stack.ports) == 1 and not stack.filters)
         return self.space.sources_among(single) & ~self.ground.one_link & ~self.pairs.to_host & ~self.pairs.beyond
 
     def _there(self, packet: Packet, flows: Set, outcome: Outcome, *, masked: bool = False) -> Set:
@@ -76,11 +76,15 @@ class TranslatedCalls(Calls):
         """The flows whose reply gets back."""
         if flows == self.space.empty:
             return flows
-        nothing, outcome = self.space.empty, self.outcome()
-        _, back = self.hooks(Packet.REPLY, nothing, flows, nothing, outcome, masked=masked)
+        nothing = self.space.empty
+        left, outcome = self.leave(Packet.REPLY, flows, masked=masked), self.outcome()
+        _, back = self.hooks(Packet.REPLY, nothing, left, nothing, outcome, masked=masked)
         self.note(outcome, reply=True)
+        third = back & self.space.protocol[Protocol.TCP]
+        if self.ground.own_rules.rejects:
+            self.arrive(Packet.THIRD, third, masked=masked)
         if self.ground.rules.rejects:
             outcome = self.outcome()
-            self._there(Packet.THIRD, back & self.space.protocol[Protocol.TCP], outcome, masked=masked)
+            self._there(Packet.THIRD, third, outcome, masked=masked)
             self.note_refusals(outcome)
         return back & ~self.unclear

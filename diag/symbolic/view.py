@@ -303,7 +303,7 @@ class View:
     def _named(self, where: Field, patterns: tuple[str, ...]) -> Set | None:
         if where not in (Field.IIFNAME, Field.OIFNAME):
             return None
-        nameless = self.space.all if any(_fits("", pattern) for pattern in patterns) else self.space.empty
+        nameless = self.space.all if any(fits("", pattern) for pattern in patterns) else self.space.empty
         if self.hook in _NAMELESS[where] or (
             self._from_host and where is Field.IIFNAME and self.packet is not Packet.REPLY
         ):
@@ -321,12 +321,13 @@ class View:
     def _named_by(self, pattern: str) -> Iterable[str]:
         if not pattern.endswith("*"):
             return (pattern,) if pattern in self.pairs.to_bridge else ()
-        return (name for name in self.pairs.bridges if _fits(name, pattern))
+        return (name for name in self.pairs.bridges if fits(name, pattern))
 
 
 def _within(value: int, ranges: Ranges) -> bool:
     return any(low <= value <= high for low, high in ranges)
 
 
-def _fits(name: str, pattern: str) -> bool:
+def fits(name: str, pattern: str) -> bool:
+    """Whether an interface's name is the pattern's, which may end in a star."""
     return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern

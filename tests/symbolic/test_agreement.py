@@ -27,7 +27,7 @@ from tests.hosts import Host
 from tests.kernel import rules
 from tests.loading import CAPTURES, EACH_CAPTURE, snapshot_of
 
-PORTS = (53, 80, 81, 5432, 9999)
+PORTS = (53, 80, 81, 5432, 8080, 9999)
 
 
 def solved(snapshot: Snapshot) -> tuple[Tracer, Solutions]:
@@ -116,6 +116,7 @@ def five(text: str, switches: dict[str, str]) -> Host:
     return replace(host, iptables=text, sysctls=switches)
 
 
+NAMES = ("zero", "one", "two", "both", "three")
 PUBLISHED = """:DOCKER - [0:0]
 -A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
 -A POSTROUTING -s 10.201.1.0/24 ! -o br-a -j MASQUERADE
@@ -135,9 +136,9 @@ USER_RULES = (
 )
 
 
-@pytest.mark.parametrize("rule", USER_RULES)
-def test_what_dnat_sends_on(rule: str) -> None:
-    host = five("", {}).rules(PUBLISHED, "nat").rules(rule)
+def assert_fates(host: Host) -> int:
+    """What is called at the host's addresses fares as the interpreter says; how much of that is told."""
+    told = 0
     tracer, solutions = solved(host.snapshot())
     decisions = Decisions(solutions)
     addresses = [port.address for port in ports_of(solutions) if port.netns == "host"]
@@ -152,6 +153,15 @@ def test_what_dnat_sends_on(rule: str) -> None:
                 delivered = trace.disposition is Disposition.DELIVERED
                 assert fate.kind.delivered == delivered, (netns, address, protocol, port, trace.detail)
                 assert not delivered or fate.netns == trace.delivered_to, (netns, address, protocol, port)
+                told += 1
+    return told
+
+
+@pytest.mark.parametrize("rule", USER_RULES)
+def test_what_dnat_sends_on(rule: str) -> None:
+    host = five("", {}).rules(PUBLISHED, "nat").rules(rule)
+    assert_fates(host)
+    decisions = Decisions(solved(host.snapshot())[1])
     about_what_was_called = "ctorigdstport" in rule or "DNAT" in rule
     assert bool(decisions.taken(WORLD, Ip.parse("192.0.2.10"))) != about_what_was_called
 
@@ -222,8 +232,9 @@ SWITCHES6 = st.fixed_dictionaries(
 )
 
 
-def assert_agreement(host: Host) -> int:
-    """Every flow that is covered is as the interpreter says; how many these are."""
+def assert_agreement(host: Host, *names: str) -> int:
+    """Every flow that is covered is as the interpreter says; how many these are, with `names` of those from and to them alone."""
+    wanted = {host.netns_of(name) for name in names}
     tracer, solutions = solved(host.snapshot())
     assert solutions, "nothing of this host is covered"
     decisions, covered = Decisions(solutions), 0
@@ -237,6 +248,9 @@ def assert_agreement(host: Host) -> int:
                 where = (netns, port, protocol, number)
                 trace = tracer.trace(Flow(netns, port.address, protocol, number))
                 kind, fate = behaviour.kind(protocol, number), decisions.fate(netns, port.address, protocol, number)
+                if kind.elsewhere and fate is None:
+                    assert trace.delivered_to != "host", where
+                    continue
                 if kind.unknown or (fate is not None and fate.kind.unknown):
                     assert trace.disposition is Disposition.UNKNOWN, where
                     continue
@@ -247,7 +261,7 @@ def assert_agreement(host: Host) -> int:
                     assert not delivered or fate.netns == trace.delivered_to, where
                 delivered &= port.netns != "host" or trace.delivered_to == "host"
                 assert kind.delivered == delivered, where
-                covered += 1
+                covered += not wanted or not wanted.isdisjoint((netns, port.netns))
     return covered
 
 
@@ -263,6 +277,96 @@ def test_random_rules(text: str, switches: dict[str, str], beside: Callable[[Hos
 @given(rules.iptables(), SWITCHES6, around)
 def test_random_rules_of_ipv6(text: str, switches: dict[str, str], beside: Callable[[Host], Host]) -> None:
     assert_agreement(beside(five6(rules.to_ip6(text), switches)))
+
+
+@pytest.mark.apart
+def test_random_rules_inside_containers() -> None:
+    covered = []
+
+    @settings(max_examples=120, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(rules.iptables(), SWITCHES, st.dictionaries(st.sampled_from(NAMES), rules.container_rules(), min_size=1))
+    def agree(text: str, switches: dict[str, str], inside: dict[str, str]) -> None:
+        host = five(text, switches)
+        for name, own in inside.items():
+            host = host.guard(name, own)
+        covered.append(assert_agreement(host, *inside))
+
+    agree()
+    assert sum(covered) > 100 * len(covered)
+
+
+def filtered(*lines: str, table: str = "filter") -> str:
+    """A container's `iptables-save` with some rules."""
+    chains = {"filter": ("INPUT", "FORWARD", "OUTPUT"), "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")}[table]
+    return "\n".join([f"*{table}", *(f":{chain} ACCEPT [0:0]" for chain in chains), *lines, "COMMIT\n"])
+
+
+INSIDE = (
+    filtered("-A OUTPUT -d 10.201.2.0/24 -p tcp -m tcp --dport 80 -j DROP"),
+    filtered("-A OUTPUT -o eth0 -p udp -j REJECT --reject-with icmp-port-unreachable", "-A INPUT -i eth1 -j DROP"),
+    filtered("-A INPUT -m conntrack --ctstate NEW -p tcp -j DROP"),
+    filtered("-A INPUT -m conntrack --ctstate ESTABLISHED -j DROP"),
+    filtered("-A INPUT -p tcp -m tcp --tcp-flags SYN,ACK ACK -j DROP"),
+    filtered("-A INPUT -s 10.201.1.1/32 -j DROP", "-A INPUT ! -s 10.201.2.1/32 -p udp -j DROP"),
+    filtered("-A OUTPUT -p tcp -m tcp --sport 80 -j DROP", "-A INPUT -p tcp -m tcp --sport 80 -j DROP"),
+    filtered("-A OUTPUT -m addrtype --src-type LOCAL -p icmp -j DROP"),
+    filtered("-A INPUT -p tcp -m geoip --source-country XX -j DROP"),
+    filtered("-A OUTPUT -p tcp -m geoip --source-country XX -j DROP"),
+    filtered(
+        "-A INPUT -i lo -j ACCEPT", "-A INPUT -m conntrack --ctstate RELATED,ESTABLISHED -j ACCEPT", "-A INPUT -j DROP"
+    ),
+)
+
+
+@pytest.mark.parametrize("inside", INSIDE)
+@pytest.mark.parametrize("name", ["one", "both"])
+def test_rules_inside_a_container(inside: str, name: str) -> None:
+    host = five("", {}).rules(PUBLISHED, "nat")
+    assert assert_agreement(host.guard(name, inside), name) > 80
+    _, solutions = solved(host.guard(name, inside).snapshot())
+    decisions, other = Decisions(solutions), host.netns_of("three")
+    assert decisions.behaviour(host.netns_of(name), host.address("three")) is not None
+    assert decisions.behaviour(other, host.address(name)) is not None
+
+
+OF_PUBLISHED = (
+    filtered("-A INPUT -p tcp -j DROP"),
+    filtered("-A INPUT -s 10.201.0.0/16 -j DROP"),
+    filtered("-A INPUT -s 198.51.100.0/24 -p tcp -m tcp --dport 80 -j DROP"),
+    filtered("-A OUTPUT -m conntrack --ctstate ESTABLISHED -p tcp -m tcp --sport 80 -j DROP"),
+    filtered("-A INPUT -p tcp -m tcp --tcp-flags SYN,ACK ACK -j REJECT"),
+)
+
+
+@pytest.mark.parametrize("inside", OF_PUBLISHED)
+@pytest.mark.parametrize("callers", [(), ("one", "three")])
+def test_rules_inside_a_container_whose_ports_are_published(inside: str, callers: tuple[str, ...]) -> None:
+    host = five("", {}).rules(PUBLISHED, "nat").guard("zero", inside).guard("two", inside)
+    for name in callers:
+        host = host.guard(name, filtered("-A INPUT -s 10.201.1.1/32 -j DROP"))
+    assert assert_fates(host) > 10
+
+
+SPECIAL = (
+    (filtered("-A INPUT -p tcp -j REJECT --reject-with tcp-reset"), True, True),
+    (filtered("-A INPUT -p tcp -m tcp --tcp-flags SYN,ACK ACK -j REJECT"), True, False),
+    (filtered("-A OUTPUT -p tcp -m tcp --tcp-flags SYN,ACK ACK -j REJECT"), False, True),
+    (filtered("-A OUTPUT -p tcp -m tcp --dport 80 -j DNAT --to-destination 10.201.2.12:80", table="nat"), False, True),
+    (filtered("-A POSTROUTING -o eth0 -j MASQUERADE", table="nat"), False, True),
+    (filtered("-A PREROUTING -p tcp -m tcp --dport 80 -j REDIRECT --to-ports 81", table="nat"), True, False),
+)
+"""Rules, and whether calls by their container and calls to it are covered."""
+
+
+@pytest.mark.parametrize(("inside", "calls", "called"), SPECIAL)
+def test_what_rules_inside_a_container_answer_or_rewrite(inside: str, calls: bool, called: bool) -> None:
+    host = five("", {}).guard("one", inside)
+    assert_agreement(host)
+    _, solutions = solved(host.snapshot())
+    decisions, one, two = Decisions(solutions), host.netns_of("one"), host.netns_of("two")
+    assert (decisions.behaviour(one, host.address("two")) is not None) == calls
+    assert (decisions.behaviour(two, host.address("one")) is not None) == called
+    assert (decisions.from_host(host.address("one")) is not None) == called
 
 
 @pytest.mark.apart
