@@ -262,6 +262,8 @@ class View:
             return everything, self._address(ranges, accepts, caller=where in _CALLER)
         if where in (Field.SADDR_TYPE, Field.DADDR_TYPE, Field.SADDR_TYPE_IIF, Field.DADDR_TYPE_IIF):
             caller = (where in (Field.SADDR_TYPE, Field.SADDR_TYPE_IIF)) != back
+            if where is Field.DADDR_TYPE_IIF and not back and self.hook in _NAMELESS[Field.OIFNAME]:
+                return everything, self._type_on_input(accepts)
             return everything, self._address(None, lambda ip: accepts(self._type(ip)), caller=caller)
         if where in (Field.SPORT, Field.DPORT) or where in _CALLED_PORT or where in _CALLER_PORT:
             called = where in _CALLED_PORT or where is (Field.SPORT if back else Field.DPORT)
@@ -284,9 +286,18 @@ class View:
     def _mask(self, ranges: Ranges | None, accepts: Callable[[int], bool]) -> Set:
         return self.pairs.mask_where(accepts) if ranges is None else self.pairs.mask(ranges)
 
-    def _type(self, ip: int) -> int:
+    def _type_on_input(self, accepts: Callable[[int], bool]) -> Set:
+        """Pairs of which the type of the address that is called is accepted, where it has to be the input interface's."""
+        pairs = self.pairs
+        inside = pairs.daddr_where(lambda ip: accepts(self._type(ip))) & ~pairs.to_host
+        for bridge in pairs.bridges:
+            own = (n for n, p in enumerate(pairs.ports) if p.netns == "host" and accepts(self._type(p.ip, bridge)))
+            inside = inside | (pairs.from_bridge[bridge] & self.space.destinations_among(own))
+        return inside
+
+    def _type(self, ip: int, dev: str = "") -> int:
         try:
-            return AddrType[self._fib.address_type(ip).name]
+            return AddrType[self._fib.address_type(ip, dev).name]
         except RouteNotCapturedError:
             return AddrType.UNICAST
 

@@ -411,6 +411,14 @@ def test_the_world_calls_by_the_uplink_that_the_host_takes_to_it(make: Callable[
     assert Decisions(solutions).behaviour(WORLD, near) is not None
 
 
+@pytest.mark.parametrize("kind", ["LOCAL", "UNICAST"])
+@pytest.mark.parametrize("chain", ["PREROUTING", "INPUT", "FORWARD"])
+def test_types_of_addresses_on_the_input_interface(chain: str, kind: str) -> None:
+    table = "raw" if chain == "PREROUTING" else "filter"
+    rule = f"-A {chain} -p icmp -m addrtype --dst-type {kind} --limit-iface-in -j DROP"
+    assert assert_agreement(five("", {}).rules(rule, table)) > 450
+
+
 DISCOVERY = (
     "-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 135 -j DROP",
     "-A OUTPUT -o br-a -p ipv6-icmp -j DROP",
