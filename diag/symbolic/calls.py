@@ -63,6 +63,8 @@ class Ground:
     def _ask_sysctls(self, topology: Topology) -> None:
         for name in self.pairs.bridges:
             link = topology.link("host", name)
+            if link is None:  # a segment that is no bridge of the host
+                continue
             called = _calls(link, self.family) or sysctl.bridge_nf_call(self.host, self.family)
             forwards = sysctl.forwarding(self.host, self.family, name)
             mine = self.pairs.from_bridge[name]
@@ -132,10 +134,8 @@ class Ground:
         yield ("", "", False), rest
 
 
-def _calls(link: Link | None, family: Family) -> bool:
+def _calls(link: Link, family: Family) -> bool:
     """Whether a bridge calls iptables, whatever the sysctl says."""
-    if link is None:
-        return False
     return link.nf_call_iptables if family is Family.IPV4 else link.nf_call_ip6tables
 
 

@@ -17,7 +17,7 @@ class HostCalls(Calls):
     def solve(self) -> Kinds:
         """All flows, by kind."""
         near = self.pairs.mask_where(lambda _ip: True) & self.pairs.answers_masks & ~self.pairs.beyond
-        near = near & ~self.ground.unheard
+        near = near & self.pairs.routed & ~self.ground.unheard
         self.unclear = ~near
         outcome = self.outcome()
         sent = self.hook(Packet.REQUEST, Hook.OUTPUT, near, outcome)

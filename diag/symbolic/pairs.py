@@ -44,6 +44,8 @@ class Pairs:
         self._counts, self._firsts = [0], {0: self.space.empty}
         self._saddr: dict[tuple[tuple[int, int], ...], Set] = {}
         host = [number for number, port in enumerate(self.ports) if port.netns == "host"]
+        self.routed = self.space.destinations_among(n for n, port in enumerate(self.ports) if port.routed)
+        """Pairs with an address that the host sends to by its link, or that is its own."""
         self.to_host = self.space.destinations_among(host)
         self._host_on = {self.ports[number].bridge: self.space.destinations(number, number) for number in host}
         self.beyond = self.space.destinations_among(n for n, port in enumerate(self.ports) if port.netns == world)
@@ -162,12 +164,13 @@ class Pairs:
         by_gateway = []
         for reaches, numbers in self._alike():
             sources = self.space.sources_among(self.owner[n] for n in numbers)
-            bridge = self.ports[numbers[0]].bridge
+            port = self.ports[numbers[0]]
+            bridge, here = port.bridge, self._host_on.get(port.bridge) if port.routed else None
             for first, last, way in reaches:
                 called = self.daddr(((first, last),))
                 host, others = sources & called & self.to_host, called & ~self.to_host
                 if way is Way.DIRECT:
-                    near = host & self._host_on.get(bridge, self.space.empty)
+                    near = host & here if here is not None else self.space.empty
                     found[Way.UP].append(near)
                     found[Way.OTHER].append(host & ~near)
                     elsewhere = others & ~self.to_bridge[bridge]
@@ -176,6 +179,8 @@ class Pairs:
                 elif way is Way.GATEWAY:
                     by_gateway.append(host)
                     found[Way.UP].append(host)
+                    found[Way.OTHER].append(sources & others & ~self.routed)
+                    others = others & self.routed
                 else:
                     found[way].append(host)
                 found[way].append(sources & others)
@@ -210,11 +215,11 @@ class Pairs:
 
     def _alike(self) -> Iterator[tuple[_Reaches, list[int]]]:
         """Ports that send alike, by number, with the ranges of addresses that leave by them or nowhere."""
-        groups: dict[tuple[str, _Reaches], list[int]] = defaultdict(list)
+        groups: dict[tuple[str, bool, _Reaches], list[int]] = defaultdict(list)
         for number, port in enumerate(self.ports):
             if self.owner[number] != NO_STACK:
                 stack = self.stacks[self.owner[number]]
                 mine = tuple((r.first, r.last, r.way) for r in stack.reaches if r.link in (port.link, ""))
-                groups[port.bridge, mine].append(number)
-        for (_, mine), numbers in groups.items():
+                groups[port.bridge, port.routed, mine].append(number)
+        for (_, _, mine), numbers in groups.items():
             yield mine, numbers

@@ -1,7 +1,7 @@
-"""Which stacks the symbolic engine takes: containers that stand behind ports of the host's bridges, and nothing else.
+"""Which stacks the symbolic engine takes: containers behind ports of the host's bridges, or on segments of their own.
 
-A stack that forwards by rules of its own, has links of other kinds, several addresses on a link or routes by more than
-the destination is left to the interpreter, with all of its pairs. Nothing here is a verdict.
+A stack that has links of other kinds, several addresses on a link or routes by more than the destination is left to the
+interpreter, with all of its pairs. Nothing here is a verdict.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from diag.model.address import Family, Ip, Prefix
 from diag.model.netfilter import Field, Hook, NfTable, Ruleset, TableFamily, Within
 from diag.model.netns import Address, Link, LinkKind, Netns, Nexthop, PolicyRule, Route, RouteType
 from diag.model.snapshot import Snapshot
+from diag.symbolic.segments import Segments
 from diag.symbolic.tables import TABLES
 
 _POLICY_ACTIONS = frozenset({"lookup", "blackhole", "unreachable", "prohibit", "goto", "nop"})
@@ -58,6 +59,9 @@ class Port(Struct, frozen=True):
     link: str
     address: Ip
     bridge: str
+    """Or the segment that it is on, where that is no bridge of the host."""
+    routed: bool = True
+    """Whether the host sends to the address by the bridge; else only neighbours call it, and by it only they are called."""
 
     @property
     def ip(self) -> int:
@@ -110,7 +114,8 @@ def ends(snapshot: Snapshot, topology: Topology, family: Family, stacks: tuple[S
     ports, behind = [], defaultdict(list)
     for stack in stacks:
         for port in stack.ports:
-            behind[port.bridge].append(port)
+            if port.routed:
+                behind[port.bridge].append(port)
     for name, mine in sorted(behind.items()):
         link = topology.link("host", name)
         addresses = [a for a in link.addresses if a.ip.family is family and a.scope == "global"] if link else []
@@ -186,6 +191,7 @@ class _Finder:
         self.fixed = {(n.dev, n.ip): n.mac for n in host.neighbours if n.state == "PERMANENT"}
         """The host's neighbours that it does not ask for."""
         self.greedy = {netns.id for netns in snapshot.netns.values() if _answers_for_others(netns, family)}
+        self.segments = Segments(snapshot, topology, self.greedy)
         self._bridges: dict[str, bool] = {}
 
     def stack(self, netns: Netns) -> Stack | None:
@@ -212,27 +218,33 @@ class _Finder:
 
     def _port(self, netns: Netns, link: Link) -> Port | None:
         addresses = self._addresses(link)
-        peer = self.topology.peers.get((netns.id, link.name))
-        if len(addresses) != 1 or addresses[0].tentative or not link.up or link.kind is not LinkKind.VETH:
-            return None
-        if peer is None or peer[0] != "host" or self._ignores_questions(netns, link.name):
-            return None
-        veth = self.topology.links[peer]
-        blocked = veth.port is not None and (veth.port.state not in (None, "forwarding") or bool(veth.port.isolated))
-        if not veth.up or not veth.master or blocked or self._has_children(netns.id, link, veth):
+        if len(addresses) != 1 or addresses[0].tentative or not link.up or self._ignores_questions(netns, link.name):
             return None
         ip = addresses[0].ip
-        if self.owners.get(ip.value) != [netns.id] or not self._is_plain_bridge(veth.master):
+        if self.owners.get(ip.value) != [netns.id] or any(self.topology.children(netns.id, link.name)):
+            return None
+        peer = self.topology.peers.get((netns.id, link.name))
+        if peer is None or peer[0] != "host":
+            segment = self.segments.of(netns, link) if self.family is Family.IPV4 else ""
+            return Port(netns.id, link.name, ip, segment, routed=False) if segment else None
+        veth = self.topology.links[peer]
+        if link.kind is not LinkKind.VETH or not self._is_plain_port(veth):
             return None
         if self.fixed.get((veth.master, ip), link.mac) != link.mac:
             return None
-        return Port(netns.id, link.name, ip, veth.master) if self._host_routes(ip, veth.master) else None
+        routed = self._host_routes(ip, veth.master)
+        if not routed and self.family is Family.IPV6:
+            return None
+        return Port(netns.id, link.name, ip, veth.master, routed)
+
+    def _is_plain_port(self, veth: Link) -> bool:
+        blocked = veth.port is not None and (veth.port.state not in (None, "forwarding") or bool(veth.port.isolated))
+        if not veth.up or not veth.master or blocked or any(self.topology.children("host", veth.name)):
+            return False
+        return self._is_plain_bridge(veth.master)
 
     def _ignores_questions(self, netns: Netns, link: str) -> bool:
         return self.family is Family.IPV4 and sysctl.arp_ignore(netns, link) > 3
-
-    def _has_children(self, netns: str, link: Link, veth: Link) -> bool:
-        return any(self.topology.children(netns, link.name)) or any(self.topology.children("host", veth.name))
 
     def _is_plain_bridge(self, name: str) -> bool:
         if name not in self._bridges:
@@ -284,6 +296,8 @@ class _Finder:
         gateway = route.nexthops[0].gateway
         if gateway is None:
             return Way.DIRECT
+        if not port.routed:
+            return Way.OTHER
         bridge = self.topology.link("host", port.bridge)
         own = bridge is not None and any(a.ip == gateway and not a.tentative for a in bridge.addresses)
         own = own and self.fib.is_local(gateway.value) and not self._ignores_questions(self.host, port.bridge)

@@ -60,7 +60,8 @@ class TranslatedCalls(Calls):
     def _plain(self) -> Set:
         """Pairs of a caller with one address and no rules, which would see what was called, and a container on another bridge."""
         single = (n for n, stack in enumerate(self.pairs.stacks) if len(stack.ports) == 1 and not stack.filters)
-        return self.space.sources_among(single) & ~self.ground.one_link & ~self.pairs.to_host & ~self.pairs.beyond
+        pairs = self.pairs
+        return self.space.sources_among(single) & pairs.routed & ~self.ground.one_link & ~pairs.to_host & ~pairs.beyond
 
     def _there(self, packet: Packet, flows: Set, outcome: Outcome, *, masked: bool = False) -> Set:
         """What the host sends on of packets from the caller."""
