@@ -55,6 +55,8 @@ class Ground:
         self.filtered = self.unsure = self.closed = self.closed_back = self.space.empty
         """Pairs on one bridge whose packets meet iptables there; those of which a sysctl is not known; and those whose
         packets, or replies, come in where the host does not forward."""
+        self._calling: list[str] = []
+        """Bridges that call iptables, and the uplink, which is none and has no ports."""
         self._ask_sysctls(topology)
         self.unheard = unheard(pairs, self.host, topology, self.rules, self.filtered)
         """Pairs of which somebody may not find a neighbour."""
@@ -72,6 +74,7 @@ class Ground:
                 self.unsure = self.unsure | mine | self.pairs.to_bridge[name]
             if called:
                 self.filtered = self.filtered | mine
+                self._calling.append(name)
             if not forwards:
                 self.closed = self.closed | mine
                 self.closed_back = self.closed_back | self.pairs.to_bridge[name]
@@ -102,8 +105,17 @@ class Ground:
                 to_host=to_host,
                 from_host=from_host,
                 routed=routed,
+                framed=self._framed,
             )
         return self._views[key]
+
+    @functools.cached_property
+    def _framed(self) -> tuple[Set, Set] | None:
+        """Pairs whose packets, and those whose replies, come in by a port of a bridge that calls iptables, if a rule asks."""
+        if self.rules.reads.isdisjoint((Field.PHYSIN, Field.PHYSOUT)):
+            return None
+        forth, back = self.pairs.from_bridge, self.pairs.to_bridge
+        return self.space.union(forth[b] for b in self._calling), self.space.union(back[b] for b in self._calling)
 
     @functools.cached_property
     def one_link(self) -> Set:

@@ -146,6 +146,10 @@ class Pairs:
         calls = self._calls[number]
         return calls if calls is not None else self.space.sources(self.owner[number], self.owner[number])
 
+    def calls_by_any(self, numbers: Iterable[int]) -> Set:
+        """The same of several ports."""
+        return self._from_ports(numbers)
+
     def _called_by(self, number: int) -> Set | None:
         """The pairs that a port's stack calls by it; None: every pair of its stack."""
         if self.owner[number] == NO_STACK:

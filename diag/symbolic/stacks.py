@@ -62,6 +62,8 @@ class Port(Struct, frozen=True):
     """Or the segment that it is on, where that is no bridge of the host."""
     routed: bool = True
     """Whether the host sends to the address by the bridge; else only neighbours call it, and by it only they are called."""
+    outside: str = ""
+    """The port of the host's bridge; empty where there is none."""
 
     @property
     def ip(self) -> int:
@@ -235,7 +237,7 @@ class _Finder:
         routed = self._host_routes(ip, veth.master)
         if not routed and self.family is Family.IPV6:
             return None
-        return Port(netns.id, link.name, ip, veth.master, routed)
+        return Port(netns.id, link.name, ip, veth.master, routed, veth.name)
 
     def _is_plain_port(self, veth: Link) -> bool:
         blocked = veth.port is not None and (veth.port.state not in (None, "forwarding") or bool(veth.port.isolated))

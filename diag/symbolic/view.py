@@ -103,6 +103,7 @@ class View:
         to_host: bool = False,
         from_host: bool = False,
         routed: bool = False,
+        framed: tuple[Set, Set] | None = None,
     ) -> None:
         self.pairs = pairs
         self.space = pairs.space
@@ -118,6 +119,8 @@ class View:
         """The caller is the host, from its address on the destination's bridge."""
         self._routed = routed
         """All packets are routed, whatever the way to the destination without NAT."""
+        self._framed = framed
+        """Pairs whose packets, or replies, come in by a port of a bridge that calls iptables; None: not told."""
         self.family = pairs.family
         self._fib = Fib(host, self.family)
         self._ephemeral = sysctl.local_port_range(host)
@@ -312,6 +315,8 @@ class View:
         return self.space.empty if all(last < low or high < first for first, last in ranges) else None
 
     def _named(self, where: Field, patterns: tuple[str, ...]) -> Set | None:
+        if where in (Field.PHYSIN, Field.PHYSOUT):
+            return self._by_port(where, patterns)
         if where not in (Field.IIFNAME, Field.OIFNAME):
             return None
         nameless = self.space.all if any(fits("", pattern) for pattern in patterns) else self.space.empty
@@ -328,6 +333,22 @@ class View:
             routed = self.space.all if self._routed else ways[Way.GATEWAY]
             return (found & routed) | (nameless & ~routed)
         return found
+
+    def _by_port(self, where: Field, patterns: tuple[str, ...]) -> Set | None:
+        """By the port of a bridge that packets come in by, or leave by where they are not routed (br_netfilter_hooks.c)."""
+        if self._framed is None:
+            return None
+        pairs, back = self.pairs, self.packet is Packet.REPLY
+        shown = self.space.empty if self.hook is Hook.OUTPUT or (self._from_host and not back) else self._framed[back]
+        if where is Field.PHYSOUT and self.hook not in (Hook.FORWARD, Hook.POSTROUTING):
+            shown = self.space.empty
+        elif where is Field.PHYSOUT:
+            shown = shown & (pairs.reply if back else pairs.request)[Way.DIRECT]
+        numbers = [n for n, port in enumerate(pairs.ports) if any(fits(port.outside, pattern) for pattern in patterns)]
+        caller = (where is Field.PHYSIN) != back
+        found = pairs.calls_by_any(numbers) if caller else self.space.destinations_among(numbers)
+        nameless = self.space.all if any(fits("", pattern) for pattern in patterns) else self.space.empty
+        return (found & shown) | (nameless & ~shown)
 
     def _named_by(self, pattern: str) -> Iterable[str]:
         if not pattern.endswith("*"):

@@ -536,6 +536,29 @@ def test_the_world_calls_by_the_uplink_that_the_host_takes_to_it(make: Callable[
     assert Decisions(solutions).behaviour(WORLD, near) is not None
 
 
+PORTS_OF_BRIDGES = (
+    "-A FORWARD -m physdev --physdev-is-bridged -j DROP",
+    "-A FORWARD -m physdev ! --physdev-is-bridged -p tcp -j DROP",
+    "-A FORWARD -m physdev --physdev-in veth1001 -p tcp -j DROP",
+    "-A FORWARD -m physdev --physdev-is-bridged --physdev-out veth1021 -p udp -j DROP",
+    "-A INPUT -m physdev --physdev-is-in -p icmp -j DROP",
+    "-A INPUT -m physdev --physdev-in veth1041 -j DROP",
+    "-A FORWARD -m conntrack --ctstate ESTABLISHED -m physdev ! --physdev-in veth1061 -p udp -j DROP",
+    "-A OUTPUT -m physdev --physdev-is-in -j DROP",
+    "-A FORWARD -i eth0 -m physdev --physdev-is-in -j DROP",
+    "-A PREROUTING -m physdev --physdev-is-out -j DROP",
+)
+
+
+@pytest.mark.parametrize("rule", PORTS_OF_BRIDGES)
+@pytest.mark.parametrize("calls", ["1", "0"])
+def test_ports_of_bridges(rule: str, calls: str) -> None:
+    host = five("", {"net.bridge.bridge-nf-call-iptables": calls}).rules(PUBLISHED, "nat")
+    host = host.rules(rule, "mangle" if "PREROUTING" in rule else "filter")
+    assert assert_agreement(host) > 450
+    assert assert_fates(host) > 20
+
+
 @pytest.mark.parametrize("kind", ["LOCAL", "UNICAST"])
 @pytest.mark.parametrize("chain", ["PREROUTING", "INPUT", "FORWARD"])
 def test_types_of_addresses_on_the_input_interface(chain: str, kind: str) -> None:
