@@ -36,7 +36,8 @@ class StackCalls(Calls):
         plain, masked = plain & ~self.unclear, masked & ~self.unclear
         self.add(Kind(delivered=False, blocker="no way", reply=True), plain & back[Way.NONE])
         answered = self._replies(plain & ~back[Way.NONE], masked=False) | self._replies(masked, masked=True)
-        self._third_packets(answered, masked)
+        if self.ground.rules.rejects or self.ground.own_rules.rejects:
+            self._third_packets(answered, masked)
         self.deliver(answered & ~forth[Way.GATEWAY], routed=False)
         self.deliver(answered & forth[Way.GATEWAY], routed=True)
         return self.found(self.space.flows)
