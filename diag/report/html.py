@@ -12,7 +12,7 @@ from diag.model.analysis import Analysis
 from diag.report.index_view import IndexView
 from diag.report.language import Language
 from diag.report.templates_env import environment, template_folder
-from diag.report.topology import topology_svg
+from diag.report.topology import draw
 from diag.report.view import build_view
 
 
@@ -26,7 +26,7 @@ def render_html(analysis: Analysis, language: Language) -> bytes:
     text = page.render(
         view=view,
         index=Markup(_data(view.index)),  # noqa: S704  cannot end its element
-        topology=Markup(topology_svg(analysis, language)),  # noqa: S704  escapes its own text
+        topology=Markup(draw(analysis, language).whole()),  # noqa: S704  escapes its own text
         style=Markup(style),  # noqa: S704  packaged file
         script=Markup(script),  # noqa: S704  packaged file
         style_hash=_hash(style),

@@ -18,7 +18,7 @@ from diag.report.paper import Paper
 from diag.report.picture_pages import picture_pages
 from diag.report.print_view import print_view
 from diag.report.templates_env import environment, template_folder
-from diag.report.topology import topology_svg
+from diag.report.topology import draw
 from diag.report.view import build_view
 from diag.report.weasy import load_weasyprint
 
@@ -54,7 +54,7 @@ def print_html(analysis: Analysis, language: Language, paper: Paper) -> str:
     )
     view = build_view(analysis, language)
     findings = [("findings", language.say("What the checks found"))] if view.findings else []
-    picture = topology_svg(analysis, language, picture_style + print_style)
+    picture = draw(analysis, language, picture_style + print_style)
     captured = analysis.snapshot.captured_at
     return (
         environment(language)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from html import escape
+
+from msgspec import Struct
 
 from diag.model.analysis import Analysis
 from diag.report.language import Language
@@ -20,23 +22,54 @@ ACROSS = (WIDTH - LABEL - PAD - 8 + GAP) // (BOX + GAP)
 """Boxes side by side."""
 
 
-def topology_svg(analysis: Analysis, language: Language, style: str = "") -> str:
-    """An `<svg>` element; all text in it is escaped. `style` is put inside it, for renderers that look nowhere else."""
+class LaneDrawing(Struct, frozen=True):
+    """A lane as SVG, and where it is."""
+
+    svg: str
+    top: int
+    bottom: int
+
+
+class Picture(Struct, frozen=True):
+    """A drawn host; all text in it is escaped."""
+
+    title: str
+    style: str
+    lanes: tuple[LaneDrawing, ...]
+
+    @property
+    def height(self) -> int:
+        return self.lanes[-1].bottom + GAP
+
+    def whole(self) -> str:
+        """An `<svg>` element of all lanes."""
+        return self._svg(self.lanes, 0, self.height)
+
+    def part(self, lanes: Sequence[LaneDrawing]) -> str:
+        """One of some neighbouring lanes."""
+        return self._svg(lanes, lanes[0].top - 1, lanes[-1].bottom + 1)
+
+    def _svg(self, lanes: Iterable[LaneDrawing], top: int, bottom: int) -> str:
+        height = bottom - top
+        return (
+            f'<svg class="topology" viewBox="0 {top} {WIDTH} {height}" width="{WIDTH}" height="{height}" role="img" '
+            f'aria-label="{self.title}" xmlns="http://www.w3.org/2000/svg"><title>{self.title}</title>'
+            + (f"<style>{self.style}</style>" if self.style else "")
+            + "".join(lane.svg for lane in lanes)
+            + "</svg>"
+        )
+
+
+def draw(analysis: Analysis, language: Language, style: str = "") -> Picture:
+    """The picture of a host. `style` is put inside it, for renderers that look nowhere else."""
     view = topology_view(analysis, language)
-    parts: list[str] = []
-    y = 1
+    lanes: list[LaneDrawing] = []
+    top = 1
     for lane in view.lanes:
-        drawn, height = _lane(lane, y)
-        parts.extend(drawn)
-        y += height + GAP
-    title = escape(view.title)
-    return (
-        f'<svg class="topology" viewBox="0 0 {WIDTH} {y}" width="{WIDTH}" height="{y}" role="img" '
-        f'aria-label="{title}" xmlns="http://www.w3.org/2000/svg"><title>{title}</title>'
-        + (f"<style>{style}</style>" if style else "")
-        + "".join(parts)
-        + "</svg>"
-    )
+        drawn, height = _lane(lane, top)
+        lanes.append(LaneDrawing("".join(drawn), top, top + height))
+        top += height + GAP
+    return Picture(escape(view.title), style, tuple(lanes))
 
 
 def _lane(lane: LaneView, top: int) -> tuple[list[str], int]:

@@ -20,7 +20,7 @@ from diag.report.language import Language
 from diag.report.render import ReportFormat, format_of, render
 from diag.report.shown import shown
 from diag.report.templates_env import template_folder
-from diag.report.topology import topology_svg
+from diag.report.topology import draw
 from tests.hostile import hostile
 from tests.loading import analysis_of, apart
 
@@ -149,7 +149,7 @@ def test_templates_hold_no_logic_beyond_loops_and_conditions() -> None:
 
 
 def test_broken_things_are_drawn_broken() -> None:
-    picture = topology_svg(analysis_of("broken_links-d20"), ENGLISH)
+    picture = draw(analysis_of("broken_links-d20"), ENGLISH).whole()
     for text in ("link is down", "is on no bridge", "no interface has this address", "bridge is down"):
         assert text in picture
-    assert "box-down" not in topology_svg(analysis_of("seed-d20"), ENGLISH)
+    assert "box-down" not in draw(analysis_of("seed-d20"), ENGLISH).whole()

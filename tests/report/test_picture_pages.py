@@ -6,7 +6,7 @@ import re
 
 from diag.report.language import Language
 from diag.report.picture_pages import PAGES, picture_pages
-from diag.report.topology import topology_svg
+from diag.report.topology import draw
 from tests.loading import analysis_of
 
 
@@ -15,10 +15,11 @@ def heights(pages: tuple[str, ...]) -> list[float]:
 
 
 def test_a_picture_is_cut_between_lanes() -> None:
-    svg = topology_svg(analysis_of("seed_connected-d20"), Language())
-    lanes = svg.count('<g class="lane ')
-    assert picture_pages(svg, 5.0) == (svg,)
-    pages = picture_pages(svg, 0.4)
+    picture = draw(analysis_of("seed_connected-d20"), Language())
+    lanes = picture.whole().count('<g class="lane ')
+    assert lanes == len(picture.lanes)
+    assert picture_pages(picture, 5.0) == (picture.whole(),)
+    pages = picture_pages(picture, 0.4)
     assert 1 < len(pages) <= PAGES
     assert sum(page.count('<g class="lane ') for page in pages) == lanes
     assert all(page.endswith("</svg>") and page.count("<title>Networks") == 1 for page in pages)
@@ -26,4 +27,4 @@ def test_a_picture_is_cut_between_lanes() -> None:
 
 
 def test_too_many_pages_are_none() -> None:
-    assert picture_pages(topology_svg(analysis_of("seed_connected-d20"), Language()), 0.1) == ()
+    assert picture_pages(draw(analysis_of("seed_connected-d20"), Language()), 0.1) == ()

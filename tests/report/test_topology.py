@@ -12,7 +12,7 @@ from diag.model.docker import PublishedPort
 from diag.reach.analysis import analyse
 from diag.report.classes import placed
 from diag.report.language import Language
-from diag.report.topology import topology_svg
+from diag.report.topology import draw
 from diag.report.topology_view import CROWD, FIRST, LaneView, topology_view
 from tests.hostile import hostile
 from tests.hosts import Host
@@ -60,11 +60,11 @@ def test_a_crowd_is_folded_and_what_is_broken_is_not() -> None:
 
 @pytest.mark.parametrize("name", CAPTURES)
 def test_boxes_and_texts_stay_inside(name: str) -> None:
-    inside(topology_svg(analysis_of(name), ENGLISH))
+    inside(draw(analysis_of(name), ENGLISH).whole())
 
 
 def test_hostile_names_stay_inside() -> None:
-    inside(topology_svg(hostile(), ENGLISH))
+    inside(draw(hostile(), ENGLISH).whole())
 
 
 def test_many_ports_are_counted() -> None:
