@@ -10,6 +10,7 @@
   const said = (template, parts) => template.replace(/\{(\w+)\}/g, (_, name) => parts[name]);
   const index = JSON.parse(byId("index").textContent);
   const articles = all("article.group");
+  const resultOf = (article) => article.classList[1];
   const lower = index.names.map((name) => name.toLowerCase());
   const at = new Map(index.names.map((name, position) => [name, position]));
   root.classList.add("js");
@@ -51,7 +52,7 @@
     const chosen = index.names.map((_, n) => onNetwork(n)), chosenClasses = classesOf(chosen);
     const keys = new Set(results.filter((box) => box.checked).map((box) => box.value));
     const any = (side, classes) => classes.some((number) => side[0].has(number) || side[1].has(number));
-    const groups = sides.map((side, g) => keys.has(articles[g].dataset.key) && any(side, chosenClasses) &&
+    const groups = sides.map((side, g) => keys.has(resultOf(articles[g])) && any(side, chosenClasses) &&
       words_.every((word) => word.text[g] || any(side, word.classes)));
     const pair = (i, j, g) => groups[g] && (chosen[i] || chosen[j]) &&
       words_.every((word) => word.text[g] || word.hit[i] || word.hit[j]);
@@ -140,7 +141,7 @@
     reach.textContent = reach.dataset.hint;
     if (!box) { return; }
     const sources = numbers(box.dataset.at), source = sources[0];
-    const of = index.names.map((_, name) => { const g = groupOf(source, name); return g < 0 ? "" : articles[g].dataset.key; });
+    const of = index.names.map((_, name) => { const g = groupOf(source, name); return g < 0 ? "" : resultOf(articles[g]); });
     boxes.forEach((other) => {
       const inside = numbers(other.dataset.at);
       if (inside.some((name) => sources.includes(name))) { other.classList.add("source"); return; }
@@ -224,8 +225,8 @@
     const article = articles[number];
     if (article.hidden) { clearFilter(); }
     article.classList.add("lit");
-    all("details.walk", article).forEach((walk) => { walk.open = true; });
-    all(".path > .cite", article).forEach(excerpt);
+    all(".path > details", article).forEach((walk) => { walk.open = true; });
+    all(".path > pre", article).forEach(excerpt);
     const bar = byId("pair-bar").content.firstElementChild.cloneNode(true), button = bar.querySelector("button");
     bar.querySelector("b").textContent = index.names[source] + " → " + index.names[destination];
     button.addEventListener("click", () => copy(location.href.split("#")[0] + link, button, null));
@@ -233,6 +234,7 @@
     const cell = !folded && cells[source][destination];
     if (cell) { cell.classList.add("lit"); }
     show(article);
+    article.tabIndex = -1;
     article.focus({ preventScroll: true });
   }
   function named(text) {

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from diag.model.analysis import Analysis
 from diag.model.provenance import Evidence
+from diag.report.host_view import container_ids
 from diag.report.language import Language
 from diag.report.shown import shown
 
@@ -23,6 +24,10 @@ class Cited(Struct, frozen=True):
     text: str
     anchor: str
     """Empty when the file is not in the appendix."""
+    goal: str
+    """Where a step leads: to the line, or to the container whose folder has the file; empty for nowhere."""
+    label: str
+    """What a step says of it: a file of a container without its folder, which the container's row has."""
 
 
 class PlacesView(Struct, frozen=True):
@@ -62,6 +67,7 @@ class Appendix:
         self._files = analysis.snapshot.files
         self._anchors: dict[tuple[str, int], str] = {}
         self._cited: dict[Evidence, Cited] = {}
+        self._rows = container_ids(analysis.snapshot)
         for evidence in _cited_evidence(analysis):
             key = (evidence.file, evidence.line)
             shows = evidence.line and key not in self._anchors and not evidence.file.endswith(".json")
@@ -74,9 +80,18 @@ class Appendix:
         found = self._cited.get(evidence)
         if found is None:
             anchor = self._anchors.get((evidence.file, evidence.line), "")
-            found = Cited(shown(evidence.file), evidence.line, shown(self._language.of(evidence.text)), anchor)
+            text = shown(self._language.of(evidence.text))
+            found = Cited(shown(evidence.file), evidence.line, text, anchor, *self._step(evidence, anchor))
             self._cited[evidence] = found
         return found
+
+    def _step(self, evidence: Evidence, anchor: str) -> tuple[str, str]:
+        """Goal and label."""
+        if anchor:
+            return anchor, f"{shown(evidence.file)}:{evidence.line}"
+        folder, _, name = evidence.file.rpartition("/")
+        row = self._rows.get(folder, "")
+        return row, shown(name if row else evidence.file)
 
     def files(self, places: Mapping[str, PlacesView]) -> Iterator[EvidenceFile]:
         """`places` by anchor."""

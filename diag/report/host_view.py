@@ -10,6 +10,7 @@ from diag.model.analysis import Analysis
 from diag.model.docker import Container, DockerNetwork, Endpoint
 from diag.model.message import listed, say
 from diag.model.provenance import Gap
+from diag.model.snapshot import Snapshot
 from diag.report.language import Language
 from diag.report.shown import shown
 
@@ -37,6 +38,9 @@ class NetworkView(Struct, frozen=True):
 class ContainerView(Struct, frozen=True):
     """A container."""
 
+    id: str
+    folder: str
+    """Where the capture has what was seen in it; empty for nowhere."""
     name: str
     status: str
     role: str
@@ -113,13 +117,31 @@ def _traits(network: DockerNetwork) -> Iterator[str]:
             yield say("{label} {value}", label=label, value=network.options[key])
 
 
-def container_view(container: Container, analysis: Analysis, language: Language) -> ContainerView:
+def container_ids(snapshot: Snapshot) -> dict[str, str]:
+    """By the folders of containers."""
+    return {_folder(c): f"c{number}" for number, c in enumerate(snapshot.containers, 1)}
+
+
+def _folder(container: Container) -> str:
+    return f"containers/{container.short_id}"
+
+
+def container_views(analysis: Analysis, language: Language) -> Iterator[ContainerView]:
+    captured = {path.rpartition("/")[0] for path in analysis.snapshot.files}
+    for number, container in enumerate(analysis.snapshot.containers, 1):
+        folder = _folder(container)
+        yield _container(f"c{number}", folder if folder in captured else "", container, analysis, language)
+
+
+def _container(id_: str, folder: str, container: Container, analysis: Analysis, language: Language) -> ContainerView:
     addresses = [str(ip) for e in container.endpoints for ip in (e.ip, e.ip6) if ip is not None]
     ports = [
         f"{p.host_ip or '*'}:{p.host_port} → {p.container_port}/{p.protocol}".replace("0.0.0.0:", "*:")
         for p in container.ports
     ]
     return ContainerView(
+        id_,
+        shown(folder),
         shown(container.name),
         shown(container.status),
         shown(language.of(analysis.roles.get(container.name, ""))),

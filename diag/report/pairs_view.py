@@ -5,8 +5,8 @@ from __future__ import annotations
 from msgspec import Struct
 
 from diag.model.analysis import Fix, Group, Path
-from diag.model.flow import Hop
-from diag.model.message import say, sentences
+from diag.model.flow import Hop, HopKind
+from diag.model.message import SEMICOLON, Message, listed, say, sentences
 from diag.report.evidence_view import Appendix, Cited
 from diag.report.language import Language
 from diag.report.members_view import MembersView, MembersViews
@@ -19,7 +19,8 @@ class HopView(Struct, frozen=True):
     """One step of a trace."""
 
     text: str
-    kind: str
+    stops: bool
+    """Whether the packet ends here."""
     cited: Cited | None
 
 
@@ -40,6 +41,8 @@ class PathView(Struct, frozen=True):
     allowed: str
     reason: str
     explanation: str
+    lead: str
+    """The explanation, as it reads above the clauses of `partial`."""
     cited: Cited | None
     partial: tuple[str, ...]
     hops: tuple[HopView, ...]
@@ -115,13 +118,15 @@ def endpoint_view(group: Group, members: MembersViews, language: Language) -> En
 def _path(path: Path, appendix: Appendix, language: Language) -> PathView:
     where = path.network or path.address or language.say("no address")
     title = f"{where} ({path.address})" if path.network and path.address else where
+    explanation = shown(language.of(path.explanation), 4000)
     return PathView(
         shown(f"{title}, {path.family}" if path.family else title),
         path.reachability.value,
         MARKS[path.reachability],
         shown(language.of(path.allowed.words), 2000),
         path.reason.value,
-        shown(language.of(path.explanation), 4000),
+        explanation,
+        shown(language.of(_lead(path)), 4000) if path.partial else explanation,
         appendix.cite(path.decided_by),
         tuple(shown(language.of(p), 2000) for p in path.partial),
         tuple(_hop(h, appendix, language) for h in path.hops),
@@ -130,8 +135,17 @@ def _path(path: Path, appendix: Appendix, language: Language) -> PathView:
     )
 
 
+def _lead(path: Path) -> str:
+    """What works and what does not is listed below it: a sentence with all of that would say it twice."""
+    text = path.explanation
+    if isinstance(text, Message) and text.parts.get("why") == listed(path.partial, SEMICOLON):
+        a, b, ip = (text.parts[name] for name in ("a", "b", "ip"))
+        return say("{a} reaches {b} at {ip} on some ports only.", a=a, b=b, ip=ip)
+    return text
+
+
 def _hop(hop: Hop, appendix: Appendix, language: Language) -> HopView:
-    return HopView(shown(language.of(hop.text)), hop.kind.value, appendix.cite(hop.evidence))
+    return HopView(shown(language.of(hop.text)), hop.kind is HopKind.DROP, appendix.cite(hop.evidence))
 
 
 def _fix(fix: Fix, language: Language) -> FixView:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from diag.model.analysis import Analysis
@@ -15,6 +16,15 @@ from diag.report.language import Language
 
 SCREENSHOTS = Path(__file__).parent.parent.parent / "build" / "screenshots"
 DESK, PHONE = (1280, 900), (390, 844)
+TAGS = ("wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice")
+"""Of axe's rules."""
+
+
+def complaints_of_axe(page: Page, *rules: str) -> list[tuple[str, str, list[str]]]:
+    """Rules that a page breaks, how bad that is, and the first places; `rules` if not all are to be asked."""
+    only = {"type": "rule", "values": list(rules)} if rules else list(TAGS)
+    found = Axe().run(page, options={"resultTypes": ["violations"], "runOnly": only}).response["violations"]
+    return [(v["id"], v["impact"], [n["html"][:200] for n in v["nodes"][:3]]) for v in found]
 
 
 class Open(Protocol):

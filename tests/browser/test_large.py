@@ -15,21 +15,45 @@ from diag.pipeline import analyse_snapshot, load_snapshot
 from diag.report.html import render_html
 from diag.report.language import Language
 from diag.report.words import LARGE
-from tests.browser.conftest import PHONE, Open
+from tests.browser.conftest import DESK, PHONE, Open, complaints_of_axe
 
 pytestmark = pytest.mark.apart
 MEGABYTES = 6
+CROWD = HostSpec(containers=LARGE + 4, networks=4, multihomed=0.2)
+"""Just large enough for what a large host's report does, and with containers of several addresses."""
+APART = HostSpec(containers=LARGE + 4, networks=8, distinct=True)
+"""No two containers behave alike."""
+BYTES_PER_GROUP = 2_300
 
 
 @functools.cache
-def thousand() -> Analysis:
+def made_up(spec: HostSpec) -> Analysis:
     with tempfile.TemporaryDirectory() as folder:
-        write_host(Path(folder) / "bundle", HostSpec())
+        write_host(Path(folder) / "bundle", spec)
         return analyse_snapshot(load_snapshot(str(Path(folder) / "bundle")))
+
+
+def thousand() -> Analysis:
+    return made_up(HostSpec())
 
 
 def test_the_file_is_small() -> None:
     assert len(render_html(thousand(), Language())) < MEGABYTES * 1_000_000
+
+
+def test_a_group_takes_few_bytes() -> None:
+    groups = len(made_up(APART).groups)
+    assert groups > 5 * LARGE
+    assert len(render_html(made_up(APART), Language())) < BYTES_PER_GROUP * groups
+
+
+@pytest.mark.parametrize(
+    ("size", "dark"), [(DESK, False), (DESK, True), (PHONE, False)], ids=["light", "dark", "phone"]
+)
+def test_links_are_large_enough_to_tap(opened: Open, size: tuple[int, int], dark: bool) -> None:
+    """Groups out of sight are not laid out yet, so that links in them are judged by where they would be."""
+    page = opened(made_up(CROWD), size=size, dark=dark)
+    assert complaints_of_axe(page, "target-size") == []
 
 
 def test_the_matrix_is_folded(opened: Open) -> None:
