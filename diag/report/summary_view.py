@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from msgspec import Struct
 
-from diag.model.analysis import Analysis, Group
+from diag.model.analysis import Analysis, Group, Path
 from diag.model.finding import Severity
 from diag.model.message import Message, say
 from diag.model.reasons import Reachability, Reason
@@ -60,7 +60,6 @@ _BANNERS: dict[Standing, tuple[str, Message]] = {
 """The worst first."""
 _KEYS = {Standing.APART: Standing.FINE.value, Standing.FOUND: Standing.BLOCKED.value}
 """Classes of the style sheet that are not the standing's own."""
-_SOME_PORTS = say("Works on some ports only")
 _NOTHING = say("There is nothing to judge.")
 
 
@@ -112,14 +111,14 @@ def summary_view(
     analysis: Analysis, ordered: Iterable[Group], views: Iterable[GroupView], language: Language
 ) -> SummaryView:
     """Of groups and their views, in one order."""
-    found: dict[tuple[Standing, Reason], list[GroupView]] = {}
+    found: dict[tuple[Standing, Reason, bool], list[GroupView]] = {}
     networks = {c.name: {e.network for e in c.endpoints} for c in analysis.snapshot.containers}
     for group, view in zip(ordered, views, strict=True):
-        reason = _decisive(group)
         source, destination = (networks.get(name, set()) for name in group.example)
-        standing = _standing(group.reachability, reason, meant=not source.isdisjoint(destination))
-        found.setdefault((standing, reason), []).append(view)
-    listed = [(s, r, v) for s in _BANNERS for (standing, r), v in found.items() if standing is s]
+        standing, reason = _standing(group, meant=not source.isdisjoint(destination))
+        some = group.reachability is Reachability.PARTIAL
+        found.setdefault((standing, reason, some), []).append(view)
+    listed = [(s, r, v) for s in _BANNERS for (standing, r, _), v in found.items() if standing is s]
     problems = [_problem(*one, language) for one in listed if one[0] not in (Standing.FINE, Standing.APART)]
     apart = [_problem(*one, language) for one in listed if one[0] is Standing.APART]
     worst = listed[0][0] if listed else Standing.FINE
@@ -145,32 +144,50 @@ def _gaps(number: int, language: Language) -> str:
 
 
 def _decisive(group: Group) -> Reason:
-    """Why the group is what it is: for one that works on some ports only, why it does not on others."""
+    """Why the group is what it is."""
     worst = next((p for p in group.paths if p.reachability is group.reachability), group.paths[0])
     return worst.reason
 
 
-def _standing(result: Reachability, reason: Reason, *, meant: bool) -> Standing:
-    """`meant`: the two are on a common network, which is there for them to reach each other."""
-    match result:
+def _standing(group: Group, *, meant: bool) -> tuple[Standing, Reason]:
+    """With what decides it. `meant`: the two are on a common network, which is there for them to reach each other."""
+    reason = _decisive(group)
+    match group.reachability:
         case Reachability.REACHABLE:
-            return Standing.FINE
+            return Standing.FINE, reason
         case Reachability.UNKNOWN:
-            return Standing.UNKNOWN
+            return Standing.UNKNOWN, reason
         case Reachability.PARTIAL:
-            return Standing.BLOCKED
+            return _standing_on_some(group)
         case Reachability.UNREACHABLE:
             if reason in _APART or (reason is Reason.NO_ROUTE and not meant):
-                return Standing.APART
-            return Standing.BLOCKED if reason in _BLOCKED else Standing.BROKEN
+                return Standing.APART, reason
+            return Standing.BLOCKED if reason in _BLOCKED else Standing.BROKEN, reason
+
+
+def _standing_on_some(group: Group) -> tuple[Standing, Reason]:
+    """Of pairs that work on some ports only: what stops the others, somebody's rules before Docker's own."""
+    causes = list(dict.fromkeys(cause for path in group.paths for cause in _causes(path)))
+    others = [cause for cause in causes if cause not in _APART]
+    if causes and not others:
+        return Standing.APART, causes[0]
+    return Standing.BLOCKED, next(iter(others), _decisive(group))
+
+
+def _causes(path: Path) -> Iterator[Reason]:
+    if path.reachability is Reachability.PARTIAL:
+        yield from (reason for reason, _ in path.stoppers)
+    elif path.reachability is Reachability.UNREACHABLE:
+        yield path.reason
 
 
 def _problem(standing: Standing, reason: Reason, groups: list[GroupView], language: Language) -> ProblemView:
     first, code, fix = groups[0], _CODES[reason], next(_fixes(groups), None)
+    some = first.key == Reachability.PARTIAL
     return ProblemView(
         standing.value,
         first.mark,
-        language.of(_SOME_PORTS if first.key == Reachability.PARTIAL else code.title),
+        language.say("Works on some ports only: {why}", why=code.title) if some else language.of(code.title),
         reason.value,
         sum(g.pairs for g in groups),
         first.headline,
