@@ -101,7 +101,7 @@ def _ports(ports: Iterable[str], top: int) -> tuple[list[str], int]:
     x, y = LABEL, top
     for port in ports:
         text = _short(port, 40)
-        width = 18 + round(7.4 * _letters(text))
+        width = 18 + round(8.1 * _letters(text))
         if x + width > WIDTH - PAD and x > LABEL:
             x, y = LABEL, y + 26
         parts.append(
