@@ -27,9 +27,13 @@ class Language:
             raise ValueError(f"no language {code!r}")
         self.code = code
         self.catalogue = gettext.translation(DOMAIN, LOCALES, [code], fallback=code == "en")
+        self._said_so = code == "en"
+        """Whether messages are what they read as already."""
 
     def of(self, text: str) -> str:
         """A text of the analysis: translated as far as it is made of messages."""
+        if self._said_so:
+            return str(text)
         match text:
             case Message():
                 return self.say(text.template, **text.parts)
@@ -49,6 +53,8 @@ class Language:
         return self._filled(found, {**parts, "n": number})
 
     def _filled(self, template: str, parts: Mapping[str, object]) -> str:
+        if self._said_so:
+            return template.format_map(parts)
         said = {name: self.of(part) if isinstance(part, str) else part for name, part in parts.items()}
         if self.code in _WITHOUT_SPACES:
             for name, part in parts.items():

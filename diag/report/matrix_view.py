@@ -7,7 +7,7 @@ are classes that look alike when names are left out (each of ninety networks tha
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 
 from msgspec import Struct
@@ -85,8 +85,8 @@ class _Kind(Struct, frozen=True):
 def matrix_view(groups: Sequence[Group], classes: Classes, members: MembersViews, language: Language) -> MatrixView:
     """Of groups in the order of the report, which gives their numbers."""
     folded = len(classes.placed) > LARGE
-    cells = _FoldedCells(groups, classes, language) if folded else _PairCells(groups, classes, language)
     kinds = _folded(groups, classes) if folded else [_Kind((p.name,), p.networks, True, ()) for p in classes.placed]
+    cells = _FoldedCells(groups, classes, kinds, language) if folded else _PairCells(groups, classes, language)
     titles = [_networks(kind, language) for kind in kinds]
     columns = tuple(
         ColumnView(_label(kind), number == 0 or titles[number - 1] != titles[number])
@@ -138,23 +138,26 @@ class _PairCells:
 class _FoldedCells:
     """A cell for all pairs of two kinds."""
 
-    def __init__(self, groups: Sequence[Group], classes: Classes, language: Language) -> None:
-        self._groups, self._classes, self._language = groups, classes, language
+    def __init__(self, groups: Sequence[Group], classes: Classes, kinds: Sequence[_Kind], language: Language) -> None:
+        self._groups, self._language = groups, language
+        self._kinds = {number: position for position, kind in enumerate(kinds) for number in kind.classes}
+        """Positions, by class."""
+        self._pairs: dict[tuple[int, int], dict[int, int]] = {}
+        """Of each cell how many pairs are in which group."""
+        sizes = [len(one.members) for one in classes.all]
+        for (source, destination), number in classes.groups.items():
+            count = sizes[source] * (sizes[destination] - (source == destination))
+            if count:
+                pairs = self._pairs.setdefault((self._kinds[source], self._kinds[destination]), {})
+                pairs[number] = pairs.get(number, 0) + count
 
     def cell(self, row: _Kind, column: _Kind) -> CellView:
-        pairs: Counter[int] = Counter()
-        for source in row.classes:
-            for destination in column.classes:
-                number = self._classes.groups.get((source, destination))
-                if number is not None:
-                    sources, destinations = (len(self._classes.all[c].members) for c in (source, destination))
-                    pairs[number] += sources * destinations - (sources if source == destination else 0)
-        found = {number for number, count in pairs.items() if count}
+        found = self._pairs.get((self._kinds[row.classes[0]], self._kinds[column.classes[0]]))
         if not found:
             return CellView("self", "", "", "", "")
         results: Counter[Reachability] = Counter()
-        for number in found:
-            results[self._groups[number].reachability] += pairs[number]
+        for number, count in found.items():
+            results[self._groups[number].reachability] += count
         present = [r for r in Reachability if results[r]]
         told = listed(say("{n} {result}", n=results[r], result=WORDS[r]) for r in present)
         pair = f"{_label(row)} → {_label(column)}"
@@ -195,26 +198,28 @@ def _kind(found: Sequence[Class], numbers: tuple[int, ...]) -> _Kind:
 
 def _roles(groups: Sequence[Group], classes: Classes) -> Sequence[int]:
     """A role for each class: told apart, round by round, by what their members reach and are reached by."""
-    results: dict[int, dict[int, tuple[str, str]]] = {number: {} for number in range(len(classes.all))}
+    results: list[dict[int, tuple[str, str]]] = [{} for _ in classes.all]
+    within = [""] * len(classes.all)
+    keys = [group.reachability.value for group in groups]
     for (source, destination), number in classes.groups.items():
-        there = groups[number].reachability.value
+        if source == destination:
+            within[source] = keys[number]
+            continue
         back = classes.groups.get((destination, source))
-        results[source][destination] = there, groups[back].reachability.value if back is not None else ""
+        results[source][destination] = keys[number], keys[back] if back is not None else ""
     roles = [0] * len(classes.all)
     for _ in range(ROUNDS):
-        finer = _refined(roles, results)
+        finer = _refined(roles, within, results)
         if len(set(finer)) > LARGE or len(set(finer)) == len(set(roles)):
             break
         roles = finer
     return roles
 
 
-def _refined(roles: Sequence[int], results: Mapping[int, Mapping[int, tuple[str, str]]]) -> list[int]:
+def _refined(
+    roles: Sequence[int], within: Sequence[str], results: Sequence[Mapping[int, tuple[str, str]]]
+) -> list[int]:
+    """`within` is what members of a class are to each other, `results` what others are to them, there and back."""
+    seen = (frozenset(zip(map(roles.__getitem__, others), others.values(), strict=True)) for others in results)
     numbers: dict[object, int] = {}
-    return [numbers.setdefault(key, len(numbers)) for key in _signatures(roles, results)]
-
-
-def _signatures(roles: Sequence[int], results: Mapping[int, Mapping[int, tuple[str, str]]]) -> Iterator[object]:
-    for number, others in results.items():
-        seen = {(roles[other], result) for other, result in others.items() if other != number}
-        yield roles[number], others.get(number), frozenset(seen)
+    return [numbers.setdefault(key, len(numbers)) for key in zip(roles, within, seen, strict=True)]

@@ -87,7 +87,8 @@ def pair_count(group: Group) -> int:
 
 
 def group_view(number: int, group: Group, appendix: Appendix, members: MembersViews, language: Language) -> GroupView:
-    best = group.paths[0]
+    paths = tuple(_path(p, appendix, language) for p in group.paths)
+    best = paths[0]
     return GroupView(
         f"group-{number}",
         group.reachability.value,
@@ -96,9 +97,9 @@ def group_view(number: int, group: Group, appendix: Appendix, members: MembersVi
         members.of(group.sources),
         members.of(group.destinations),
         pair_count(group),
-        best.reason.value,
-        shown(language.of(best.explanation), 4000),
-        tuple(_path(p, appendix, language) for p in group.paths),
+        best.reason,
+        best.explanation,
+        paths,
         () if members.large else tuple(pair_links(group)),
     )
 
