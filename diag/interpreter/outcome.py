@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from enum import Enum
-
 from msgspec import Struct
 
 from diag.interpreter.chains import Stopped
 from diag.interpreter.packet import Packet
 from diag.kernel.icmp_errors import IcmpError
 from diag.model.address import Ip
+from diag.model.enums import Word
 from diag.model.message import templates
 from diag.model.provenance import Evidence
 
 
-class Cause(Enum):
+class Cause(Word):
     """What stopped a packet, in kernel terms."""
 
     RULE = "rule"

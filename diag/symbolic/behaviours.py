@@ -13,7 +13,7 @@ from diag.model.analysis import Allowed, PortSet
 from diag.model.flow import Protocol
 from diag.model.netfilter import Ranges
 from diag.model.provenance import Evidence
-from diag.symbolic.coded import Coded, Spans, flow_spans, of_pair
+from diag.symbolic.coded import Coded, Spans, of_pair
 from diag.symbolic.kinds import FlowSets, Kind, Kinds
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import About, Translation
@@ -200,12 +200,17 @@ class _Published:
         """Everything that a source calls at one of the host's addresses, by their numbers, and a container gets."""
         space = self._pairs.space
         diverting = of_pair(space, self._diverting, destination, source)
-        for translation, flows in self._translations:
-            below = of_pair(space, flows, destination, source) & diverting
-            for protocol, spans in flow_spans(space, below) if below != space.empty else ():
-                for low, high, inside in spans:
-                    if inside != space.empty:
-                        yield from self._taken(protocol, (low, high), translation, source)
+        below = ((t, of_pair(space, flows, destination, source) & diverting) for t, flows in self._translations)
+        called = [(translation, flows) for translation, flows in below if flows != space.empty]
+        coded = Coded(space, (flows for _, flows in called))
+        parts = sorted(
+            (number, place, (low, high), protocol)
+            for place, (protocol, spans) in enumerate(coded.spans(coded.diagram))
+            for low, high, number in spans
+            if number is not None
+        )
+        for number, _, ports, protocol in parts:
+            yield from self._taken(protocol, ports, called[number][0], source)
 
     def fate(self, destination: int, source: int, protocol: Protocol, port: int) -> Taken | None:
         """One such flow; None: no container gets it by DNAT."""

@@ -21,10 +21,14 @@ class Coded:
         self._level, codes = space.codes(len(listed))
         self.diagram = space.union(flows & code for flows, code in zip(listed, codes, strict=True))
         self._numbers: dict[Set, int | None] = {}
+        self._of_pair: dict[tuple[int, int], Set] = {}
 
     def of_pair(self, destination: int, source: int) -> Set:
         """What is below one pair."""
-        return of_pair(self.space, self.diagram, destination, source)
+        pair = destination, source
+        if pair not in self._of_pair:
+            self._of_pair[pair] = of_pair(self.space, self.diagram, destination, source)
+        return self._of_pair[pair]
 
     def spans(self, below: Set) -> Iterator[tuple[Protocol, Spans]]:
         """The flows below a pair, protocol by protocol."""

@@ -195,27 +195,23 @@ def runs(numbers: Iterable[int]) -> Iterator[tuple[int, int]]:
 
 def intervals(root: Set, above: int, bits: int, count: int) -> Iterator[tuple[int, int, Set]]:
     """A diagram's `bits` levels after `above`, as (first, last, what is below) with numbers below `count`."""
-    held: tuple[int, int, Set] | None = None
-    for first, last, below in _split(root, above, bits, 0):
+    end, held_first, held_last, held = above + bits, 0, -1, None
+    waiting = [(root, above, 0)]
+    while waiting:
+        node, level, first = waiting.pop()
         if first >= count:
             break
-        last = min(last, count - 1)
-        if held is not None and held[2] == below:
-            held = (held[0], last, below)
+        found = node.node_level()
+        if found is not None and found < end:
+            yes, no = (node.cofactors() or (node, node)) if found == level else (node, node)
+            waiting.append((yes, level + 1, first + (1 << end - level - 1)))
+            waiting.append((no, level + 1, first))
             continue
-        if held is not None:
-            yield held
-        held = (first, last, below)
+        if held is not None and held != node:
+            yield held_first, held_last, held
+            held = None
+        if held is None:
+            held, held_first = node, first
+        held_last = min(first + (1 << end - level), count) - 1
     if held is not None:
-        yield held
-
-
-def _split(node: Set, level: int, bits: int, base: int) -> Iterator[tuple[int, int, Set]]:
-    found = node.node_level()
-    if bits == 0 or found is None or found >= level + bits:
-        yield base, base + (1 << bits) - 1, node
-        return
-    below = node.cofactors() if found == level else None
-    no, yes = (below[1], below[0]) if below is not None else (node, node)
-    yield from _split(no, level + 1, bits - 1, base)
-    yield from _split(yes, level + 1, bits - 1, base + (1 << bits - 1))
+        yield held_first, held_last, held

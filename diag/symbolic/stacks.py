@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from enum import Enum
 
 from msgspec import Struct
 
@@ -17,6 +16,7 @@ from diag.kernel.fib import DEFAULT_RULES, Fib, FibQuery, RouteNotCapturedError
 from diag.kernel.source_address import Sources
 from diag.kernel.topology import Obstacle, Topology
 from diag.model.address import Family, Ip, Prefix
+from diag.model.enums import Word
 from diag.model.netfilter import Field, Hook, NfTable, Ruleset, TableFamily, Within
 from diag.model.netns import Address, Link, LinkKind, Netns, Nexthop, PolicyRule, Route, RouteType
 from diag.model.snapshot import Snapshot
@@ -27,7 +27,7 @@ _POLICY_ACTIONS = frozenset({"lookup", "blackhole", "unreachable", "prohibit", "
 _LOOPBACK = {Family.IPV4: (127 << 24, (128 << 24) - 1), Family.IPV6: (1, 1)}
 
 
-class Way(Enum):
+class Way(Word):
     """How a packet leaves a stack."""
 
     DIRECT = "direct"

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from enum import Enum
 
 from msgspec import Struct
 
 from diag.kernel import sysctl
 from diag.kernel.fib import Fib, RouteNotCapturedError
 from diag.model.address import Family
+from diag.model.enums import Word
 from diag.model.flow import Protocol
 from diag.model.netfilter import (
     AddrType,
@@ -48,7 +48,7 @@ _NFPROTO = {Family.IPV4: 2, Family.IPV6: 10}
 _SYN, _ACK = 2, 16
 
 
-class Packet(Enum):
+class Packet(Word):
     """Which packet of a flow."""
 
     REQUEST = "request"
