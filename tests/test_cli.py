@@ -81,6 +81,18 @@ def test_trace_answers_in_order_and_goes_on_after_a_bad_line(tmp_path: Path) -> 
     assert (answers[3]["disposition"], answers[3]["reason"]) == ("delivered", "same-bridge")
 
 
+def test_many_flows_of_a_file_are_answered_like_those_of_a_pipe(tmp_path: Path) -> None:
+    ask = '{{"source": "ng{}", "name": "ng{}", "protocol": "tcp", "port": {}}}\n'
+    lines = "".join(ask.format(1 + n % 7, 1 + n % 5, 79 + n % 3) for n in range(4_100)) + "no json\n"
+    flows = tmp_path / "flows.jsonl"
+    flows.write_text(lines)
+    of_file = diag("trace", "--flows", str(flows), "--from", SEED)
+    of_pipe = diag("trace", "--flows", "-", "--from", SEED, stdin=lines.encode())
+    assert of_file.stdout == of_pipe.stdout
+    assert of_file.returncode == of_pipe.returncode == 2
+    assert len(of_file.stdout.splitlines()) == 4_101
+
+
 @pytest.mark.parametrize("form", ["jsonl", "csv", "table"])
 def test_pairs(form: str) -> None:
     process = diag("pairs", "-f", SEED, "--format", form)

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 import sys
-from typing import Any, TextIO
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 from msgspec import DecodeError
 from msgspec.json import decode, encode
 
 from diag.cli import DONE, FAILED
+from diag.cli.forked import by_parts, processors
 from diag.cli.source import load_bundle, source_option
+
+if TYPE_CHECKING:
+    from diag.reach.flows import FlowAnswerer
+
+_MANY = 4_000
+"""Lines of a file from which several processes are faster than one."""
 
 
 @click.command("trace")
@@ -26,25 +36,51 @@ from diag.cli.source import load_bundle, source_option
 def command(source: str, flows: TextIO, hops: bool) -> int:
     """The fate of each flow, and the answer to each look-up, in order, one line each."""
     from diag.parse.snapshot import build_snapshot
-    from diag.reach.flows import BadRequestError, FlowAnswerer
+    from diag.reach.flows import FlowAnswerer
 
     answerer = FlowAnswerer(build_snapshot(load_bundle(source)))
+    lines = flows.readlines() if _is_file(flows) else []
     status = DONE
-    out = sys.stdout
-    for line in flows:
-        if not line.strip():
-            continue
-        request: Any = None
-        try:
-            request = decode(line)
-            if not isinstance(request, dict):
-                raise BadRequestError("not a JSON object")
-            answer = answerer.answer(request, hops=hops)
-        except (BadRequestError, DecodeError, RecursionError) as error:
-            status = FAILED
-            answer = {**(request if isinstance(request, dict) else {}), "error": str(error)}
-        out.write(_line(answer))
-    return status
+    if len(lines) >= _MANY and processors() > 1:
+        for answers in by_parts(
+            lambda part: [_answer(answerer, line, hops=hops) for line in part], lines, processors()
+        ):
+            status = max(status, _write(answers))
+        return status
+    return _write(_answer(answerer, line, hops=hops) for line in lines or flows)
+
+
+def _is_file(flows: TextIO) -> bool:
+    """Whether all lines are there already. Those of a pipe are answered as they come."""
+    try:
+        return stat.S_ISREG(os.fstat(flows.fileno()).st_mode)
+    except OSError:
+        return False
+
+
+def _write(answers: Iterable[tuple[str, int]]) -> int:
+    """Returns the worst status of any."""
+    worst = DONE
+    for line, status in answers:
+        sys.stdout.write(line)
+        worst = max(worst, status)
+    return worst
+
+
+def _answer(answerer: FlowAnswerer, line: str, *, hops: bool) -> tuple[str, int]:
+    """The line with its answer, and the status; nothing for an empty one."""
+    from diag.reach.flows import BadRequestError
+
+    if not line.strip():
+        return "", DONE
+    request: Any = None
+    try:
+        request = decode(line)
+        if not isinstance(request, dict):
+            raise BadRequestError("not a JSON object")
+        return _line(answerer.answer(request, hops=hops)), DONE
+    except (BadRequestError, DecodeError, RecursionError) as error:
+        return _line({**(request if isinstance(request, dict) else {}), "error": str(error)}), FAILED
 
 
 def _line(answer: dict[str, Any]) -> str:
