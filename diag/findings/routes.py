@@ -10,7 +10,7 @@ from diag.findings.cables import Cable
 from diag.findings.check import Check, Facts, Found
 from diag.findings.phrases import citing
 from diag.findings.routing import default_routes
-from diag.kernel.fib import DEFAULT_RULES, FibQuery, RouteNotCapturedError
+from diag.kernel.fib import DEFAULT_RULES, FibQuery, RouteNotCapturedError, is_damaged
 from diag.model.address import Family
 from diag.model.analysis import Group, Path
 from diag.model.finding import Severity
@@ -52,7 +52,9 @@ def _whole(facts: Facts) -> Iterator[list[Cable]]:
         if cable.inner.up and any(a.ip == cable.endpoint.ip for a in cable.inner.addresses):
             by_container.setdefault(cable.container.name, []).append(cable)
     for cables in by_container.values():
-        if len(cables) == len(cables[0].container.endpoints) and cables[0].space.routes.get(Family.IPV4) is not None:
+        space = cables[0].space
+        known = space.routes.get(Family.IPV4) is not None and not is_damaged(space, Family.IPV4)
+        if known and len(cables) == len(cables[0].container.endpoints):
             yield cables
 
 

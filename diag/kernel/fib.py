@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from diag.model.address import Family, Ip, Prefix
 from diag.model.message import say
-from diag.model.netns import Netns, Nexthop, PolicyRule, Route, RouteType
+from diag.model.netns import LOST, Netns, Nexthop, PolicyRule, Route, RouteType
 
 DEFAULT_RULES = (
     PolicyRule(0, "lookup", "local"),
@@ -102,6 +102,10 @@ class Fib:
                     skip_to = rule.goto or 0
                 case "nop":
                     pass
+                case str(action) if action == LOST:
+                    raise RouteNotCapturedError(
+                        say("part of the routes or policy rules of {netns} could not be read", netns=self.netns.id)
+                    )
                 case other:
                     raise RouteNotCapturedError(
                         say("a policy rule of {netns} has the action {action}", netns=self.netns.id, action=other)
@@ -190,6 +194,11 @@ class Fib:
     def is_local(self, value: int) -> bool:
         """Whether the address is one of the namespace's own."""
         return self.local_type(value) is RouteType.LOCAL
+
+
+def is_damaged(netns: Netns, family: Family) -> bool:
+    """Whether routes or policy rules of the namespace could not be read."""
+    return any(rule.action == LOST for rule in netns.rules.get(family) or ())
 
 
 def _effective_rules(netns: Netns, family: Family) -> tuple[PolicyRule, ...]:

@@ -129,12 +129,16 @@ class Route(Struct, frozen=True):
     evidence: Evidence | None = None
 
 
+LOST = "lost"
+"""The action of a rule that stands for routes and rules which could not be read: what it decides is not known."""
+
+
 class PolicyRule(Struct, frozen=True):
     """One line of `ip rule`; None in a selector means any."""
 
     priority: int
     action: str
-    """`lookup`, `blackhole`, `unreachable`, `prohibit`, `goto`, `nop` or a text the model does not know."""
+    """`lookup`, `blackhole`, `unreachable`, `prohibit`, `goto`, `nop`, :data:`LOST` or a text the model does not know."""
     table: str = ""
     source: Prefix | None = None
     destination: Prefix | None = None

@@ -11,7 +11,7 @@ from diag.model.address import Family
 from diag.model.bundle import FileRecord
 from diag.model.message import say
 from diag.model.netfilter import Hook, NfTable, Origin, Ruleset, TableFamily
-from diag.model.netns import HostsEntry, Link, Netns, PolicyRule, ResolvConf, Route, RouteType, Socket
+from diag.model.netns import LOST, HostsEntry, Link, Netns, PolicyRule, ResolvConf, Route, RouteType, Socket
 from diag.model.provenance import Gap, GapKind
 from diag.parse.bridge_ports import parse_bridge_json, parse_bridge_text, with_ports
 from diag.parse.equal_files import EqualFiles
@@ -36,6 +36,9 @@ _SAVE_FILES = (
     ("ip6tables-save.txt", TableFamily.IP6),
     ("ip6tables-legacy-save.txt", TableFamily.IP6),
 )
+_LOCAL = (PolicyRule(0, "lookup", "local"),)
+_LOST = PolicyRule(1, LOST)
+"""After the rule for the local table: addresses that are there are the namespace's own, whatever else was lost."""
 _NO_SYSCTLS: SysctlFacts = (MappingProxyType({}), MappingProxyType({}))
 
 
@@ -58,6 +61,8 @@ class NetnsReader:
     def read(self, netns: str) -> Netns:
         """All that is there; a part whose file is missing is None and has a gap."""
         links = self._links()
+        if self.prefix != "host/" and self._is_damaged("ip-addr", "ip-link", "ifconfig"):
+            links = None  # of the host what was read stays: where it leads to is known to be unknown
         routes = {family: self._routes(family, links) for family in Family}
         sysctl, sysctl_evidence = self._take(("sysctl.txt",), parse_sysctl) or _NO_SYSCTLS
         return Netns(
@@ -97,6 +102,11 @@ class NetnsReader:
                     self.gaps += parsed.gaps
                 return parsed.value
         return None
+
+    def _is_damaged(self, *stems: str) -> bool:
+        """Whether a part of any of these files could not be read."""
+        paths = {f"{self.prefix}{stem}.{suffix}" for stem in stems for suffix in ("json", "txt")}
+        return any(gap.kind is GapKind.UNREADABLE and gap.file in paths for gap in self.gaps)
 
     def missing(self, name: str, what: str, affects: str) -> None:
         """Record that a file is not there, with the collector's own reason if the manifest has one."""
@@ -146,7 +156,9 @@ class NetnsReader:
         found = self._take((f"{stem}.json",), parse_rules_json, family)
         if found is None:
             found = self._take((f"{stem}.txt",), parse_rules_text, family)
-        return found
+        if self._is_damaged(stem, stem.replace("rule", "route")):
+            return (*(found or _LOCAL), _LOST)
+        return found or None  # no namespace is without: the command failed
 
     def _sockets(self) -> tuple[Socket, ...] | None:
         found: list[Socket] | None = None

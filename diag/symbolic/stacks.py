@@ -324,8 +324,9 @@ def _routes_by_destination(netns: Netns, family: Family) -> bool:
         return False
     if rules is None:
         return {r.table for r in netns.routes.get(family) or ()} <= {"local", "main", "default"}
-    plain = {(r.priority, r.action, r.table) for r in DEFAULT_RULES}
-    return {(r.priority, r.action, r.table) for r in rules} <= plain and not any(
+    local, main, default = ((r.priority, r.action, r.table) for r in DEFAULT_RULES)
+    found = {(r.priority, r.action, r.table) for r in rules}
+    return {local, main} <= found <= {local, main, default} and not any(
         r.source or r.destination or r.iif or r.oif or r.fwmark is not None or r.inverted or r.unmodelled for r in rules
     )
 

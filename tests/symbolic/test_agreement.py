@@ -25,6 +25,7 @@ from diag.symbolic import space
 from diag.symbolic.behaviours import Decisions
 from diag.symbolic.engine import Solutions, solve
 from diag.symbolic.stacks import Port
+from tests.altered import altered_snapshot, items
 from tests.hosts import Host, connected
 from tests.kernel import rules
 from tests.loading import CAPTURES, EACH_CAPTURE, snapshot_of
@@ -517,6 +518,14 @@ def test_marked_packets_of_a_host_that_routes_by_mark_are_left_to_the_interprete
     for name in ("zero", "one"):
         assert (decisions.behaviour(host.netns_of(name), called) is None) == (name in marked)
     assert_agreement(host)
+
+
+def test_a_namespace_without_the_rule_for_its_main_table_is_left_to_the_interpreter() -> None:
+    snapshot = altered_snapshot("seed-d29", items("containers/ng1/ip-rule.json", lambda rules: rules.pop(1)))
+    _, solutions = solved(snapshot)
+    covered = {stack.netns for stack in solutions[Family.IPV4].pairs.stacks}
+    assert snapshot.netns_of["ng1"] not in covered
+    assert snapshot.netns_of["ng2"] in covered
 
 
 def test_a_host_that_asks_other_tables_before_its_own_addresses_is_left_to_the_interpreter() -> None:
