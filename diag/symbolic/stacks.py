@@ -276,7 +276,8 @@ class _Finder:
         by_link = {port.link: port for port in ports}
         routes = [r for r in netns.routes.get(self.family) or () if r.destination.family is self.family]
         main = [r for r in routes if r.table == "main"]
-        if any(r.table not in ("main", "local") for r in routes):
+        local = {r.destination.value for r in routes if r.type is RouteType.LOCAL}
+        if any(r.table not in ("main", "local") for r in routes) or any(port.ip not in local for port in ports):
             return None
         for route in main:
             if route.type is not RouteType.UNICAST or len(route.nexthops) != 1 or route.nexthops[0].dead:

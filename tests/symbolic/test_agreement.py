@@ -25,7 +25,7 @@ from diag.symbolic import space
 from diag.symbolic.behaviours import Decisions
 from diag.symbolic.engine import Solutions, solve
 from diag.symbolic.stacks import Port
-from tests.altered import altered_snapshot, items
+from tests.altered import Change, altered_snapshot, items
 from tests.hosts import Host, connected
 from tests.kernel import rules
 from tests.loading import CAPTURES, EACH_CAPTURE, snapshot_of
@@ -520,8 +520,19 @@ def test_marked_packets_of_a_host_that_routes_by_mark_are_left_to_the_interprete
     assert_agreement(host)
 
 
-def test_a_namespace_without_the_rule_for_its_main_table_is_left_to_the_interpreter() -> None:
-    snapshot = altered_snapshot("seed-d29", items("containers/ng1/ip-rule.json", lambda rules: rules.pop(1)))
+def without_address(routes: list[dict[str, str]]) -> None:
+    routes[:] = [route for route in routes if route.get("type") != "local" or route["dst"].startswith("127.")]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        items("containers/ng1/ip-rule.json", lambda rules: rules.pop(1)),
+        items("containers/ng1/ip-route.json", without_address),
+    ],
+)
+def test_without_its_main_table_or_local_routes_a_namespace_is_left_to_the_interpreter(change: Change) -> None:
+    snapshot = altered_snapshot("seed-d29", change)
     _, solutions = solved(snapshot)
     covered = {stack.netns for stack in solutions[Family.IPV4].pairs.stacks}
     assert snapshot.netns_of["ng1"] not in covered
