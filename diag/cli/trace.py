@@ -20,8 +20,8 @@ from diag.cli.source import load_bundle, source_option
 if TYPE_CHECKING:
     from diag.reach.flows import FlowAnswerer
 
-_MANY = 4_000
-"""Lines of a file from which several processes are faster than one."""
+_MANY = 2_000
+"""Lines for which a process of their own is worth it."""
 
 
 @click.command("trace")
@@ -40,14 +40,11 @@ def command(source: str, flows: TextIO, hops: bool) -> int:
 
     answerer = FlowAnswerer(build_snapshot(load_bundle(source)))
     lines = flows.readlines() if _is_file(flows) else []
-    status = DONE
-    if len(lines) >= _MANY and processors() > 1:
-        for answers in by_parts(
-            lambda part: [_answer(answerer, line, hops=hops) for line in part], lines, processors()
-        ):
-            status = max(status, _write(answers))
-        return status
-    return _write(_answer(answerer, line, hops=hops) for line in lines or flows)
+    parts = min(processors(), len(lines) // _MANY)
+    if parts < 2:
+        return _write(_answer(answerer, line, hops=hops) for line in lines or flows)
+    answered = by_parts(lambda part: [_answer(answerer, line, hops=hops) for line in part], lines, parts)
+    return max(_write(answers) for answers in answered)
 
 
 def _is_file(flows: TextIO) -> bool:
