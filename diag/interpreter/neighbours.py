@@ -264,6 +264,12 @@ class Neighbours(Frames):
                 )
                 if self.choices.ask(("peer", obstacle.netns, obstacle.link), cause):
                     return Failed(Cause.NOT_CAPTURED, netns, packet, cause, oif=oif)
+        for container, _ in self.world.endpoints.get(nexthop, ()):
+            owner = self.world.snapshot.netns_of.get(container.name)
+            if owner is not None and self.world.netns(owner).links is None:
+                cause = say("{nexthop} is {who}, whose links were not captured", nexthop=nexthop, who=container.name)
+                if self.choices.ask(("links", owner), cause):
+                    return Failed(Cause.NOT_CAPTURED, netns, packet, cause, oif=oif)
         link = self.world.link(netns, oif)
         if link is None:
             return Failed(

@@ -20,7 +20,9 @@ from diag.model.reasons import Disposition
 from diag.model.snapshot import Snapshot
 from diag.parse.snapshot import build_snapshot
 from diag.reach.analysis import analyse
-from tests.loading import bundle_path
+from tests.altered import altered_snapshot
+from tests.altered import whole as whole_file
+from tests.loading import bundle_path, snapshot_of
 
 NAME = "ipv6-d20"
 FILES = ("ip-rule.json", "ip6-rule.json", "ip-route.json", "ip6-route.json", "ip-addr.json")
@@ -70,6 +72,22 @@ def test_a_file_that_ends_too_soon(folder: str, name: str, part: float) -> None:
         for (flow, was), now in zip(expected().items(), found, strict=True)
         if now not in (was, Disposition.UNKNOWN)
     ]
+
+
+@pytest.mark.parametrize("name", ["macvlan-d29", "overlay_A-d29", "seed-d29"])
+def test_nobody_is_called_absent_whose_links_are_lost(name: str) -> None:
+    whole = snapshot_of(name)
+    called = next(c for c in whole.containers if c.endpoints and c.endpoints[0].ip and c.running)
+    netns = whole.netns_of[called.name]
+    snapshot = altered_snapshot(name, whole_file(f"containers/{called.name}/ip-addr.json", '[{"ifname": "eth0", '))
+    flows = tuple(
+        Flow(other, called.endpoints[0].ip, Protocol.ICMP)
+        for other in dict.fromkeys(whole.netns_of.values())
+        if other != netns and called.endpoints[0].ip
+    )
+    pairs = zip(fates(whole, flows), fates(snapshot, flows), strict=True)
+    assert all(now in (was, Disposition.UNKNOWN) for was, now in pairs)
+    assert Disposition.UNKNOWN in fates(snapshot, flows)
 
 
 def test_own_addresses_stay_known() -> None:
