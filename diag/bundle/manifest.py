@@ -11,7 +11,6 @@ A file that could not be captured is listed with the reason in `error` and witho
 
 from __future__ import annotations
 
-import gc
 import hashlib
 import json
 import math
@@ -24,6 +23,7 @@ from msgspec.structs import replace
 
 from diag import __version__
 from diag.bundle.layout import MANIFEST, is_layout_path
+from diag.collector import collector_paused
 from diag.model.bundle import SCHEMA_VERSION, Bundle, FileRecord
 from diag.model.message import say
 from diag.model.provenance import Gap, GapKind
@@ -139,15 +139,11 @@ def decode_manifest(content: bytes, present: Collection[str] = ()) -> Manifest:
 
 def _load(content: bytes) -> Any:
     """JSON without the garbage collector, which would look through the growing document again and again for nothing."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        return msgspec.json.decode(content)
-    except (ValueError, RecursionError):  # what is laxer than strict JSON in UTF-8, or tells what is wrong
-        return json.loads(content)
-    finally:
-        if running:
-            gc.enable()
+    with collector_paused():
+        try:
+            return msgspec.json.decode(content)
+        except (ValueError, RecursionError):  # what is laxer than strict JSON in UTF-8, or tells what is wrong
+            return json.loads(content)
 
 
 def _decode_records(files: object, present: Collection[str]) -> tuple[FileRecords, int]:

@@ -19,6 +19,7 @@ from diag.interpreter.conntrack import ConntrackTable, apply_nat
 from diag.interpreter.matching import Context, Test, lookup
 from diag.interpreter.nat import Bound, NatBinder, look_up, map_data
 from diag.interpreter.selection import ReadyRule, RuleSelection
+from diag.kernel.hooks import CONNTRACK_PRIORITY, ENTRY_HOOKS, NAT_PRIORITY
 from diag.kernel.icmp_errors import reject_kind
 from diag.model.address import Family
 from diag.model.flow import Hop, HopKind
@@ -58,11 +59,7 @@ from diag.model.netfilter import (
 )
 from diag.model.provenance import Evidence
 
-CONNTRACK_PRIORITY = -200
-NAT_PRIORITY = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
 _DEVICE_HOOKS = frozenset({Hook.INGRESS, Hook.EGRESS})
-ENTRY_HOOKS = frozenset({Hook.PREROUTING, Hook.OUTPUT})
-"""Where a packet meets conntrack, and its destination may be rewritten."""
 _EXIT_HOOKS = frozenset({Hook.INPUT, Hook.POSTROUTING})
 """Where its source may be rewritten, and a connection is confirmed."""
 MAX_DEPTH = 64

@@ -6,13 +6,14 @@ from bisect import bisect_left
 
 from msgspec import Struct, field
 
-from diag.interpreter.chains import ALL_PRIORITIES, ENTRY_HOOKS, HookRun, Stopped
+from diag.interpreter.chains import ALL_PRIORITIES, HookRun, Stopped
 from diag.interpreter.choices import Choices
 from diag.interpreter.conntrack import ConntrackTable
 from diag.interpreter.matching import Context, LinkView, Window
 from diag.interpreter.outcome import Cause, Failed, speaks_of_the_capture
 from diag.interpreter.packet import BROADCAST, Frame, Packet, Passage, Port, PortKind
 from diag.interpreter.world import World
+from diag.kernel.hooks import ENTRY_HOOKS
 from diag.model.address import Ip
 from diag.model.flow import Hop, HopKind
 from diag.model.message import Message, say

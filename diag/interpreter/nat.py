@@ -14,6 +14,7 @@ from msgspec.structs import replace
 from diag.interpreter.conntrack import ConntrackTable
 from diag.interpreter.matching import Context, lookup
 from diag.interpreter.packet import Connection, Port, PortKind, Tuple
+from diag.kernel.hooks import ENTRY_HOOKS
 from diag.model.address import Family, Ip
 from diag.model.flow import TCP, UDP
 from diag.model.message import say
@@ -21,8 +22,6 @@ from diag.model.netfilter import CtStatus, DataMap, Hook, Nat, NatKind, NfTable
 
 MAX_ADDRESSES = 8
 """Addresses of a NAT range that are tried one by one; a larger range is not modelled."""
-
-_DESTINATION_HOOKS = frozenset({Hook.PREROUTING, Hook.OUTPUT})
 
 
 class Bound(Enum):
@@ -91,7 +90,7 @@ class NatBinder:
             return Bound.UNMODELLED
         current = connection.reply.inverse()
         destination = nat.kind in (NatKind.DNAT, NatKind.REDIRECT) or (
-            nat.kind is NatKind.NETMAP and self.hook in _DESTINATION_HOOKS
+            nat.kind is NatKind.NETMAP and self.hook in ENTRY_HOOKS
         )
         addresses = self._addresses(nat, current.daddr if destination else current.saddr)
         if not addresses:

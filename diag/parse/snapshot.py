@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
 from types import MappingProxyType
 
 from msgspec.structs import replace
 
+from diag.collector import collector_paused
 from diag.model.bundle import Bundle
 from diag.model.docker import Container, DockerNetwork, Endpoint
 from diag.model.message import say
@@ -27,25 +27,11 @@ _LARGE = 100_000
 
 def build_snapshot(bundle: Bundle) -> Snapshot:
     """All facts of a bundle. Never raises for what a file holds: what cannot be read is a gap."""
-    with _collector_paused():
-        return _snapshot(bundle)
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Facts only grow in number and form no cycles: to look for some again and again took a fifth of the time.
-
-    Those of a large host are set aside in the end, or every later collection would go through all of them.
-    """
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            if gc.get_count()[0] > _LARGE:
-                gc.freeze()
-            gc.enable()
+    with collector_paused():
+        snapshot = _snapshot(bundle)
+        if gc.get_count()[0] > _LARGE:
+            gc.freeze()  # or every later collection would go through all of them
+    return snapshot
 
 
 def _snapshot(bundle: Bundle) -> Snapshot:

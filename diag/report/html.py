@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import base64
-import gc
 import hashlib
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import msgspec
 from markupsafe import Markup
 
+from diag.collector import collector_paused
 from diag.model.analysis import Analysis
 from diag.report.index_view import IndexView
 from diag.report.language import Language
@@ -21,20 +19,8 @@ from diag.report.view import build_view
 
 def render_html(analysis: Analysis, language: Language) -> bytes:
     """The whole page; its content security policy allows its own style and script by their hashes, and nothing else."""
-    with _collector_paused():
+    with collector_paused():
         return _page(analysis, language).encode()
-
-
-@contextmanager
-def _collector_paused() -> Iterator[None]:
-    """Views only grow in number and form no cycles: to look for some again and again took a fifth of the time."""
-    running = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if running:
-            gc.enable()
 
 
 def _page(analysis: Analysis, language: Language) -> str:

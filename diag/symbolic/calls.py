@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from msgspec.structs import replace
 
 from diag.kernel import sysctl
+from diag.kernel.hooks import NAT_PRIORITY
 from diag.kernel.topology import Topology
 from diag.model.address import Family
 from diag.model.docker import DockerNetwork
@@ -19,7 +20,7 @@ from diag.model.netfilter import Field, Hook
 from diag.model.netns import Link
 from diag.model.snapshot import Snapshot
 from diag.symbolic.discovery import unheard
-from diag.symbolic.hooks import NAT, before_conntrack, run_hook
+from diag.symbolic.hooks import before_conntrack, run_hook
 from diag.symbolic.kinds import Kind, Kinds
 from diag.symbolic.own_rules import OwnRules
 from diag.symbolic.pairs import Pairs
@@ -269,7 +270,7 @@ class Calls:
         return run_hook(self.ground.rules, hook, flows, outcome, view, first=first, translated=self.translated)
 
     def _view(self, packet: Packet, hook: Hook, priority: int, *, masked: bool) -> View:
-        before_nat = priority < NAT.get(hook, priority)
+        before_nat = priority < NAT_PRIORITY.get(hook, priority)
         unknown: frozenset[Field] = frozenset()
         to_host = masked and packet is Packet.REPLY and hook is Hook.PREROUTING and before_nat
         if masked:

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from diag.kernel.hooks import CONNTRACK_PRIORITY, ENTRY_HOOKS, NAT_PRIORITY
 from diag.model.netfilter import ChainType, Hook
 from diag.symbolic.rules import Outcome, RuleWalker
 from diag.symbolic.space import Set
 from diag.symbolic.view import View
 
-CONNTRACK = -200
-NAT = {Hook.PREROUTING: -100, Hook.OUTPUT: -100, Hook.INPUT: 100, Hook.POSTROUTING: 100}
-_ENTRIES = (Hook.PREROUTING, Hook.OUTPUT)
-
 
 def before_conntrack(hook: Hook, priority: int) -> bool:
     """Whether a chain sees packets that conntrack has not seen."""
-    return hook in _ENTRIES and priority < CONNTRACK
+    return hook in ENTRY_HOOKS and priority < CONNTRACK_PRIORITY
 
 
 def run_hook(
@@ -35,14 +32,14 @@ def run_hook(
     """
     chains = list(rules.base_chains(hook, ChainType.FILTER))
     if translated and first and hook is Hook.PREROUTING:  # the others came before the new destination
-        chains = [entry for entry in chains if entry[0] > NAT[hook]]
-    elif first and hook in NAT:
-        chains += [(NAT[hook], table, chain) for _, table, chain in rules.base_chains(hook, ChainType.NAT)]
+        chains = [entry for entry in chains if entry[0] > NAT_PRIORITY[hook]]
+    elif first and hook in NAT_PRIORITY:
+        chains += [(NAT_PRIORITY[hook], table, chain) for _, table, chain in rules.base_chains(hook, ChainType.NAT)]
     for priority, table, chain in sorted(chains, key=lambda entry: entry[0]):
         if flows == outcome.nothing:
             break
         bound = flows & outcome.masked
-        if priority > NAT.get(hook, priority):
+        if priority > NAT_PRIORITY.get(hook, priority):
             outcome.unclear = outcome.unclear | bound
         flows = bound | rules.run(view(priority), table, chain, flows & ~bound, outcome)
     return flows

@@ -500,8 +500,9 @@ def test_what_rules_inside_a_container_answer_or_rewrite(inside: str, calls: boo
 @pytest.mark.apart
 @pytest.mark.parametrize("beside", AROUND)
 def test_plain_hosts_are_covered(beside: Callable[[Host], Host]) -> None:
-    assert assert_agreement(beside(five("", {}))) > 450
-    assert assert_agreement(beside(five6("", {}))) > 450
+    least = 500 if beside is plain else 450
+    assert assert_agreement(beside(five("", {}))) > least
+    assert assert_agreement(beside(five6("", {}))) > least
 
 
 MARKS: tuple[tuple[str, set[str]], ...] = (
