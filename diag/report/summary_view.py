@@ -182,7 +182,10 @@ def _causes(path: Path) -> Iterator[Reason]:
 
 
 def _problem(standing: Standing, reason: Reason, groups: list[GroupView], language: Language) -> ProblemView:
-    first, code, fix = groups[0], _CODES[reason], next(_fixes(groups), None)
+    first = next(
+        (group for group in groups if any(True for _ in _fixes([group]))), groups[0]
+    )  # the fix is the example's
+    code, fix = _CODES[reason], next(_fixes([first]), None)
     some = first.key == Reachability.PARTIAL
     return ProblemView(
         standing.value,
