@@ -26,7 +26,7 @@ from diag.symbolic.own_rules import OwnRules
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import Blocker, Outcome, RuleWalker
 from diag.symbolic.space import Set
-from diag.symbolic.stacks import routes_by_mark
+from diag.symbolic.stacks import NOWHERE, routes_by_mark
 from diag.symbolic.view import Packet, View
 
 _OF_MASKED = frozenset({Field.CT_STATUS, Field.CT_REPL_DADDR, Field.CT_REPL_DPORT})
@@ -123,6 +123,11 @@ class Ground:
         """Pairs on one bridge."""
         pairs = self.pairs
         return self.space.union(pairs.from_bridge[b] & pairs.to_bridge[b] for b in pairs.bridges)
+
+    @functools.cached_property
+    def troubles(self) -> tuple[tuple[str, Set], ...]:
+        """Pairs by what is wrong with the links of both sides."""
+        return tuple(self.pairs.troubles())
 
     @functools.cached_property
     def between(self) -> tuple[tuple[_Traits, Set], ...]:
@@ -252,6 +257,8 @@ class Calls:
         if refused != self.space.empty:
             outcome.stop(Blocker("forwarding is off"), refused)
             passed = passed & ~refused
+        if not back:
+            passed = passed & ~self._without_way_on(passed & routed, outcome)
         inside = self.space.empty
         if back:
             sent = self.hook(packet, Hook.OUTPUT, up, outcome, masked=masked)
@@ -259,6 +266,26 @@ class Calls:
             inside, sent = self.hook(packet, Hook.INPUT, passed & up, outcome, masked=masked), self.space.empty
         passed = self.hook(packet, Hook.FORWARD, passed & ~up, outcome, masked=masked)
         return inside, self.hook(packet, Hook.POSTROUTING, passed | sent, outcome, masked=masked)
+
+    def _without_way_on(self, flows: Set, outcome: Outcome) -> Set:
+        """Flows that the host does not know where to send."""
+        found = self.space.empty
+        for way in NOWHERE:
+            refused = flows & self.pairs.sent[way]
+            if refused != self.space.empty:
+                outcome.stop(Blocker(f"the host's way is {way.value}"), refused)
+                found = found | refused
+        return found
+
+    def lose(self, flows: Set, *, reply: bool = False) -> None:
+        """Note flows for whose next hop nobody answers, told apart by what is wrong with the links."""
+        if flows == self.space.empty:
+            return
+        for trouble, between in self.ground.troubles:
+            kind = Kind(delivered=False, blocker=f"nobody answers: {trouble}", reply=reply)
+            here = flows & between
+            self.add(kind, here & ~self.doubtful)
+            self.add(replace(kind, doubtful=True), here & self.doubtful)
 
     def hook(self, packet: Packet, hook: Hook, flows: Set, outcome: Outcome, *, masked: bool = False) -> Set:
         """What passes a hook of the host."""

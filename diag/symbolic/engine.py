@@ -16,11 +16,12 @@ from diag.model.netfilter import Hook, TableFamily
 from diag.model.snapshot import Snapshot
 from diag.symbolic.behaviours import Solution
 from diag.symbolic.calls import Ground
+from diag.symbolic.ends import ends
 from diag.symbolic.host_calls import HostCalls
 from diag.symbolic.kinds import FlowSets
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.stack_calls import StackCalls
-from diag.symbolic.stacks import ends, plain_stacks
+from diag.symbolic.stacks import plain_stacks
 from diag.symbolic.tables import TABLES
 from diag.symbolic.translated_calls import TranslatedCalls
 
@@ -52,7 +53,7 @@ def solve_family(
     if not stacks:
         return None
     try:
-        host_ends = ends(snapshot, topology, family, stacks)
+        host_ends = ends(snapshot, family, stacks)
         pairs = Pairs(stacks, host_ends if with_host else replace(host_ends, ports=()), family, world)
         return Solution(_flow_sets(Ground(snapshot, topology, pairs), with_host=with_host))
     except MemoryError:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from diag.model.flow import Protocol
 from diag.model.netfilter import Hook
 from diag.symbolic.calls import Calls
-from diag.symbolic.kinds import Kinds
+from diag.symbolic.kinds import Kind, Kinds
+from diag.symbolic.stacks import NOWHERE, Way
 from diag.symbolic.view import Packet
 
 
@@ -16,14 +17,20 @@ class HostCalls(Calls):
 
     def solve(self) -> Kinds:
         """All flows, by kind."""
-        near = self.pairs.mask_where(lambda _ip: True) & self.pairs.answers_masks & ~self.pairs.beyond
-        near = near & self.pairs.routed & ~self.ground.unheard
-        self.unclear = ~near
+        known, nowhere = self.pairs.mask_where(lambda _ip: True) & ~self.pairs.beyond, self.space.empty
+        near = known & self.pairs.answers_masks & self.pairs.routed & ~self.ground.unheard
+        near = near | (known & self.pairs.sent[Way.LOST])
+        for way in NOWHERE:
+            self.add(Kind(delivered=False, blocker=f"the way is {way.value}"), self.pairs.sent[way])
+            nowhere = nowhere | self.pairs.sent[way]
+        self.unclear = ~(near | nowhere)
         outcome = self.outcome()
         sent = self.hook(Packet.REQUEST, Hook.OUTPUT, near, outcome)
         sent = self.hook(Packet.REQUEST, Hook.POSTROUTING, sent, outcome)
         self.give_up(outcome.masked | outcome.elsewhere)
         self.note(outcome, reply=False)
+        self.lose(sent & self.pairs.sent[Way.LOST])
+        sent = sent & ~self.pairs.sent[Way.LOST]
         sent = self.arrive(Packet.REQUEST, sent & ~self.unclear, masked=True)
         left = self.leave(Packet.REPLY, sent, masked=True)
         outcome = self.outcome()

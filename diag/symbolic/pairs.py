@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable, Iterator
 
 from diag.model.address import Family
 from diag.model.netfilter import Ranges
+from diag.symbolic.ends import Ends
 from diag.symbolic.space import PacketSpace, Set
-from diag.symbolic.stacks import Ends, Port, Stack, Way
+from diag.symbolic.stacks import NOWHERE, Port, Stack, Way
 
 NO_STACK = -1
 _FEW = 16
@@ -49,7 +50,19 @@ class Pairs:
         self.to_host = self.space.destinations_among(host)
         self._host_on = {self.ports[number].bridge: self.space.destinations(number, number) for number in host}
         self.beyond = self.space.destinations_among(n for n, port in enumerate(self.ports) if port.netns == world)
-        self.from_bridge, self.to_bridge, self._answers_on = self._by_bridge()
+        self.sent = {
+            way: self.space.destinations_among(n for n, port in enumerate(self.ports) if port.sent is way)
+            for way in (*NOWHERE, Way.LOST)
+        }
+        """Pairs with an address that the host has no way to, or sends to where nobody answers."""
+        self._found: dict[frozenset[str], Set] = {}
+        self._numbers: dict[str, list[int]] = defaultdict(list)
+        """Destinations by their namespace."""
+        for number, port in enumerate(self.ports):
+            self._numbers[port.netns].append(number)
+        self._near: dict[str, Set] = {}
+        """Per bridge and segment: pairs with an address that is on it."""
+        self.from_bridge, self.to_bridge = self._by_bridge()
         self.bridges = tuple(sorted(self.to_bridge))
         """And the uplink."""
         masks = sorted((ip, bridge) for bridge, ip in self.masks.items() if bridge in self.to_bridge)
@@ -61,29 +74,34 @@ class Pairs:
         self.reply = self._ways_back()
         self.answers_masks = self._answers_masks()
 
-    def _by_bridge(self) -> tuple[dict[str, Set], dict[str, Set], dict[str, Set]]:
-        """Per bridge or uplink: the pairs that come by it, those that leave by it, and whom a question on it finds."""
+    def _by_bridge(self) -> tuple[dict[str, Set], dict[str, Set]]:
+        """Per bridge or uplink: the pairs that come by it, and those that leave by it, if only to where nobody answers."""
         callers: dict[str, list[int]] = defaultdict(list)
-        called: dict[str, list[int]] = defaultdict(list)
-        found: dict[str, list[int]] = defaultdict(list)
+        near: dict[str, list[int]] = defaultdict(list)
+        lost: dict[str, list[int]] = defaultdict(list)
         for number, port in enumerate(self.ports):
             if port.netns == "host":
                 continue
-            called[port.bridge].append(number)
             callers[port.bridge].append(number)
-            answers = {port.bridge} if self.family is Family.IPV6 else set(self._bridges_of(number))
-            for bridge in answers:
-                found[bridge].append(number)
+            near[port.bridge].append(number)
+            if port.sent is Way.LOST:
+                lost[port.sent_by].append(number)
         among = self.space.destinations_among
-        return (
-            {bridge: self._from_ports(numbers) for bridge, numbers in callers.items()},
-            {bridge: among(numbers) for bridge, numbers in called.items()},
-            {bridge: among(numbers) for bridge, numbers in found.items()},
-        )
+        self._near = {bridge: among(numbers) for bridge, numbers in near.items()}
+        called = self._near | {by: among(numbers) | self._on(by) for by, numbers in lost.items()}
+        return {bridge: self._from_ports(callers.get(bridge, ())) for bridge in called}, called
 
-    def _bridges_of(self, number: int) -> Iterator[str]:
-        """The bridges that a destination's stack is on. It answers for all its addresses on each, but not of IPv6."""
-        yield from (p.bridge for p in self.stacks[self.owner[number]].ports)
+    def _on(self, bridge: str) -> Set:
+        return self._near.get(bridge, self.space.empty)
+
+    def _found_on(self, around: frozenset[str] | None) -> Set:
+        """Pairs with an address of a stack that a question on a link may find. It may answer for all its addresses on each."""
+        if around is None:
+            return self.space.all
+        if around not in self._found:
+            numbers = [number for netns in around for number in self._numbers.get(netns, ())]
+            self._found[around] = self.space.destinations_among(numbers)
+        return self._found[around]
 
     # Addresses
 
@@ -160,12 +178,26 @@ class Pairs:
         reached = [(r.first, r.last) for r in stack.reaches if r.link == port.link]
         return self.space.sources(self.owner[number], self.owner[number]) & self.daddr(tuple(reached))
 
+    def troubles(self) -> Iterator[tuple[str, Set]]:
+        """Pairs by what is wrong with the links of both sides."""
+        callers: dict[str, list[int]] = defaultdict(list)
+        called: dict[str, list[int]] = defaultdict(list)
+        for number, port in enumerate(self.ports):
+            callers[port.trouble[0]].append(number)
+            called[port.trouble[1]].append(number)
+        destinations = [(trouble, self.space.destinations_among(numbers)) for trouble, numbers in called.items()]
+        for here, numbers in callers.items():
+            sources = self._from_ports(numbers)
+            for there, by in destinations:
+                yield f"{here}; {there}", sources & by
+
     # Routes
 
     def _ways_forth(self) -> dict[Way, Set]:
-        """How each pair's request leaves its source. NONE: there is no route, or nobody has the address."""
+        """How each pair's request leaves its source."""
         found: dict[Way, list[Set]] = {way: [] for way in Way}
         by_gateway = []
+        known = self.space.union((self.routed, *self.sent.values()))
         for reaches, numbers in self._alike():
             sources = self.space.sources_among(self.owner[n] for n in numbers)
             port = self.ports[numbers[0]]
@@ -177,14 +209,17 @@ class Pairs:
                     near = host & here if here is not None else self.space.empty
                     found[Way.UP].append(near)
                     found[Way.OTHER].append(host & ~near)
-                    elsewhere = others & ~self.to_bridge[bridge]
-                    found[Way.OTHER].append(sources & elsewhere & self._answers_on[bridge])
-                    others = others & self.to_bridge[bridge]
+                    elsewhere = sources & others & ~self._on(bridge)
+                    if elsewhere != self.space.empty:
+                        around = self._found_on(port.around)
+                        found[Way.OTHER].append(elsewhere & around)
+                        found[Way.LOST].append(elsewhere & ~around)
+                    others = others & self._on(bridge)
                 elif way is Way.GATEWAY:
                     by_gateway.append(host)
                     found[Way.UP].append(host)
-                    found[Way.OTHER].append(sources & others & ~self.routed)
-                    others = others & self.routed
+                    found[Way.OTHER].append(sources & others & ~known)
+                    others = others & known
                 else:
                     found[way].append(host)
                 found[way].append(sources & others)
@@ -205,7 +240,7 @@ class Pairs:
                 parts[way].append(pairs)
         found = {way: self.space.union(sets) for way, sets in parts.items()}
         found[Way.UP] = self.to_host
-        found[Way.OTHER] = ~(found[Way.DIRECT] | found[Way.GATEWAY] | found[Way.NONE] | found[Way.UP])
+        found[Way.OTHER] = ~self.space.union(sets for way, sets in found.items() if way is not Way.OTHER)
         return found
 
     def _answers_masks(self) -> Set:
@@ -219,11 +254,11 @@ class Pairs:
 
     def _alike(self) -> Iterator[tuple[_Reaches, list[int]]]:
         """Ports that send alike, by number, with the ranges of addresses that leave by them or nowhere."""
-        groups: dict[tuple[str, bool, _Reaches], list[int]] = defaultdict(list)
+        groups: dict[tuple[str, bool, frozenset[str] | None, _Reaches], list[int]] = defaultdict(list)
         for number, port in enumerate(self.ports):
             if self.owner[number] != NO_STACK:
                 stack = self.stacks[self.owner[number]]
                 mine = tuple((r.first, r.last, r.way) for r in stack.reaches if r.link in (port.link, ""))
-                groups[port.bridge, port.routed, mine].append(number)
-        for (_, _, mine), numbers in groups.items():
+                groups[port.bridge, port.routed, port.around, mine].append(number)
+        for (_, _, _, mine), numbers in groups.items():
             yield mine, numbers

@@ -1,7 +1,7 @@
 """Segments that are no bridge of the host: macvlan and ipvlan links of one parent, and bridges of other namespaces (overlay).
 
 Their links find each other without any rule (drivers/net/macvlan.c, macvlan_queue_xmit()). Whoever else is there, the host
-itself or beyond the parent or a tunnel, is left to the interpreter.
+itself or beyond the parent or a tunnel, is left to the interpreter. A link that is cut off is alone on its segment.
 """
 
 from __future__ import annotations

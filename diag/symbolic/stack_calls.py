@@ -12,7 +12,7 @@ from diag.symbolic.host_ports import HostPorts, HostSockets
 from diag.symbolic.kinds import Kind, Kinds
 from diag.symbolic.rules import Translation
 from diag.symbolic.space import Set
-from diag.symbolic.stacks import Way
+from diag.symbolic.stacks import NOWHERE, Way
 from diag.symbolic.view import Packet
 
 
@@ -31,11 +31,14 @@ class StackCalls(Calls):
         self.unclear = self.unclear | forth[Way.OTHER] | self.ground.unheard
         for blocker, flows in self._without_way(forth[Way.NONE] & ~self.unclear):
             self.add(Kind(delivered=False, blocker=blocker), flows)
+        for way in NOWHERE[1:]:
+            self.add(Kind(delivered=False, blocker=f"the way is {way.value}"), forth[way] & ~self.unclear)
         plain, masked = self._requests()
         self.give_up(plain & self._uneven() | masked & ~self.pairs.answers_masks)
         plain, masked = plain & ~self.unclear, masked & ~self.unclear
-        self.add(Kind(delivered=False, blocker="no way", reply=True), plain & back[Way.NONE])
-        answered = self._replies(plain & ~back[Way.NONE], masked=False) | self._replies(masked, masked=True)
+        gone = self.space.union(back[way] for way in (*NOWHERE, Way.LOST))
+        self.add(Kind(delivered=False, blocker="no way", reply=True), plain & gone)
+        answered = self._replies(plain & ~gone, masked=False) | self._replies(masked, masked=True)
         if self.ground.rules.rejects or self.ground.own_rules.rejects:
             self._third_packets(answered, masked)
         self.deliver(answered & ~forth[Way.GATEWAY], routed=False)
@@ -63,7 +66,9 @@ class StackCalls(Calls):
     def _requests(self) -> tuple[Set, Set]:
         """The flows whose request arrives: with its own source address, and with the host's."""
         forth, outcome, filtered = self.pairs.request, self.outcome(), self.ground.filtered
-        left = self.leave(Packet.REQUEST, ~forth[Way.NONE] & ~self.unclear)
+        nowhere = self.space.union(forth[way] for way in NOWHERE)
+        left = self.leave(Packet.REQUEST, ~nowhere & ~self.unclear)
+        self.lose(left & forth[Way.LOST])
         direct, gateway, up = (forth[way] & left for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
         inside, passed = self.hooks(Packet.REQUEST, direct & filtered, gateway, up, outcome)
         self.diverted = outcome.diverted
@@ -72,6 +77,9 @@ class StackCalls(Calls):
         self.add(Kind(delivered=False, elsewhere=True), diverted & up)
         self.give_up(diverted & (~up | outcome.may_stop) | outcome.masked & direct)
         self.note(outcome, reply=False)
+        lost = passed & gateway & self.pairs.sent[Way.LOST]
+        self.lose(lost)
+        passed = passed & ~lost
         taken = self._opened(inside)
         masked = self.arrive(Packet.REQUEST, passed & outcome.masked & ~self.unclear, masked=True)
         plain = passed & ~outcome.masked | direct & ~filtered | taken
@@ -126,7 +134,7 @@ class StackCalls(Calls):
     def _uneven(self) -> Set:
         """Pairs whose reply takes another way than the request."""
         forth, back = self.pairs.request, self.pairs.reply
-        same = back[Way.NONE]
+        same = self.space.union(back[way] for way in (*NOWHERE, Way.LOST))
         for way in (Way.DIRECT, Way.GATEWAY, Way.UP):
             same = same | (forth[way] & back[way])
         return ~same

@@ -1,4 +1,4 @@
-"""Which stacks the symbolic engine takes: containers behind ports of the host's bridges, or on segments of their own.
+"""Which stacks the symbolic engine takes: containers behind ports of the host's bridges, on segments of their own, or cut off.
 
 A stack that has links of other kinds, several addresses on a link or routes by more than the destination is left to the
 interpreter, with all of its pairs. Nothing here is a verdict.
@@ -6,8 +6,7 @@ interpreter, with all of its pairs. Nothing here is a verdict.
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 
 from msgspec import Struct
 
@@ -21,6 +20,7 @@ from diag.model.netfilter import Field, Hook, NfTable, Ruleset, TableFamily, Wit
 from diag.model.netns import Address, Link, LinkKind, Netns, Nexthop, PolicyRule, Route, RouteType
 from diag.model.snapshot import Snapshot
 from diag.symbolic.segments import Segments
+from diag.symbolic.silence import Silence
 from diag.symbolic.tables import TABLES
 
 _POLICY_ACTIONS = frozenset({"lookup", "blackhole", "unreachable", "prohibit", "goto", "nop"})
@@ -38,8 +38,23 @@ class Way(Word):
     """To the host itself."""
     NONE = "none"
     """There is no route."""
+    BLACKHOLE = "blackhole"
+    UNREACHABLE = "unreachable"
+    PROHIBIT = "prohibit"
+    """A route that refuses, each in its own manner."""
+    LOST = "lost"
+    """To a neighbour for whom nobody answers."""
     OTHER = "other"
     """Something that is left to the interpreter."""
+
+
+NOWHERE = (Way.NONE, Way.BLACKHOLE, Way.UNREACHABLE, Way.PROHIBIT)
+"""Ways that end where they start."""
+_REFUSING = {
+    RouteType.BLACKHOLE: Way.BLACKHOLE,
+    RouteType.UNREACHABLE: Way.UNREACHABLE,
+    RouteType.PROHIBIT: Way.PROHIBIT,
+}
 
 
 class Reach(Struct, frozen=True):
@@ -60,14 +75,26 @@ class Port(Struct, frozen=True):
     address: Ip
     bridge: str
     """Or the segment that it is on, where that is no bridge of the host."""
-    routed: bool = True
-    """Whether the host sends to the address by the bridge; else only neighbours call it, and by it only they are called."""
+    sent: Way = Way.DIRECT
+    """How the host sends to the address: DIRECT by the bridge, or else to nobody. By other ways only neighbours call it,
+    and by it only they are called."""
+    sent_by: str = ""
+    """The host's link on which nobody answers, where it is LOST."""
     outside: str = ""
     """The port of the host's bridge; empty where there is none."""
+    around: frozenset[str] | None = None
+    """The namespaces that its questions get to; None: not all are known."""
+    trouble: tuple[str, str] = ("", "")
+    """What is wrong with the link, and with the host's link to it: callers and called of the same troubles fail alike."""
 
     @property
     def ip(self) -> int:
         return self.address.value
+
+    @property
+    def routed(self) -> bool:
+        """Whether the host sends to it and expects it by the bridge."""
+        return self.sent is Way.DIRECT
 
 
 class Stack(Struct, frozen=True):
@@ -98,43 +125,6 @@ def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: 
     beyond = _beyond(topology, host, snapshot.netns[world], family) if world in snapshot.netns else None
     stacks += [beyond] if beyond is not None else []
     return tuple(sorted(stacks, key=lambda s: min((p.ip for p in s.ports), default=1 << family.bits)))
-
-
-class Ends(Struct, frozen=True):
-    """Destinations that are the host itself."""
-
-    ports: tuple[Port, ...]
-    """Addresses of the host on its bridges and its uplink."""
-    masks: Mapping[str, int]
-    """Per bridge and uplink the host's address there, which a masqueraded packet gets."""
-
-
-def ends(snapshot: Snapshot, topology: Topology, family: Family, stacks: tuple[Stack, ...]) -> Ends:
-    """The host on the links behind which the stacks stand."""
-    host = snapshot.netns["host"]
-    fib, sources = Fib(host, family), Sources(host, family)
-    ports, behind = [], defaultdict(list)
-    for stack in stacks:
-        for port in stack.ports:
-            if port.routed:
-                behind[port.bridge].append(port)
-    for name, mine in sorted(behind.items()):
-        link = topology.link("host", name)
-        addresses = [a for a in link.addresses if a.ip.family is family and a.scope == "global"] if link else []
-        if len(addresses) != 1 or addresses[0].tentative or not fib.is_local(addresses[0].ip.value):
-            continue
-        if all(_sends_from(sources, fib, port, addresses[0].ip) for port in mine):
-            ports.append(Port("host", name, addresses[0].ip, name))
-    return Ends(tuple(ports), {port.bridge: port.ip for port in ports})
-
-
-def _sends_from(sources: Sources, fib: Fib, port: Port, address: Ip) -> bool:
-    """Whether the host calls a port from its address on the bridge, and masquerades as that towards it."""
-    route = fib.lookup(FibQuery(port.ip))
-    if route is None or sources.select(route, route.nexthops[0], port.ip) != address.value:
-        return False
-    plain = Route(Prefix(address.family, 0, 0), RouteType.UNICAST, "main")
-    return sources.select(plain, route.nexthops[0], port.ip) == address.value
 
 
 def _beyond(topology: Topology, host: Netns, beyond: Netns, family: Family) -> Stack | None:
@@ -194,7 +184,9 @@ class _Finder:
         """The host's neighbours that it does not ask for."""
         self.greedy = {netns.id for netns in snapshot.netns.values() if _answers_for_others(netns, family)}
         self.segments = Segments(snapshot, topology, self.greedy)
+        self.silence = Silence(snapshot, topology, self.owners, self.greedy)
         self._bridges: dict[str, bool] = {}
+        self._bridges_around: dict[str, tuple[frozenset[str] | None, str]] = {}
 
     def stack(self, netns: Netns) -> Stack | None:
         if netns.id == "host" or netns.links is None or netns.id in self.greedy:
@@ -220,24 +212,41 @@ class _Finder:
 
     def _port(self, netns: Netns, link: Link) -> Port | None:
         addresses = self._addresses(link)
-        if len(addresses) != 1 or addresses[0].tentative or not link.up or self._ignores_questions(netns, link.name):
+        if len(addresses) != 1 or addresses[0].tentative:
             return None
         ip = addresses[0].ip
         if self.owners.get(ip.value) != [netns.id] or any(self.topology.children(netns.id, link.name)):
             return None
         peer = self.topology.peers.get((netns.id, link.name))
-        if peer is None or peer[0] != "host":
-            segment = self.segments.of(netns, link) if self.family is Family.IPV4 else ""
-            return Port(netns.id, link.name, ip, segment, routed=False) if segment else None
-        veth = self.topology.links[peer]
-        if link.kind is not LinkKind.VETH or not self._is_plain_port(veth):
+        veth = self.topology.links[peer] if peer is not None and peer[0] == "host" else None
+        if veth is None or not self._is_plain_port(veth) or link.kind is not LinkKind.VETH or not link.up:
+            return self._port_apart(netns, link, ip)
+        if self._ignores_questions(netns, link.name) or self.fixed.get((veth.master, ip), link.mac) != link.mac:
             return None
-        if self.fixed.get((veth.master, ip), link.mac) != link.mac:
+        sent, _ = self._sent(ip, veth.master)
+        if sent is not Way.DIRECT and self.family is Family.IPV6:
             return None
-        routed = self._host_routes(ip, veth.master)
-        if not routed and self.family is Family.IPV6:
+        around, trouble = self._around_bridge(veth.master)
+        return Port(netns.id, link.name, ip, veth.master, sent, outside=veth.name, around=around, trouble=(trouble, ""))
+
+    def _port_apart(self, netns: Netns, link: Link, ip: Ip) -> Port | None:
+        """A link that is behind no plain port: on a segment of its own, or cut off."""
+        segment = self.segments.of(netns, link) if self.family is Family.IPV4 else ""
+        if not segment or self._ignores_questions(netns, link.name):
             return None
-        return Port(netns.id, link.name, ip, veth.master, routed, veth.name)
+        sent, by = self._sent(ip, segment)
+        own = self.silence.trouble(netns.id, link.name)
+        trouble = own, f"{own}, {self.silence.trouble('host', by)}" if by else own
+        around = self.silence.around(netns.id, link.name)
+        return Port(netns.id, link.name, ip, segment, sent, by, around=around, trouble=trouble)
+
+    def _around_bridge(self, bridge: str) -> tuple[frozenset[str] | None, str]:
+        """Who is on a bridge, and what is wrong there."""
+        if bridge not in self._bridges_around:
+            found = self.silence.around("host", bridge)
+            around = found | {"host"} if found is not None else None
+            self._bridges_around[bridge] = around, self.silence.trouble("host", bridge)
+        return self._bridges_around[bridge]
 
     def _is_plain_port(self, veth: Link) -> bool:
         blocked = veth.port is not None and (veth.port.state not in (None, "forwarding") or bool(veth.port.isolated))
@@ -260,34 +269,48 @@ class _Finder:
             self._bridges[name] = plain
         return self._bridges[name]
 
-    def _host_routes(self, ip: Ip, bridge: str) -> bool:
-        """Whether the host sends to the address, and expects it, by the bridge."""
+    def _sent(self, ip: Ip, bridge: str) -> tuple[Way, str]:
+        """How the host sends to an address on a bridge or segment, and by which link where nobody answers."""
         try:
             route = self.fib.lookup(FibQuery(ip.value))
         except RouteNotCapturedError:
-            return False
-        if route is None or route.type is not RouteType.UNICAST or len(route.nexthops) != 1:
-            return False
+            return Way.OTHER, ""
+        if route is None:
+            return Way.NONE, ""
+        if route.type in _REFUSING:
+            return _REFUSING[route.type], ""
+        if route.type is not RouteType.UNICAST or len(route.nexthops) != 1 or route.nexthops[0].dead:
+            return Way.OTHER, ""
         nexthop = route.nexthops[0]
-        return nexthop.dev == bridge and nexthop.gateway is None and not nexthop.dead
+        if nexthop.dev == bridge and nexthop.gateway is None:
+            return Way.DIRECT, ""
+        apart = self.topology.link("host", bridge) is None  # neighbours there never meet rules about the host's link
+        wanted = nexthop.gateway or ip
+        if apart and wanted.family is self.family and self.silence.nobody("host", nexthop.dev, wanted):
+            return Way.LOST, nexthop.dev
+        return Way.OTHER, ""
 
     def _reaches(self, netns: Netns, ports: list[Port]) -> tuple[Reach, ...] | None:
         """None: the stack routes by something else than plain routes."""
         by_link = {port.link: port for port in ports}
         routes = [r for r in netns.routes.get(self.family) or () if r.destination.family is self.family]
-        main = [r for r in routes if r.table == "main"]
+        main = [r for r in routes if r.table == "main" and not _is_dead(r)]
         local = {r.destination.value for r in routes if r.type is RouteType.LOCAL}
-        if any(r.table not in ("main", "local") for r in routes) or any(port.ip not in local for port in ports):
+        if any(r.table not in ("main", "local") for r in routes):
+            return None
+        if any(port.ip not in local for port in ports if port.around is None or port.around):
             return None
         for route in main:
-            if route.type is not RouteType.UNICAST or len(route.nexthops) != 1 or route.nexthops[0].dead:
+            if route.type in _REFUSING:
+                continue
+            if route.type is not RouteType.UNICAST or len(route.nexthops) != 1:
                 return None
             if route.nexthops[0].dev not in by_link:
                 return None
         found, sources = [], Sources(netns, self.family)
         for first, last, way in _longest(main, self.family):
-            if way is None:
-                found.append(Reach(first, last, Way.NONE, ""))
+            if way is None or way.type in _REFUSING:
+                found.append(Reach(first, last, _REFUSING[way.type] if way is not None else Way.NONE, ""))
                 continue
             port = by_link[way.nexthops[0].dev]
             chosen = sources.select(way, way.nexthops[0], first)
@@ -299,12 +322,19 @@ class _Finder:
         gateway = route.nexthops[0].gateway
         if gateway is None:
             return Way.DIRECT
+        if gateway.family is self.family and self.silence.nobody_of(port.around, port.netns, gateway):
+            return Way.LOST
         if not port.routed:
             return Way.OTHER
         bridge = self.topology.link("host", port.bridge)
         own = bridge is not None and any(a.ip == gateway and not a.tentative for a in bridge.addresses)
         own = own and self.fib.is_local(gateway.value) and not self._ignores_questions(self.host, port.bridge)
         return Way.GATEWAY if own and self.owners.get(gateway.value) == ["host"] else Way.OTHER
+
+
+def _is_dead(route: Route) -> bool:
+    """Whether look-ups pass it over."""
+    return route.type is RouteType.UNICAST and bool(route.nexthops) and all(n.dead for n in route.nexthops)
 
 
 def _longest(routes: list[Route], family: Family) -> Iterator[tuple[int, int, Route | None]]:

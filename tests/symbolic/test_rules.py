@@ -14,10 +14,11 @@ from diag.model.address import Family
 from diag.model.netfilter import ChainType, Hook
 from diag.symbolic import rules as symbolic_rules
 from diag.symbolic.calls import Ground
+from diag.symbolic.ends import ends
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import Outcome, RuleWalker
 from diag.symbolic.space import Set
-from diag.symbolic.stacks import ends, plain_stacks
+from diag.symbolic.stacks import plain_stacks
 from diag.symbolic.view import Packet, View
 from tests.kernel import rules
 from tests.symbolic.test_agreement import five
@@ -46,7 +47,7 @@ def test_chains_that_some_flows_do_not_enter(text: str) -> None:
     snapshot = five(text, {}).snapshot()
     topology = Topology(snapshot)
     stacks = plain_stacks(snapshot, topology, Family.IPV4)
-    pairs = Pairs(stacks, ends(snapshot, topology, Family.IPV4, stacks), Family.IPV4)
+    pairs = Pairs(stacks, ends(snapshot, Family.IPV4, stacks), Family.IPV4)
     used, fresh = Ground(snapshot, topology, pairs), Ground(snapshot, topology, pairs)
     everyone = pairs.space.flows
     for some in (pairs.to_bridge["br-b"], pairs.from_bridge["br-a"] & pairs.to_bridge["br-a"], pairs.space.empty):
@@ -102,7 +103,7 @@ def ways_to_sum_up(text: str) -> Iterator[Ground]:
     snapshot = five(text, {}).snapshot()
     topology = Topology(snapshot)
     stacks = plain_stacks(snapshot, topology, Family.IPV4)
-    pairs = Pairs(stacks, ends(snapshot, topology, Family.IPV4, stacks), Family.IPV4)
+    pairs = Pairs(stacks, ends(snapshot, Family.IPV4, stacks), Family.IPV4)
     for longest in (0, 1000):
         with mock.patch.object(symbolic_rules, "_SHORT", longest):
             yield Ground(snapshot, topology, pairs)
