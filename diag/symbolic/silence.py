@@ -21,13 +21,13 @@ class Silence:
     """Of all links of one family."""
 
     def __init__(
-        self, snapshot: Snapshot, topology: Topology, owners: Mapping[int, Sequence[str]], greedy: Set[str]
+        self, snapshot: Snapshot, topology: Topology, owners: Mapping[int, Sequence[str]], anyone: Set[str]
     ) -> None:
         self._topology = topology
         self._owners = owners
         """Namespaces by their addresses."""
-        self._greedy = greedy
-        """Namespaces that may answer for addresses of others."""
+        self._anyone = anyone
+        """Namespaces that may answer for addresses of others: what is beyond an uplink is only made up."""
         self._all_captured = all(netns.links is not None for netns in snapshot.netns.values())
         self._fixed = {
             (netns.id, entry.dev, entry.ip)
@@ -53,7 +53,7 @@ class Silence:
         if segment.external or any(obstacle.kind in _OPEN for obstacle in segment.obstacles):
             return None
         found = frozenset(place.netns for place in segment.attachments)
-        return found if self._greedy.isdisjoint(found) else None
+        return found if self._anyone.isdisjoint(found) else None
 
     def nobody(self, netns: str, name: str, ip: Ip) -> bool:
         """Whether for certain nobody answers a namespace on a link for an address."""

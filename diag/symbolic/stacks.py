@@ -117,7 +117,7 @@ def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: 
     host = snapshot.netns.get("host")
     if host is None or host.links is None or not _host_routes_by_destination(host, family):
         return ()
-    finder = _Finder(snapshot, topology, host, family)
+    finder = _Finder(snapshot, topology, host, family, world)
     found = [finder.stack(snapshot.netns[netns]) for netns in dict.fromkeys(snapshot.netns_of.values())]
     stacks = [stack for stack in found if stack is not None]
     if not any(stack.ports for stack in stacks):
@@ -169,7 +169,7 @@ def _ways_from_beyond(host: Netns, beyond: Netns, port: Port) -> Iterator[Reach]
 
 
 class _Finder:
-    def __init__(self, snapshot: Snapshot, topology: Topology, host: Netns, family: Family) -> None:
+    def __init__(self, snapshot: Snapshot, topology: Topology, host: Netns, family: Family, world: str) -> None:
         self.topology = topology
         self.host = host
         self.family = family
@@ -184,7 +184,7 @@ class _Finder:
         """The host's neighbours that it does not ask for."""
         self.greedy = {netns.id for netns in snapshot.netns.values() if _answers_for_others(netns, family)}
         self.segments = Segments(snapshot, topology, self.greedy)
-        self.silence = Silence(snapshot, topology, self.owners, self.greedy)
+        self.silence = Silence(snapshot, topology, self.owners, self.greedy | {world})
         self._bridges: dict[str, bool] = {}
         self._bridges_around: dict[str, tuple[frozenset[str] | None, str]] = {}
 

@@ -483,6 +483,18 @@ def test_what_is_broken_is_covered(breaks: Callable[[Host], Host]) -> None:
         assert_fates(each.rules(PUBLISHED, "nat"))
 
 
+def test_what_leaves_by_an_uplink_is_not_lost() -> None:
+    """Beyond it there may be a router that leads back, or another neighbour."""
+    host = on_macvlan(five("", {}))  # whose parent is eth0
+    host = with_routes(
+        host, "host", lambda _: True, *connected("eth0", Ip.parse("10.201.7.250"), Prefix.parse("10.201.7.0/24"))
+    )
+    decisions = Decisions(solved(host.snapshot())[1])
+    assert decisions.behaviour(host.netns_of("two"), Ip.parse("10.201.7.4")) is None
+    assert decisions.from_host(Ip.parse("10.201.7.4")) is None
+    assert decisions.behaviour(host.netns_of("near"), Ip.parse("10.201.7.4")) is not None
+
+
 @pytest.mark.parametrize("beside", SEGMENTS)
 def test_neighbours_that_the_host_does_not_route_to(beside: Callable[[Host], Host]) -> None:
     host = beside(five("", {}))
