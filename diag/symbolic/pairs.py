@@ -68,8 +68,9 @@ class Pairs:
         masks = sorted((ip, bridge) for bridge, ip in self.masks.items() if bridge in self.to_bridge)
         self._mask_ips = [ip for ip, _ in masks]
         self._masks = [self.to_bridge[bridge] for _, bridge in masks]
-        self.by_gateway = self.space.empty
-        """Pairs with an address of the host that is not its own on the caller's link."""
+        self.by_gateway = self.by_gateway_perhaps = self.space.empty
+        """Pairs with an address of the host that is not its own on the caller's link, from which it sends there of itself;
+        those of whom that is not known."""
         self.request = self._ways_forth()
         self.reply = self._ways_back()
         self.answers_masks = self._answers_masks()
@@ -196,7 +197,7 @@ class Pairs:
     def _ways_forth(self) -> dict[Way, Set]:
         """How each pair's request leaves its source."""
         found: dict[Way, list[Set]] = {way: [] for way in Way}
-        by_gateway = []
+        by_gateway, perhaps = [], []
         known = self.space.union((self.routed, *self.sent.values()))
         for reaches, numbers in self._alike():
             sources = self.space.sources_among(self.owner[n] for n in numbers)
@@ -216,7 +217,10 @@ class Pairs:
                         found[Way.LOST].append(elsewhere & ~around)
                     others = others & self._on(bridge)
                 elif way is Way.GATEWAY:
-                    by_gateway.append(host)
+                    if here is not None:
+                        by_gateway.append(host & ~here)
+                    else:
+                        perhaps.append(host)
                     found[Way.UP].append(host)
                     found[Way.OTHER].append(sources & others & ~known)
                     others = others & known
@@ -224,7 +228,7 @@ class Pairs:
                     found[way].append(host)
                 found[way].append(sources & others)
         found[Way.NONE].append(self.space.sources_among(n for n, stack in enumerate(self.stacks) if not stack.ports))
-        self.by_gateway = self.space.union(by_gateway)
+        self.by_gateway, self.by_gateway_perhaps = self.space.union(by_gateway), self.space.union(perhaps)
         return {way: self.space.union(sets) for way, sets in found.items()}
 
     def _ways_back(self) -> dict[Way, Set]:

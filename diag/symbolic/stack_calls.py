@@ -103,7 +103,9 @@ class StackCalls(Calls):
         self.add(Kind(delivered=False, elsewhere=True), inside & proxied)
         self.add(Kind(delivered=False, blocker="nobody listens"), inside & ~taken & ~proxied)
         taken = inside & taken
-        astray = taken & self.pairs.by_gateway & self.space.protocol[Protocol.UDP] & ~bound
+        unbound = taken & self.space.protocol[Protocol.UDP] & ~bound
+        self.give_up(unbound & self.pairs.by_gateway_perhaps)
+        astray = unbound & self.pairs.by_gateway
         self.add(Kind(delivered=False, blocker="the answer comes from another address", reply=True), astray)
         return taken & ~astray
 

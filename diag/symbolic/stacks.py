@@ -296,7 +296,7 @@ class _Finder:
         routes = [r for r in netns.routes.get(self.family) or () if r.destination.family is self.family]
         main = [r for r in routes if r.table == "main" and not _is_dead(r)]
         local = {r.destination.value for r in routes if r.type is RouteType.LOCAL}
-        if any(r.table not in ("main", "local") for r in routes):
+        if any(r.table not in ("main", "local") or self._hides_somebody(r) for r in routes):
             return None
         if any(port.ip not in local for port in ports if port.around is None or port.around):
             return None
@@ -317,6 +317,12 @@ class _Finder:
             kind = self._way(way, port) if chosen == port.ip else Way.OTHER
             found.append(Reach(first, last, kind, port.link))
         return tuple(found)
+
+    def _hides_somebody(self, route: Route) -> bool:
+        """Whether it makes a broadcast or anycast address of one that somebody has."""
+        if route.table != "local" or route.type in (RouteType.LOCAL, RouteType.MULTICAST):
+            return False
+        return route.destination.length < self.family.bits or route.destination.value in self.owners
 
     def _way(self, route: Route, port: Port) -> Way:
         gateway = route.nexthops[0].gateway

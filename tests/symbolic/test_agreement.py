@@ -15,7 +15,7 @@ from diag.kernel.fib import DEFAULT_RULES
 from diag.model.address import Family, Ip, Prefix
 from diag.model.flow import Flow, Protocol
 from diag.model.netfilter import Origin, Ruleset, TableFamily
-from diag.model.netns import Address, BridgePort, Link, LinkKind, Netns, Nexthop, PolicyRule, Route, RouteType
+from diag.model.netns import Address, BridgePort, Link, LinkKind, Netns, Nexthop, PolicyRule, Route, RouteType, Socket
 from diag.model.reasons import Disposition
 from diag.model.snapshot import Snapshot
 from diag.parse.iptables_save import parse_iptables_save
@@ -481,6 +481,42 @@ def test_what_is_broken_is_covered(breaks: Callable[[Host], Host]) -> None:
     for each in (host, alone):
         assert assert_agreement(each, "apart", "near") > 150
         assert_fates(each.rules(PUBLISHED, "nat"))
+
+
+def listening_everywhere(host: Host) -> Host:
+    """The host takes DNS at any of its addresses."""
+    sockets = tuple(Socket(protocol, Ip.parse("0.0.0.0"), 53) for protocol in ("tcp", "udp"))
+    return replace(host, spaces={**host.spaces, "host": replace(host.spaces["host"], sockets=sockets)})
+
+
+def with_its_gateway_alone(host: Host) -> Host:
+    """A container that sends all to its gateway, as with an address of 32 bits."""
+    way = (Nexthop("eth0", Ip.parse("10.201.1.1")),)
+    default = Route(Prefix.parse("0.0.0.0/0"), RouteType.UNICAST, "main", way)
+    return with_routes(host.container("apart", "a"), "apart", lambda r: r.table == "local", default)
+
+
+def sent_from_elsewhere(host: Host) -> Host:
+    """The host calls a network from its address on another one."""
+    (before,) = (r for r in host.spaces["host"].routes[Family.IPV4] or () if str(r.destination) == "10.201.1.0/24")
+    other = replace(before, prefsrc=Ip.parse("10.201.2.1"))
+    return with_routes(host.container("apart", "a"), "host", lambda r: r != before, other)
+
+
+def with_a_broadcast_address_that_somebody_has(host: Host) -> Host:
+    """Which a container with a smaller prefix takes another's address for."""
+    host = host.container("near", "a").container("apart", "a")
+    way = (Nexthop("eth0"),)
+    broadcast = Route(Prefix.of(host.address("near"), 32), RouteType.BROADCAST, "local", way)
+    return with_routes(host, "apart", lambda _: True, broadcast)
+
+
+ODD = (with_its_gateway_alone, sent_from_elsewhere, with_a_broadcast_address_that_somebody_has)
+
+
+@pytest.mark.parametrize("odd", ODD)
+def test_odd_routes(odd: Callable[[Host], Host]) -> None:
+    assert assert_agreement(odd(listening_everywhere(five("", {})))) > 300
 
 
 def test_what_leaves_by_an_uplink_is_not_lost() -> None:
