@@ -77,7 +77,7 @@ class Host(Struct, frozen=True):
             LinkKind.BRIDGE,
             up=True,
             carrier=True,
-            addresses=(Address(gateway, prefix), *_link_local(prefix.family, index)),
+            addresses=(Address(gateway, prefix), *link_local(prefix.family, index)),
             evidence=Evidence("host/ip-addr.json", 1, bridge),
         )
         host = self.spaces["host"]
@@ -105,7 +105,7 @@ class Host(Struct, frozen=True):
                 carrier=True,
                 peer_index=outside,
                 peer_netnsid=0,
-                addresses=(Address(address, prefix), *_link_local(prefix.family, inside)),
+                addresses=(Address(address, prefix), *link_local(prefix.family, inside)),
                 evidence=Evidence(f"containers/{short}/ip-addr.json", 1, f"eth{position}"),
             )
             veth = Link(
@@ -146,7 +146,7 @@ class Host(Struct, frozen=True):
         """A NIC with an address and a default route."""
         ip, prefix = Ip.parse(address.partition("/")[0]), Prefix.parse(address)
         index = 2 + int(name.removeprefix("eth"))
-        own = (Address(ip, prefix), *_link_local(ip.family, index))
+        own = (Address(ip, prefix), *link_local(ip.family, index))
         link = Link(name, index, LinkKind.DEVICE, up=True, carrier=True, addresses=own)
         way = (Nexthop(name, Ip.parse(gateway)),)
         default = Route(Prefix(ip.family, 0, 0), RouteType.UNICAST, "main", way, metric=metric)
@@ -254,7 +254,7 @@ def _empty(netns: str, *, forward: bool) -> Netns:
     )
 
 
-def _link_local(family: Family, number: int) -> tuple[Address, ...]:
+def link_local(family: Family, number: int) -> tuple[Address, ...]:
     """The address that an IPv6 link has by itself."""
     if family is Family.IPV4:
         return ()

@@ -146,7 +146,7 @@ class _Discovery:
         self._asked: dict[int, int] = {}
         fib = Fib(host, pairs.family)
         for number, port in enumerate(pairs.ports):
-            route = fib.lookup(FibQuery(port.ip)) if port.netns != "host" else None
+            route = fib.lookup(FibQuery(port.ip)) if port.netns != "host" and port.routed else None
             gateway = route.nexthops[0].gateway if route is not None and route.nexthops else None
             if gateway is not None:
                 link = topology.links[port.netns, port.link]
@@ -173,8 +173,8 @@ class _Discovery:
         local = {name: ip for name, ip in own.items() if ip is not None}
         known = {name: ip for name, ip in self.pairs.masks.items() if name in local}
         silent = silent | self.space.union(self.pairs.to_bridge[name] for name in local if name not in known)
-        everyone = self.space.union(self.pairs.to_bridge.values())
-        lost = silent
+        everyone = self.space.union(self.pairs.to_bridge.values()) & self.pairs.routed  # it asks for nobody else
+        lost = silent = silent & everyone
         for addresses in (local, known):
             neighbours = Neighbours(addresses, self._asking, self._asked)
             lost = lost | self._lost(everyone & ~silent, neighbours, host=True)
@@ -183,7 +183,7 @@ class _Discovery:
     def _lost_between(self) -> Set:
         """Pairs on one bridge that may not find each other."""
         pairs = self.pairs
-        near = self.space.union(pairs.from_bridge[name] & pairs.to_bridge[name] for name in pairs.bridges)
+        near = self.space.union(pairs.from_bridge[name] & found for name, found in pairs.near.items())
         return self._lost(near, Neighbours({}, {}, {}), host=False)
 
     def _lost(self, everyone: Set, neighbours: Neighbours, *, host: bool) -> Set:

@@ -60,7 +60,7 @@ class Pairs:
         """Destinations by their namespace."""
         for number, port in enumerate(self.ports):
             self._numbers[port.netns].append(number)
-        self._near: dict[str, Set] = {}
+        self.near: dict[str, Set] = {}
         """Per bridge and segment: pairs with an address that is on it."""
         self.from_bridge, self.to_bridge = self._by_bridge()
         self.bridges = tuple(sorted(self.to_bridge))
@@ -88,12 +88,12 @@ class Pairs:
             if port.sent is Way.LOST:
                 lost[port.sent_by].append(number)
         among = self.space.destinations_among
-        self._near = {bridge: among(numbers) for bridge, numbers in near.items()}
-        called = self._near | {by: among(numbers) | self._on(by) for by, numbers in lost.items()}
+        self.near = {bridge: among(numbers) for bridge, numbers in near.items()}
+        called = self.near | {by: among(numbers) | self._on(by) for by, numbers in lost.items()}
         return {bridge: self._from_ports(callers.get(bridge, ())) for bridge in called}, called
 
     def _on(self, bridge: str) -> Set:
-        return self._near.get(bridge, self.space.empty)
+        return self.near.get(bridge, self.space.empty)
 
     def _found_on(self, around: frozenset[str] | None) -> Set:
         """Pairs with an address of a stack that a question on a link may find. It may answer for all its addresses on each."""

@@ -224,14 +224,12 @@ class _Finder:
         if self._ignores_questions(netns, link.name) or self.fixed.get((veth.master, ip), link.mac) != link.mac:
             return None
         sent, _ = self._sent(ip, veth.master)
-        if sent is not Way.DIRECT and self.family is Family.IPV6:
-            return None
         around, trouble = self._around_bridge(veth.master)
         return Port(netns.id, link.name, ip, veth.master, sent, outside=veth.name, around=around, trouble=(trouble, ""))
 
     def _port_apart(self, netns: Netns, link: Link, ip: Ip) -> Port | None:
         """A link that is behind no plain port: on a segment of its own, or cut off."""
-        segment = self.segments.of(netns, link) if self.family is Family.IPV4 else ""
+        segment = self.segments.of(netns, link)
         if not segment or self._ignores_questions(netns, link.name):
             return None
         sent, by = self._sent(ip, segment)
