@@ -167,11 +167,14 @@ class Host(Struct, frozen=True):
         return replace(self, spaces={**self.spaces, self.netns_of(name): space})
 
     def guard(self, name: str, text: str) -> Host:
-        """A firewall inside a container, as a whole `iptables-save`; who listens there is not known."""
-        netns = self.netns_of(name)
-        file = f"containers/{netns}/iptables-save.txt"
+        """A firewall inside a container, as a whole `iptables-save`; who listens there is not known.
+
+        Of a host whose first network is of IPv6 it is what `ip6tables-save` says.
+        """
+        netns, ipv6 = self.netns_of(name), self.networks[0].ipam[0].subnet.family is Family.IPV6
+        file = f"containers/{netns}/ip{'6' if ipv6 else ''}tables-save.txt"
         tables: tuple[NfTable, ...] = parse_iptables_save(
-            text.encode(), file, TableFamily.IP, Origin.IPTABLES_NFT
+            text.encode(), file, TableFamily.IP6 if ipv6 else TableFamily.IP, Origin.IPTABLES_NFT
         ).value
         return self.change(name, replace(self.spaces[netns], ruleset=Ruleset(tables), sockets=None))
 

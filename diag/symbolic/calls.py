@@ -22,6 +22,7 @@ from diag.model.snapshot import Snapshot
 from diag.symbolic.discovery import unheard
 from diag.symbolic.hooks import before_conntrack, run_hook
 from diag.symbolic.kinds import Kind, Kinds
+from diag.symbolic.own_discovery import unheard_inside
 from diag.symbolic.own_rules import OwnRules
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import Blocker, Outcome, RuleWalker
@@ -60,6 +61,7 @@ class Ground:
         """Bridges that call iptables, and the uplink, which is none and has no ports."""
         self._ask_sysctls(topology)
         self.unheard = unheard(pairs, self.host, topology, self.rules, self.filtered)
+        self.unheard = self.unheard | unheard_inside(pairs, self.own_rules)
         """Pairs of which somebody may not find a neighbour."""
         self._views: dict[_ViewKey, View] = {}
 

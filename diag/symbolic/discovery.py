@@ -14,7 +14,7 @@ from diag.kernel.fib import Fib, FibQuery
 from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip, Prefix
 from diag.model.flow import ICMPV6
-from diag.model.netfilter import ChainType, CtState, Field, Hook, Ranges
+from diag.model.netfilter import ChainType, CtState, Field, Hook, Ranges, SetHopLimit, TableFamily
 from diag.model.netns import Link, Netns
 from diag.symbolic.hooks import before_conntrack
 from diag.symbolic.pairs import NO_STACK, Pairs
@@ -132,7 +132,16 @@ def unheard(pairs: Pairs, host: Netns, topology: Topology, rules: RuleWalker, fi
     """Pairs of which somebody's question or answer may get lost; `filtered`: those whose frames meet iptables."""
     if pairs.family is not Family.IPV6:
         return pairs.space.empty
+    if voids_messages(rules):
+        return pairs.space.all
     return _Discovery(pairs, host, topology, rules).unheard(filtered)
+
+
+def voids_messages(rules: RuleWalker) -> bool:
+    """Whether some rule sets a hop limit: a message with another than 255 is not looked at (ndisc_rcv())."""
+    tables = (table for table in rules.ruleset.tables if table.family in (TableFamily.IP6, TableFamily.INET))
+    chains = (chain for table in tables for chain in table.chains.values())
+    return any(isinstance(part, SetHopLimit) for chain in chains for rule in chain.rules for part in rule.parts)
 
 
 class _Discovery:
@@ -195,16 +204,22 @@ class _Discovery:
         return lost
 
     def _stopped(self, everyone: Set, message: Message, neighbours: Neighbours) -> Set:
-        """Pairs whose message does not pass a hook for certain. NAT leaves what conntrack does not know alone."""
-        views: dict[bool, MessageView] = {}
-        outcome, passed = Outcome.none(self.space.empty), everyone
-        for priority, table, chain in self.rules.base_chains(message.hook, ChainType.FILTER):
-            early = before_conntrack(message.hook, priority)
-            if early not in views:
-                asked = Message(message.solicits, message.from_caller, message.hook, early, message.host)
-                views[early] = MessageView(self.pairs, self.host, asked, neighbours)
-            passed = self.rules.run(views[early], table, chain, passed, outcome)
-        return everyone & ~(passed & ~outcome.unclear & ~outcome.may_stop)
+        """Pairs whose message does not pass a hook of the host for certain."""
+        return stopped(
+            self.rules, everyone, message, lambda asked: MessageView(self.pairs, self.host, asked, neighbours)
+        )
+
+
+def stopped(rules: RuleWalker, everyone: Set, message: Message, view: Callable[[Message], View]) -> Set:
+    """Flows whose message does not pass a hook for certain. NAT leaves what conntrack does not know alone."""
+    views: dict[bool, View] = {}
+    outcome, passed = Outcome.none(everyone & ~everyone), everyone
+    for priority, table, chain in rules.base_chains(message.hook, ChainType.FILTER):
+        early = before_conntrack(message.hook, priority)
+        if early not in views:
+            views[early] = view(Message(message.solicits, message.from_caller, message.hook, early, message.host))
+        passed = rules.run(views[early], table, chain, passed, outcome)
+    return everyone & ~(passed & ~outcome.unclear & ~outcome.may_stop)
 
 
 def _hooks(from_caller: bool, *, host: bool) -> Iterator[Hook]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from diag.model.netfilter import Field, Hook
-from diag.model.netns import Netns
+from diag.model.netns import LinkKind, Netns
 from diag.model.snapshot import Snapshot
 from diag.symbolic.hooks import before_conntrack, run_hook
 from diag.symbolic.pairs import Pairs
@@ -17,9 +17,9 @@ from diag.symbolic.rules import Outcome, RuleWalker
 from diag.symbolic.space import Set
 from diag.symbolic.view import Packet, View, fits
 
-_OUT = (Hook.OUTPUT, Hook.POSTROUTING)
-_IN = (Hook.PREROUTING, Hook.INPUT)
-_NAMED_AT = {Field.IIFNAME: _IN, Field.OIFNAME: _OUT}
+LEAVING = (Hook.OUTPUT, Hook.POSTROUTING)
+ARRIVING = (Hook.PREROUTING, Hook.INPUT)
+NAMED_AT = {Field.IIFNAME: ARRIVING, Field.OIFNAME: LEAVING}
 
 
 class OwnView(View):
@@ -41,9 +41,9 @@ class OwnView(View):
         """Pairs by the link that their packets take here."""
 
     def _named(self, where: Field, patterns: tuple[str, ...]) -> Set | None:
-        if where not in _NAMED_AT:
+        if where not in NAMED_AT:
             return None
-        if self.hook not in _NAMED_AT[where]:
+        if self.hook not in NAMED_AT[where]:
             return self.space.all if any(fits("", pattern) for pattern in patterns) else self.space.empty
         named = (by for name, by in self._links.items() if any(fits(name, pattern) for pattern in patterns))
         return self.space.union(named)
@@ -55,8 +55,9 @@ class _Container:
     def __init__(self, snapshot: Snapshot, pairs: Pairs, number: int) -> None:
         stack = pairs.stacks[number]
         self._pairs = pairs
-        self._netns = snapshot.netns[stack.netns]
-        self.rules = RuleWalker(self._netns.ruleset, pairs.family, (), pairs.bridge_of)
+        self.netns = snapshot.netns[stack.netns]
+        self.links = frozenset(link.name for link in self.netns.links or () if link.kind is not LinkKind.LOOPBACK)
+        self.rules = RuleWalker(self.netns.ruleset, pairs.family, (), pairs.bridge_of)
         numbers = {n: port.link for n, port in enumerate(pairs.ports) if pairs.owner[n] == number}
         self._links = {
             True: {link: pairs.calls_by(n) for n, link in numbers.items()},
@@ -79,7 +80,7 @@ class _Container:
             if key not in self._views:
                 self._views[key] = OwnView(
                     self._pairs,
-                    self._netns,
+                    self.netns,
                     self._links[caller],
                     packet,
                     hook,
@@ -96,33 +97,33 @@ class OwnRules:
 
     def __init__(self, snapshot: Snapshot, pairs: Pairs) -> None:
         self._space = pairs.space
-        self._containers = [
+        self.containers = [
             _Container(snapshot, pairs, number) for number, stack in enumerate(pairs.stacks) if stack.filters
         ]
 
     @property
     def empty(self) -> bool:
         """No container has any."""
-        return not self._containers
+        return not self.containers
 
     @property
     def rejects(self) -> bool:
         """Some rule answers instead of dropping in silence."""
-        return any(container.rules.rejects for container in self._containers)
+        return any(container.rules.rejects for container in self.containers)
 
     def leave(self, packet: Packet, flows: Set, outcome: Outcome, *, masked: bool = False) -> Set:
         """What their senders let out; `masked`: the called see the host's address for the caller's."""
-        return self._pass(packet, _OUT, flows, outcome, caller=packet is not Packet.REPLY, masked=masked)
+        return self._pass(packet, LEAVING, flows, outcome, caller=packet is not Packet.REPLY, masked=masked)
 
     def arrive(self, packet: Packet, flows: Set, outcome: Outcome, *, masked: bool = False) -> Set:
         """What their receivers let in."""
-        return self._pass(packet, _IN, flows, outcome, caller=packet is Packet.REPLY, masked=masked)
+        return self._pass(packet, ARRIVING, flows, outcome, caller=packet is Packet.REPLY, masked=masked)
 
     def _pass(
         self, packet: Packet, hooks: tuple[Hook, ...], flows: Set, outcome: Outcome, *, caller: bool, masked: bool
     ) -> Set:
         nothing = self._space.empty
-        for container in self._containers:
+        for container in self.containers:
             mine = passed = flows & container.flows[caller]
             found = Outcome.none(nothing)
             for hook in hooks:

@@ -194,7 +194,7 @@ class _Finder:
         if not _routes_by_destination(netns, self.family) or _fixes_neighbours(netns, self.family):
             return None
         filters = not _is_inert(netns.ruleset, self.family)
-        if netns.ruleset.missing.get(TABLES[self.family]) or (filters and self.family is Family.IPV6):
+        if netns.ruleset.missing.get(TABLES[self.family]):
             return None
         ports = []
         for link in netns.links:

@@ -594,6 +594,54 @@ def test_random_rules_inside_containers() -> None:
     assert sum(covered) > 100 * len(covered)
 
 
+@pytest.mark.apart
+def test_random_rules_inside_containers_of_ipv6() -> None:
+    covered = []
+
+    @settings(max_examples=80, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(random_hosts(Family.IPV6), st.dictionaries(st.sampled_from(NAMES), rules.container_rules(), min_size=1))
+    def agree(host: Host, inside: dict[str, str]) -> None:
+        for name, own in inside.items():
+            host = host.guard(name, rules.to_ip6(own))
+        covered.append(assert_agreement(host, *inside))
+
+    agree()
+    assert sum(covered) > 30 * len(covered)
+
+
+INSIDE6 = (
+    ("-A INPUT -i lo -j ACCEPT\n-A INPUT -p ipv6-icmp -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 80 -j DROP", True),
+    ("-A OUTPUT -o eth+ -p udp -j DROP\n-A INPUT -i eth+ -p tcp -j REJECT", True),
+    ("-A INPUT -m conntrack --ctstate ESTABLISHED -j ACCEPT\n-A INPUT -p tcp -j DROP", True),
+    ("-A INPUT -p ipv6-icmp -m icmp6 --icmpv6-type 135 -j DROP", False),
+    ("-A OUTPUT -p ipv6-icmp -m icmp6 --icmpv6-type 136 -j DROP", False),
+    ("-A INPUT -m conntrack --ctstate INVALID,UNTRACKED -j DROP", False),
+    ("-A OUTPUT -s fe80::/10 -j DROP", False),
+    ("-A INPUT -p ipv6-icmp -m geoip --source-country XX -j DROP", False),
+)
+"""Rules, and whether their container finds and is found as without them."""
+
+
+@pytest.mark.parametrize(("text", "heard"), INSIDE6)
+def test_rules_inside_a_container_of_ipv6(text: str, heard: bool) -> None:
+    host = five6("", {}).guard("one", filtered(*text.splitlines()))
+    assert (assert_agreement(host, "one") > 50) == heard
+
+
+HOP_LIMITS = (
+    "-A PREROUTING -j HL --hl-set 64",
+    "-A OUTPUT -j HL --hl-set 64",
+    "-A FORWARD -d ff02::/16 -j HL --hl-dec 1",
+)
+
+
+@pytest.mark.parametrize("rule", HOP_LIMITS)
+def test_a_changed_hop_limit_makes_neighbour_discovery_void(rule: str) -> None:
+    text = f"*mangle\n:PREROUTING ACCEPT [0:0]\n{_POLICIES}{rule}\nCOMMIT\n"
+    assert_agreement(replace(five6("", {}), ip6tables=text))
+    assert_agreement(five6("", {}).guard("one", text))
+
+
 def filtered(*lines: str, table: str = "filter") -> str:
     """A container's `iptables-save` with some rules."""
     chains = {"filter": ("INPUT", "FORWARD", "OUTPUT"), "nat": ("PREROUTING", "INPUT", "OUTPUT", "POSTROUTING")}[table]
