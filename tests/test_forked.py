@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
-from diag.cli.forked import by_parts
 from diag.errors import DiagError
+from diag.forked import by_parts
 
 
 def test_parts_come_in_order_and_from_processes_of_their_own() -> None:
