@@ -45,6 +45,7 @@ class ReservedPairs:
         self._published: dict[Ip, dict[str, PathFacts] | None] = {}
         self._alike: dict[tuple[bool, bool, Behaviour], PathFacts | None] = {}
         """By whether the host calls, whether the world is called, and what the flows do."""
+        self._unheard: dict[Kind, Trace] = {}
         self._fresh = False
         """Whether traces of other pairs are not good enough."""
         self._outside = uplink_addresses(ways)
@@ -132,7 +133,7 @@ class ReservedPairs:
             return None
         key = (netns == "host", target.ip in FAR.values(), behaviour)
         if key not in self._alike or self._fresh:
-            sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour)
+            sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour, self._unheard)
             self._alike[key] = self.pairs.path_of(target, sweep) if sweep is not None else None
         known = self._alike[key]
         return replace(known, target=target) if known is not None else None

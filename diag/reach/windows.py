@@ -70,19 +70,24 @@ def sweep(tracer: Tracer, netns: str, address: Ip) -> Sweep:
     return Sweep(address, _allowed(spans), tuple(spans))
 
 
-def sampled(tracer: Tracer, netns: str, address: Ip, behaviour: Behaviour) -> Sweep | None:
+def sampled(
+    tracer: Tracer, netns: str, address: Ip, behaviour: Behaviour, unheard: dict[Kind, Trace] | None = None
+) -> Sweep | None:
     """The same from what the symbolic engine says, with one trace for each kind of flows; None where a trace says otherwise.
 
-    Flows to the host that a container takes are left out.
+    Flows to the host that a container takes are left out. `unheard` holds traces of flows that nobody listens for: where
+    others arrive, one of any caller does, since nobody is shown its hops.
     """
     traces: dict[Kind, Trace] = {}
+    arrives = any(kind.delivered for _, kind, _ in behaviour.by_kind)
     spans = []
     for protocol, kind, ranges in behaviour.by_kind:
         if kind.elsewhere:
             continue
-        trace = traces.get(kind)
+        known = unheard if unheard is not None and kind.unheard and arrives else traces
+        trace = known.get(kind)
         if trace is None:
-            trace = traces[kind] = tracer.trace(Flow(netns, address, protocol, ranges[0][0]))
+            trace = known[kind] = tracer.trace(Flow(netns, address, protocol, ranges[0][0]))
             if not agrees(trace, kind):
                 return None
         spans.append(Span(protocol, ranges, trace))

@@ -11,6 +11,9 @@ from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import About, Translation
 from diag.symbolic.space import Set
 
+UNHEARD = "nobody listens"
+"""What stops flows that get to a stack on which no process takes them."""
+
 
 class Kind(Struct, frozen=True, cache_hash=True):
     """What a set of flows has in common.
@@ -36,6 +39,11 @@ class Kind(Struct, frozen=True, cache_hash=True):
     """What Docker says of the networks between: of the source's, the destination's, and whether they are one."""
     covered: bool = True
     """Whether the engine can tell; else the interpreter decides."""
+
+    @property
+    def unheard(self) -> bool:
+        """Whether for certain nobody listens for them: nothing on their way has a part in that."""
+        return self.blocker == UNHEARD and not self.doubtful
 
 
 Kinds = tuple[tuple[Kind, Set], ...]

@@ -9,7 +9,7 @@ from diag.model.flow import Protocol
 from diag.model.netns import LinkKind
 from diag.symbolic.calls import Calls, Ground
 from diag.symbolic.host_ports import HostPorts, HostSockets
-from diag.symbolic.kinds import Kind, Kinds
+from diag.symbolic.kinds import UNHEARD, Kind, Kinds
 from diag.symbolic.rules import Translation
 from diag.symbolic.space import Set
 from diag.symbolic.stacks import NOWHERE, Way
@@ -101,7 +101,7 @@ class StackCalls(Calls):
             proxied = proxied | (here & self.space.ports(ports.proxied))
         self.give_up(inside & proxied & self.doubtful)
         self.add(Kind(delivered=False, elsewhere=True), inside & proxied)
-        self.add(Kind(delivered=False, blocker="nobody listens"), inside & ~taken & ~proxied)
+        self.add(Kind(delivered=False, blocker=UNHEARD), inside & ~taken & ~proxied)
         taken = inside & taken
         unbound = taken & self.space.protocol[Protocol.UDP] & ~bound
         self.give_up(unbound & self.pairs.by_gateway_perhaps)
