@@ -63,6 +63,15 @@ def chosen(items: Iterable[T], mask: int) -> Iterator[T]:
     return compress(items, bin(mask)[:1:-1].encode().translate(_FLAGS))
 
 
+def lowest(mask: int) -> int:
+    """The position of the first bit that is set.
+
+    >>> lowest(0b1010)
+    1
+    """
+    return (mask & -mask).bit_length() - 1
+
+
 def bits(mask: int) -> Iterator[int]:
     """The positions of the bits that are set.
 
@@ -168,7 +177,7 @@ class PairMatrix:
         return targets, alike
 
     def _cell(self, sources: int, targets: list[Target], behaviours: tuple[Behaviour, ...]) -> Cell | None:
-        first = self.snapshot.containers[next(bits(sources))]
+        first = self.snapshot.containers[lowest(sources)]
         paths = []
         for target, behaviour in zip(targets, behaviours, strict=True):
             witness = self._witness(behaviour, self.snapshot.netns_of[first.name], target)
@@ -203,7 +212,7 @@ class PairMatrix:
 
     def example(self, column: Column, cell: Cell) -> PairFacts:
         """The first pair of a cell, with traces of its own, one for each kind of its flows."""
-        source, destination = self.snapshot.containers[next(bits(cell.sources))], column.destination
+        source, destination = self.snapshot.containers[lowest(cell.sources)], column.destination
         if not cell.behaviours:
             return self.pairs.pair(source, destination)
         netns, targets = self.snapshot.netns_of[source.name], self.pairs.own_addresses(destination)

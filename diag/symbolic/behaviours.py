@@ -194,14 +194,20 @@ class _Published:
 
     @functools.cached_property
     def _called(self) -> Coded:
-        return Coded(self._pairs.space, (flows & self._diverting for _, flows in self._translations))
+        return Coded(self._pairs.space, (found.flows & self._diverting for _, found in self._translations))
 
     def taken(self, destination: int, source: int) -> Iterator[Taken]:
         """Everything that a source calls at one of the host's addresses, by their numbers, and a container gets."""
         space = self._pairs.space
         diverting = of_pair(space, self._diverting, destination, source)
-        below = ((t, of_pair(space, flows, destination, source) & diverting) for t, flows in self._translations)
-        called = [(translation, flows) for translation, flows in below if flows != space.empty]
+        called = []
+        below: dict[Set, Set] = {}
+        for translation, found in self._translations:
+            if found.pairs not in below:
+                below[found.pairs] = of_pair(space, found.pairs, destination, source) & diverting
+            flows = below[found.pairs] if found.ports is None else below[found.pairs] & found.ports
+            if flows != space.empty:
+                called.append((translation, flows))
         coded = Coded(space, (flows for _, flows in called))
         parts = sorted(
             (number, place, (low, high), protocol)

@@ -8,6 +8,7 @@ from msgspec import Struct
 
 from diag.model.provenance import Evidence
 from diag.symbolic.pairs import Pairs
+from diag.symbolic.product import Product
 from diag.symbolic.rules import About, Translation
 from diag.symbolic.space import Set
 
@@ -56,7 +57,7 @@ class FlowSets(Struct, frozen=True):
     kinds: Kinds
     from_host: Kinds
     """The host's own flows to every destination, whatever the source."""
-    translations: tuple[tuple[Translation, Set], ...]
+    translations: tuple[tuple[Translation, Product], ...]
     diverting: Set
     """Flows to the host that DNAT gives another destination, as far as they are in the latter: disjoint sets."""
     translated: Kinds

@@ -54,9 +54,10 @@ from diag.model.netfilter import (
     Within,
 )
 from diag.model.provenance import Evidence
+from diag.symbolic.product import Product, union
 from diag.symbolic.space import PacketSpace, Set
 from diag.symbolic.tables import TABLES
-from diag.symbolic.view import View
+from diag.symbolic.view import OF_PORTS, View
 
 _MATCHES = (Within, Masked, AnyBit, Named, AnyOf, InSet, FibOif, Opaque)
 _PLAIN = (Within, Masked, AnyBit, Named)
@@ -99,7 +100,7 @@ class Outcome(Struct):
     may_stop: Set
     """What a rule of which it is not known whether it matches would do to flows of any of the other sets."""
     stopped: dict[Blocker, Set] = field(default_factory=dict)
-    diverted: dict[Translation, Set] = field(default_factory=dict)
+    diverted: dict[Translation, Product] = field(default_factory=dict)
     """What goes `elsewhere`, by the address, as far as it is in `diverting`."""
     diverting: Set | None = None
     """None: all flows. Of published ports there are thousands, which are not cut down one by one."""
@@ -140,15 +141,15 @@ class Outcome(Struct):
             self.elsewhere = other.elsewhere if flows is None else other.elsewhere & flows
             return
         if self.diverting is not None:
-            self.diverted = {key: found & self.diverting for key, found in self.diverted.items()}
+            self.diverted = {key: found.within(self.diverting) for key, found in self.diverted.items()}
             self.diverting = None
         for translation, diverted in other.diverted.items():
-            self.divert(translation, diverted if within is None else diverted & within)
+            self.divert(translation, diverted if within is None else diverted.within(within))
 
-    def divert(self, translation: Translation, flows: Set) -> None:
-        self.elsewhere = self.elsewhere | flows
+    def divert(self, translation: Translation, flows: Product) -> None:
+        self.elsewhere = self.elsewhere | flows.flows
         known = self.diverted.get(translation)
-        self.diverted[translation] = flows if known is None else known | flows
+        self.diverted[translation] = flows if known is None else known.joined(flows)
 
 
 class _Where(Struct, frozen=True):
@@ -171,7 +172,7 @@ _Effect = Accept | Blocker | Translation | NatKind
 class _Simple(Struct, frozen=True):
     """A rule that ends all flows that it fits."""
 
-    flows: Set
+    fits: Product
     effect: _Effect | None
     """None: it fits none."""
 
@@ -328,16 +329,15 @@ class RuleWalker:
         some = [rule for rule in simple if rule is not None and rule.effect is not None]
         if not some:
             return _Part(Outcome.none(space.empty), space.all, space.empty)
-        effects = {rule.effect: rule.flows for rule in some}
-        elsewhere = {effect: flows for effect, flows in effects.items() if isinstance(effect, Translation)}
+        effects = {rule.effect: rule.fits for rule in some}
+        elsewhere = {effect: fits for effect, fits in effects.items() if isinstance(effect, Translation)}
         if len(elsewhere) < len(some) if elsewhere else len(effects) > 1:
             return None
-        about = [space.ports_of(rule.flows) for rule in some] if by_port else [space.all]
+        about = [space.all if rule.fits.ports is None else rule.fits.ports for rule in some] if by_port else [space.all]
         ports = space.union_of_disjoint(about) if elsewhere else space.union(about)
         if ports is None:
             return None
-        join = space.union_by_pairs if elsewhere else space.union
-        found, ended = Outcome.none(space.empty), join(rule.flows for rule in some)
+        found, ended = Outcome.none(space.empty), union(space, (rule.fits for rule in some))
         match some[0].effect:
             case Accept():
                 found.accepted = ended
@@ -351,20 +351,22 @@ class RuleWalker:
 
     def _simple(self, view: View, rule: NfRule) -> _Simple | None:
         """What a rule of exact matches does that ends all flows that it fits; None for any other."""
-        here: Set | None = None
+        pairs, ports = view.space.all, None
         for part in rule.parts:
             if isinstance(part, _PLAIN):
                 holds = view.plain(part)
                 if holds is None:
                     return None
-                here = holds if here is None else here & holds
+                if part.field in OF_PORTS:
+                    ports = holds if ports is None else ports & holds
+                else:
+                    pairs = pairs & holds
             elif not self._is_inert(part):
-                if here is None:
-                    here = view.space.all
-                elif here == view.space.empty:
-                    return _Simple(here, None)
+                fits = Product(pairs, ports)
+                if view.space.empty in (pairs, ports):
+                    return _Simple(fits, None)
                 effect = self._effect(view, rule, part)
-                return _Simple(here, effect) if effect is not None else None
+                return _Simple(fits, effect) if effect is not None else None
         return None
 
     def _effect(self, view: View, rule: NfRule, part: Match | Statement) -> _Effect | None:
@@ -485,7 +487,7 @@ class RuleWalker:
             return
         translation = self._translation(view, nat, rule.evidence)
         if translation is not None:
-            found.divert(translation, here)
+            found.divert(translation, Product(here))
         else:
             found.unclear = found.unclear | here
 

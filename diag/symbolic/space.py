@@ -118,13 +118,6 @@ class PacketSpace:
             left = [one | other for one, other in zip(left[::2], left[1::2], strict=False)] + odd
         return left[0] if left else self.empty
 
-    def union_by_pairs(self, sets: Iterable[Set]) -> Set:
-        """The same, sets of the same pairs first: of many ports of few kinds of pairs what is joined stays small."""
-        alike: dict[Set, list[Set]] = {}
-        for flows in sets:
-            alike.setdefault(self.pairs_with(flows), []).append(flows)
-        return self.union(self.union(some) for some in alike.values())
-
     def union_of_disjoint(self, sets: Iterable[Set]) -> Set | None:
         """The same; None where a flow is in two of them."""
         left = list(sets)

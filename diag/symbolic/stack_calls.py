@@ -10,6 +10,7 @@ from diag.model.netns import LinkKind
 from diag.symbolic.calls import Calls, Ground
 from diag.symbolic.host_ports import HostPorts, HostSockets
 from diag.symbolic.kinds import UNHEARD, Kind, Kinds
+from diag.symbolic.product import Product
 from diag.symbolic.rules import Translation
 from diag.symbolic.space import Set
 from diag.symbolic.stacks import NOWHERE, Way
@@ -21,7 +22,7 @@ class StackCalls(Calls):
 
     def __init__(self, ground: Ground) -> None:
         super().__init__(ground)
-        self.diverted: dict[Translation, Set] = {}
+        self.diverted: dict[Translation, Product] = {}
         self.diverting: Set = self.space.all
         """Flows to the host that get another destination, as far as they are in the latter."""
 

@@ -9,6 +9,7 @@ from diag.model.flow import Protocol
 from diag.model.netfilter import Hook
 from diag.symbolic.calls import Calls, Ground
 from diag.symbolic.kinds import Kind, Kinds
+from diag.symbolic.product import Product
 from diag.symbolic.rules import Blocker, Outcome, Translation
 from diag.symbolic.space import Set
 from diag.symbolic.stacks import Way
@@ -24,7 +25,7 @@ class TranslatedCalls(Calls):
 
     translated = True
 
-    def __init__(self, ground: Ground, diverted: Mapping[Translation, Set]) -> None:
+    def __init__(self, ground: Ground, diverted: Mapping[Translation, Product]) -> None:
         super().__init__(ground)
         self._diverted = diverted
 
@@ -50,12 +51,18 @@ class TranslatedCalls(Calls):
         numbers: dict[int, list[int]] = defaultdict(list)
         for number, port in enumerate(self.pairs.ports):
             numbers[port.ip].append(number)
+        callers: dict[tuple[Set, bool], Set] = {}
         for translation, flows in self._diverted.items():
             there = self.space.destinations_among(numbers[translation.ip])
-            turned = self.space.anywhere(flows, any_port=translation.port is not None)
+            any_port = translation.port is not None
+            if (flows.pairs, any_port) not in callers:
+                callers[flows.pairs, any_port] = self.space.anywhere(flows.pairs, any_port=any_port)
+            turned = there
+            if flows.ports is not None:
+                turned = turned & self.space.anywhere(flows.ports, any_port=any_port)
             if translation.port is not None:
                 turned = turned & self.space.ports(((translation.port, translation.port),))
-            yield turned & there
+            yield turned & callers[flows.pairs, any_port]
 
     def _plain(self) -> Set:
         """Pairs of a caller with one address and no rules, which would see what was called, and a container on another bridge."""

@@ -83,6 +83,13 @@ _OF_CONNECTION = (
     | _CALLER_PORT
 )
 
+OF_PORTS = (
+    frozenset({Field.PROTOCOL, Field.SPORT, Field.DPORT, Field.TCP_FLAGS, Field.CT_PROTOCOL})
+    | {where for fields in _ICMP_FIELDS.values() for where in fields}
+    | _CALLED_PORT
+    | _CALLER_PORT
+)
+"""Fields that say nothing of the pair; all others say nothing of protocol and port."""
 _NAMELESS = {Field.OIFNAME: (Hook.PREROUTING, Hook.INPUT), Field.IIFNAME: (Hook.OUTPUT,)}
 """Hooks at which there is no such interface."""
 _CONSTANT = {Field.MARK: 0, Field.CT_MARK: 0, Field.PKTTYPE: 0, Field.FRAGMENT: 0}

@@ -134,5 +134,5 @@ def redirected(ground: Ground) -> tuple[Set, Set, Set, dict[tuple[int, int | Non
     for _, table, chain in ground.rules.base_chains(Hook.PREROUTING, ChainType.NAT):
         flows = ground.rules.run(view, table, chain, flows, outcome)
     within = ground.space.all if outcome.diverting is None else outcome.diverting
-    cut = {(t.ip, t.port, t.evidence.line): found & within for t, found in outcome.diverted.items()}
+    cut = {(t.ip, t.port, t.evidence.line): found.flows & within for t, found in outcome.diverted.items()}
     return flows, outcome.unclear, outcome.elsewhere, {t: some for t, some in cut.items() if some != ground.space.empty}
