@@ -1,15 +1,17 @@
-"""A chain's rules made ready, and which of a long one a packet can meet at all, by its destination and interfaces.
+"""A chain's rules made ready, and which of a long one a packet can meet at all, by its addresses and interfaces.
 
-A rule that asks for one destination address or port, or for one interface by its full name, fails for every other packet:
-it need not be looked at. What is left keeps its order, so that the walk is the same.
+A rule that asks for one destination address or port, for one range of sources, or for one interface by its full name, fails
+for every other packet: it need not be looked at. What is left keeps its order, so that the walk is the same.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from itertools import chain as joined
+from itertools import pairwise
 from typing import NamedTuple
 
 from diag.interpreter.matching import Context, Test, compiled
@@ -77,8 +79,12 @@ class RuleSelection:
         self._asked: dict[Field, dict[int | str, list[int]]] = {field: {} for field in _SELECTING}
         self._by_port: dict[tuple[int, int], list[int]] = defaultdict(list)
         """By protocol and port."""
+        self._by_source: dict[tuple[int, int], list[int]] = {}
+        """By the first and the last address: disjoint ranges."""
         if self.is_long:
             self._index(chain)
+        self._first_sources = sorted(first for first, _ in self._by_source)
+        self._of_first = {first: (last, positions) for (first, last), positions in self._by_source.items()}
         self._ports: dict[int, list[int]] = {}
         """By protocol: the ports that some rule asks for."""
         self._of_any_port: dict[int, list[int]] = {}
@@ -86,7 +92,7 @@ class RuleSelection:
         for protocol, number in sorted(self._by_port):
             self._ports.setdefault(protocol, []).append(number)
             self._of_any_port.setdefault(protocol, []).extend(self._by_port[protocol, number])
-        self._found: dict[tuple[int, str, str, int, int | None], tuple[ReadyRule, ...]] = {}
+        self._found: dict[tuple[int, int, str, str, int, int | None], tuple[ReadyRule, ...]] = {}
 
     @cached_property
     def all(self) -> tuple[ReadyRule, ...]:
@@ -110,8 +116,14 @@ class RuleSelection:
                 self._asked[where].setdefault(wanted, []).append(position)
             elif (port := _port(rule)) is not None:
                 self._by_port[port].append(position)
+            elif (sources := _sources(rule)) is not None:
+                self._by_source.setdefault(sources, []).append(position)
             else:
                 self._always.append(position)
+        ranges = sorted(self._by_source)
+        if any(last >= first for (_, last), (first, _) in pairwise(ranges)):
+            self._always = sorted(joined.from_iterable((self._always, *self._by_source.values())))
+            self._by_source.clear()
 
     def rules(self, context: Context) -> tuple[ReadyRule, ...]:
         """Of a long chain: those that a packet may meet, in order. The window shrinks to the ports for which that is so."""
@@ -122,7 +134,7 @@ class RuleSelection:
         if dport.kind == PortKind.ASKED and ports:
             place = bisect_left(ports, dport.value)
             context.window.within(dport.value, tuple((p, p) for p in ports[max(0, place - 1) : place + 2]))
-        key = (packet.daddr, iif, oif, protocol, port)
+        key = (packet.saddr if self._first_sources else 0, packet.daddr, iif, oif, protocol, port)
         if key not in self._found:
             positions = self._always.copy()
             wanted: tuple[int | str, ...] = (packet.daddr, iif, oif)
@@ -130,8 +142,14 @@ class RuleSelection:
                 positions += asked.get(value, [])
             of_port = self._of_any_port.get(protocol) if port is None else self._by_port.get((protocol, port))
             positions += of_port or ()
+            positions += self._of_source(packet.saddr)
             self._found[key] = self._made_ready(sorted(positions))
         return self._found[key]
+
+    def _of_source(self, saddr: int) -> list[int]:
+        place = bisect_right(self._first_sources, saddr)
+        last, positions = self._of_first[self._first_sources[place - 1]] if place else (-1, [])
+        return positions if saddr <= last else []
 
 
 def _is_inert(rule: NfRule) -> bool:
@@ -165,6 +183,19 @@ def _port(rule: NfRule) -> tuple[int, int] | None:
                 protocol = low
             case Within(Field.DPORT, ((low, high),), False) if low == high and protocol is not None:
                 return protocol, low
+            case Within() | Named() | NoEffect():
+                continue
+            case _:
+                return None
+    return None
+
+
+def _sources(rule: NfRule) -> tuple[int, int] | None:
+    """The one range of source addresses that the rule's leading matches ask for."""
+    for part in rule.parts:
+        match part:
+            case Within(Field.SADDR, (sources,), False):
+                return sources
             case Within() | Named() | NoEffect():
                 continue
             case _:

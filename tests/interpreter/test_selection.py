@@ -14,7 +14,16 @@ TARGET = st.sampled_from(["ACCEPT", "DROP", "REJECT"])
 MATCHES = st.lists(
     st.sampled_from(
         [
-            *("-d 10.1.0.11/32", "-d 10.2.0.11/32", "-i br-a", "-o br-b", "! -i br-a", "-s 10.1.0.10/32"),
+            *(
+                "-d 10.1.0.11/32",
+                "-d 10.2.0.11/32",
+                "-i br-a",
+                "-o br-b",
+                "! -i br-a",
+                "-s 10.1.0.10/32",
+                "-s 10.2.0.0/24",
+            ),
+            *("-s 10.1.0.11/32", "-s 10.1.0.0/24"),
             *("-p tcp -m tcp --dport 80", "-p tcp -m tcp --dport 81", "-p udp -m udp --dport 53", "-p tcp"),
         ]
     ),
