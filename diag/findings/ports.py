@@ -318,7 +318,7 @@ def _exposed(facts: Facts) -> Iterator[Found]:
         if binding.host_ip is not None and _is_loopback(binding.host_ip) and binding.protocol in ("tcp", "udp")
         if (ip := next((e.ip for e in container.endpoints if e.ip is not None), None)) is not None
     ]
-    ways = uplinks(facts.snapshot) if bound else ()
+    ways = uplinks(facts.snapshot, facts.world.topology) if bound else ()
     if not ways:
         return
     tracer = Tracer(_with_neighbour(facts.snapshot, ways, [ip for _, _, ip in bound]))

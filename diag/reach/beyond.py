@@ -46,12 +46,12 @@ class Uplink(Struct, frozen=True):
     gateways: tuple[tuple[Family, Ip | None], ...]
 
 
-def uplinks(snapshot: Snapshot) -> tuple[Uplink, ...]:
-    """The host's ways out. Links whose other end was captured are none."""
+def uplinks(snapshot: Snapshot, topology: Topology | None = None) -> tuple[Uplink, ...]:
+    """The host's ways out. Links whose other end was captured are none. `topology` is of the same snapshot."""
     host = snapshot.netns.get("host")
     if host is None or host.links is None:
         return ()
-    topology = Topology(snapshot)
+    topology = topology or Topology(snapshot)
     by_name = {link.name: link for link in host.links}
     found = []
     for position, link in enumerate(host.links):

@@ -8,6 +8,7 @@ from msgspec.structs import replace
 
 from diag.interpreter.trace import Tracer
 from diag.interpreter.world import World
+from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip
 from diag.model.docker import Container
 from diag.model.flow import Flow, Trace
@@ -55,9 +56,9 @@ class ReservedPairs:
         )
 
     @classmethod
-    def of(cls, snapshot: Snapshot) -> ReservedPairs:
-        """With the symbolic engine, for all pairs of a host."""
-        ways = uplinks(snapshot)
+    def of(cls, snapshot: Snapshot, topology: Topology | None = None) -> ReservedPairs:
+        """With the symbolic engine, for all pairs of a host; `topology` is of the same snapshot."""
+        ways = uplinks(snapshot, topology)
         tracer = Tracer(with_world(snapshot, ways))
         world = tracer.world
         solutions = solve(world.snapshot, world.topology, WORLD)

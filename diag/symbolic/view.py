@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import cached_property
 
 from msgspec import Struct
 
@@ -129,9 +130,13 @@ class View:
         self._framed = framed
         """Pairs whose packets, or replies, come in by a port of a bridge that calls iptables; None: not told."""
         self.family = pairs.family
-        self._fib = Fib(host, self.family)
+        self._host = host
         self._ephemeral = sysctl.local_port_range(host)
         self._known: dict[Match, Set | None] = {}
+
+    @cached_property
+    def _fib(self) -> Fib:
+        return Fib(self._host, self.family)
 
     def holds(self, match: Match, find_set: Callable[[InSet], NamedSet | None]) -> Set | None:
         """The flows whose packet fits a match."""
