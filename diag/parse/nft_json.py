@@ -99,9 +99,11 @@ class _Owner(Struct):
 
 
 _OWNERS = Decoder(list[dict[str, _Owner]])
-_MOST_DIGITS = 4300
+_MOST_DIGITS, _STEP = 4300, 430
 _TOO_LONG = re.compile(rf"[0-9]{{{_MOST_DIGITS}}}")
 """A number that Python does not convert: it would be damage."""
+_SUSPICIOUS = re.compile(rf"[0-9]{{{_MOST_DIGITS // _STEP}}}")
+"""What is left of such a number in every 430th character of a text."""
 
 
 def _shows_nothing_else(text: str, compat: frozenset[tuple[str, str]]) -> bool:
@@ -114,9 +116,7 @@ def _shows_nothing_else(text: str, compat: frozenset[tuple[str, str]]) -> bool:
         kind, owner = next(iter(item.items()), ("metainfo", _Owner()))
         if kind != "metainfo" and (owner.family, owner.name if kind == "table" else owner.table) not in compat:
             return False
-    # so many digits in a row cannot but lie on one of these places, and a search of the whole text takes longer
-    suspicious = any(digit.isdecimal() for digit in text[_MOST_DIGITS - 1 :: _MOST_DIGITS])
-    return not (suspicious and _TOO_LONG.search(text))
+    return not (_SUSPICIOUS.search(text[::_STEP]) and _TOO_LONG.search(text))  # the whole text takes long to search
 
 
 def tables_of(
