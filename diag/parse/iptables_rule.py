@@ -173,30 +173,66 @@ def parse_rule_spec(
     return (*cursor.parts, *(target or _NO_TARGET)), cursor.comment
 
 
-def parse_rule_text(
-    text: str, family: TableFamily, chains: frozenset[str] = frozenset()
-) -> tuple[tuple[Match | Statement, ...], str]:
-    """The same for the text after `-A CHAIN`, without quotes in it: most rules repeat the matches or the target of others.
+class PlainRule(Struct, frozen=True):
+    """A rule without quotes: what its target does depends on whether the table has a chain of that name.
 
-    >>> parse_rule_text("-p tcp -j DOCKER", TableFamily.IP, frozenset({"DOCKER"}))[0][1]
+    >>> rule = read_plain_rule("-p tcp -j DOCKER", TableFamily.IP)
+    >>> rule.parts(frozenset({"DOCKER"}))[1]
     Jump(chain='DOCKER')
     """
+
+    target: str
+    to_chain: tuple[Match | Statement, ...]
+    otherwise: tuple[Match | Statement, ...]
+    comment: str
+
+    def parts(self, chains: frozenset[str]) -> tuple[Match | Statement, ...]:
+        """In a table with these chains."""
+        return self.to_chain if self.target in chains else self.otherwise
+
+
+def read_plain_rule(text: str, family: TableFamily) -> PlainRule | None:
+    """The text after `-A CHAIN`, without quotes in it: most rules repeat the matches or the target of others.
+
+    None for a rule that :func:`parse_rule_spec` has to read.
+    """
     head, jump, tail = text.partition("-j ")
-    if jump and (not head or head[-1].isspace()):
+    name = tail.split(None, 1)[:1]
+    if not jump or not name or (head and not head[-1].isspace()):
+        return None
+    try:
+        matches = _matches(head, family)
+    except ValueError:
+        return None
+    if matches is None:
+        return None
+    parts, comment = matches
+    return PlainRule(name[0], (*parts, Jump(name[0])), (*parts, *_target_text(tail, family)), comment)
+
+
+_Matches = tuple[tuple[Match | Statement, ...], str]
+
+
+def _matches(text: str, family: TableFamily) -> _Matches | None:
+    """What comes before a target; None when there is a target in it. Raises ValueError.
+
+    Rules share the addresses and interfaces before `-p` with some rules, and the ports after it with others.
+    """
+    head, protocol, tail = text.partition("-p ")
+    if head and protocol and head[-1].isspace() and "-m" not in head:
         try:
-            matches = _matches(head, family)
-        except RuleSyntaxError:  # the full reading says what is wrong
-            matches = None
-        name = tail.split(None, 1)[:1]
-        if matches is not None and name:
-            target = (Jump(name[0]),) if name[0] in chains else _target_text(tail, family)
-            return (*matches[0], *target), matches[1]
-    return parse_rule_spec(text.split(), family, chains)
+            first, second = _part(head, family), _part(protocol + tail, family)
+        except ValueError:  # `-p` may be the value of the option before it
+            return _part(text, family)
+        if first is None or second is None:
+            return None
+        return (*first[0], *second[0]), second[1] or first[1]
+    return _part(text, family)
 
 
 @lru_cache(maxsize=1 << 12)
-def _matches(text: str, family: TableFamily) -> tuple[tuple[Match | Statement, ...], str] | None:
-    """What comes before a target; None when there is a target in it. Raises RuleSyntaxError."""
+def _part(text: str, family: TableFamily) -> _Matches | None:
+    """Some options of a rule, the first of which is of no module."""
     cursor = _Words(text.split(), family, frozenset())
     return None if _read(cursor) is not None else (tuple(cursor.parts), cursor.comment)
 

@@ -33,7 +33,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from types import MappingProxyType
+
+from msgspec import Struct
 
 from diag.model.message import said, say
 from diag.model.netfilter import (
@@ -48,7 +51,7 @@ from diag.model.netfilter import (
     TableFamily,
 )
 from diag.model.provenance import Evidence, Gap, GapKind
-from diag.parse.iptables_rule import parse_rule_spec, parse_rule_text, split_words
+from diag.parse.iptables_rule import PlainRule, parse_rule_spec, read_plain_rule, split_words
 from diag.parse.json_items import decode
 from diag.parse.result import Parsed
 
@@ -86,7 +89,6 @@ _BUILTIN: Mapping[str, Mapping[str, tuple[Hook, int, ChainType]]] = MappingProxy
 """Built-in chains: hook, priority (include/uapi/linux/netfilter_ipv4.h) and type."""
 
 _RULE = "-A "
-"""Begins most lines, which spares them the tests for other kinds."""
 _COUNTERS = re.compile(r"^\[\d+:\d+\]\s+")
 _CHAIN = re.compile(r"^:(\S+)\s+(\S+)")
 _PROMPT = re.compile(r"^\S*[$#>]\s+(sudo\s+)?(ip6?tables\S*|nsenter|cat)\b")
@@ -98,9 +100,49 @@ class _TableDraft:
     name: str
     rules: dict[str, list[NfRule]] = field(default_factory=dict)
     policies: dict[str, tuple[str, Evidence]] = field(default_factory=dict)
-    pending: list[tuple[str, list[str] | str, Evidence]] = field(default_factory=list)
+    pending: list[tuple[str, PlainRule | list[str], Evidence]] = field(default_factory=list)
     elided: Evidence | None = None
     committed: bool = False
+
+
+class _Line(Struct, frozen=True):
+    """What a line says by itself; only its text is known of one for :func:`_read_other`."""
+
+    text: str
+    table: str | None = None
+    """Begins with this line."""
+    chain: str = ""
+    """Of a rule or a policy."""
+    rule: PlainRule | list[str] | None = None
+    """`-A chain …` without quotes in it, or its words."""
+    policy: str = ""
+
+
+_COMMIT = _Line("COMMIT")
+
+
+@lru_cache(maxsize=1 << 12)  # those of containers differ in the ports of Docker's resolver
+def _line(raw: str, family: TableFamily) -> _Line | None:
+    """None for one that says nothing."""
+    line = raw.strip().replace("\x00", "")
+    counters = _COUNTERS.match(line) if line.startswith("[") else None
+    if counters:
+        line = line[counters.end() :]
+    if not line.startswith(_RULE):
+        if not line or line.startswith("#") or (("$" in line or "#" in line or ">" in line) and _PROMPT.match(line)):
+            return None
+        if line.startswith("*"):
+            return _Line(line, table=line[1:].strip())
+        if line == "COMMIT":
+            return _COMMIT
+        chain = _CHAIN.match(line)
+        if chain:
+            return _Line(line, chain=chain[1], policy=chain[2])
+    if '"' not in line and "'" not in line and "…" not in line and "..." not in line:  # neither quotes nor an elision
+        words = line.split(None, 2)
+        if len(words) == 3 and words[0] == "-A":
+            return _Line(line, None, words[1], read_plain_rule(words[2], family) or words[2].split())
+    return _Line(line)
 
 
 def parse_iptables_save(data: bytes, file: str, family: TableFamily, origin: Origin) -> Parsed[tuple[NfTable, ...]]:
@@ -110,29 +152,31 @@ def parse_iptables_save(data: bytes, file: str, family: TableFamily, origin: Ori
     current: _TableDraft | None = None
     last = 0
     text = decode(data)
-    has_nul = "\x00" in text
-    for number, raw in enumerate(text.splitlines(), 1):
-        line = raw.strip().replace("\x00", "") if has_nul else raw.strip()
-        counters = _COUNTERS.match(line) if line.startswith("[") else None
-        if counters:
-            line = line[counters.end() :]
-        last = number
-        if current is not None and not current.committed and line.startswith(_RULE):
-            _read_line(line, Evidence(file, number, line), current, gaps)
+    for last, raw in enumerate(text.splitlines(), 1):
+        line = _line(raw, family)
+        if line is None:
             continue
-        if not line or line.startswith("#") or (("$" in line or "#" in line or ">" in line) and _PROMPT.match(line)):
-            continue
-        if line.startswith("*"):
-            current = drafts.setdefault(line[1:].strip(), _TableDraft(line[1:].strip()))
+        if line.table is not None:
+            current = drafts.setdefault(line.table, _TableDraft(line.table))
             current.committed = False
-        elif line == "COMMIT":
+            continue
+        if line is _COMMIT:
             if current is not None:
                 current.committed = True
+            continue
+        if current is None or current.committed:
+            current = drafts.setdefault("filter", _TableDraft("filter"))
+            current.committed = False
+        evidence = Evidence(file, last, line.text)
+        if line.rule is not None:
+            if line.chain not in current.rules:
+                current.rules[line.chain] = []
+            current.pending.append((line.chain, line.rule, evidence))
+        elif line.policy:
+            current.rules.setdefault(line.chain, [])
+            current.policies[line.chain] = (line.policy, evidence)
         else:
-            if current is None or current.committed:
-                current = drafts.setdefault("filter", _TableDraft("filter"))
-                current.committed = False
-            _read_line(line, Evidence(file, number, line), current, gaps)
+            _read_other(line.text, evidence, current, gaps)
     truncated = (current is not None and not current.committed) or _header_without_end(text)
     if truncated:
         gaps.append(
@@ -163,18 +207,8 @@ def _header_without_end(text: str) -> bool:
     return not any(line[:1] in "*:-[C" for line in text.splitlines() if line)
 
 
-def _read_line(line: str, evidence: Evidence, table: _TableDraft, gaps: list[Gap]) -> None:
-    chain = None if line.startswith(_RULE) else _CHAIN.match(line)
-    if chain:
-        table.policies[chain[1]] = (chain[2], evidence)
-        table.rules.setdefault(chain[1], [])
-        return
-    if '"' not in line and "'" not in line and "…" not in line and "..." not in line:  # neither quotes nor an elision
-        plain = line.split(None, 2)
-        if len(plain) == 3 and plain[0] == "-A":
-            table.rules.setdefault(plain[1], [])
-            table.pending.append((plain[1], plain[2], evidence))
-            return
+def _read_other(line: str, evidence: Evidence, table: _TableDraft, gaps: list[Gap]) -> None:
+    """A line with quotes, one that is written by hand, an elision; what it is not becomes a gap."""
     if _ELISION.match(line):
         table.elided = evidence
         gaps.append(
@@ -217,19 +251,19 @@ def _finish(draft: _TableDraft, file: str, last: int, family: TableFamily, origi
         for name in hooks:
             draft.rules.setdefault(name, [])
     targets = frozenset(draft.rules)
-    for chain_name, words, evidence in draft.pending:
-        number = len(draft.rules[chain_name]) + 1
+    for chain_name, rule, evidence in draft.pending:
+        rules = draft.rules[chain_name]
         try:
-            if isinstance(words, str):
-                parts, comment = parse_rule_text(words, family, targets)
+            if isinstance(rule, list):
+                parts, comment = parse_rule_spec(rule, family, targets)
             else:
-                parts, comment = parse_rule_spec(words, family, targets)
+                parts, comment = rule.parts(targets), rule.comment
         except ValueError as error:
             gaps.append(
                 Gap(GapKind.UNREADABLE, file, evidence.line, said(error), say("every flow that meets this rule"))
             )
             parts, comment = (OpaqueStatement(evidence.text),), ""
-        draft.rules[chain_name].append(NfRule(parts, evidence, number, comment))
+        rules.append(NfRule(parts, evidence, len(rules) + 1, comment))
     chains: dict[str, Chain] = {}
     for name, rules in draft.rules.items():
         policy, policy_line = draft.policies.get(name) or (
