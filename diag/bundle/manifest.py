@@ -14,11 +14,12 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from typing import Any
 
 import msgspec.json
 from msgspec import Struct, field
+from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from diag import __version__
@@ -32,23 +33,48 @@ MAX_TEXT = 4096
 """Characters kept of any text of a manifest."""
 
 
+class _Fields(Struct, forbid_unknown_fields=True):
+    """What a manifest says of one file, of whatever types."""
+
+    command: Any = None
+    exit_status: Any = None
+    stderr: Any = None
+    duration: Any = None
+    sha256: Any = None
+    error: Any = None
+
+
+class _Document(Struct, forbid_unknown_fields=True):
+    """A manifest as :func:`encode_manifest` writes it."""
+
+    schema_version: Any = None
+    tool: Any = None
+    host: Any = None
+    captured_at: Any = None
+    files: dict[str, _Fields] = field(default_factory=dict)
+
+
+_DOCUMENT = Decoder(_Document)
+"""Takes no other manifest, and a fraction of what :func:`_load` takes."""
+
+
 class FileRecords(Mapping[str, FileRecord]):
     """Records by path; made when asked for, because a large host has tens of thousands and few are looked at."""
 
     __slots__ = ("_fields",)
 
-    def __init__(self, fields: Mapping[str, Mapping[str, object]]) -> None:
+    def __init__(self, fields: Mapping[str, _Fields]) -> None:
         self._fields = fields
 
     def __getitem__(self, path: str) -> FileRecord:
-        field = self._fields[path].get
+        fields = self._fields[path]
         return FileRecord(
-            _text(field("command")),
-            _exit_status(field("exit_status")),
-            _text(field("stderr")),
-            _seconds(field("duration")),
-            _text(field("sha256")),
-            _text(field("error")),
+            _text(fields.command),
+            _exit_status(fields.exit_status),
+            _text(fields.stderr),
+            _seconds(fields.duration),
+            _text(fields.sha256),
+            _text(fields.error),
         )
 
     def __iter__(self) -> Iterator[str]:
@@ -60,10 +86,10 @@ class FileRecords(Mapping[str, FileRecord]):
     def __contains__(self, path: object) -> bool:
         return path in self._fields
 
-    def sha256(self, path: str) -> str:
-        """That of one record; empty when there is none."""
+    def sha256(self, path: str) -> object:
+        """What the manifest has as that of one file; None when there is none."""
         fields = self._fields.get(path)
-        return "" if fields is None else _text(fields.get("sha256"))
+        return None if fields is None else fields.sha256
 
 
 class Manifest(Struct, frozen=True):
@@ -102,19 +128,59 @@ def _encode_record(record: FileRecord) -> dict[str, Any]:
     }
 
 
-def decode_manifest(content: bytes, present: Collection[str] = ()) -> Manifest:
+def decode_manifest(content: bytes, present: Set[str] = frozenset()) -> Manifest:
     """Read a manifest as far as it makes sense; what does not becomes a gap. Never raises.
 
     `present` are paths that are known to be of the layout.
     """
+    with collector_paused():  # it would look through the growing document again and again for nothing
+        try:
+            strict = _DOCUMENT.decode(content)
+        except (ValueError, RecursionError):
+            return _decode_any(content, present)
+    usable = _usable(strict.files, present)
+    unusable = len(strict.files) - len(usable)
+    return _manifest(strict.schema_version, strict.host, strict.captured_at, usable, unusable)
+
+
+def _decode_any(content: bytes, present: Set[str]) -> Manifest:
+    """One that is no :class:`_Document`."""
     try:
         document = _load(content)
     except (ValueError, RecursionError) as error:
         return Manifest(gaps=(_gap(say("is not JSON ({error}) and is ignored", error=printable(str(error)))),))
     if not isinstance(document, dict):
         return Manifest(gaps=(_gap(say("is not a JSON object and is ignored")),))
+    files = document.get("files")
+    entries = files if isinstance(files, dict) else {}
+    known = {
+        path: _Fields(*map(fields.get, _Fields.__struct_fields__))
+        for path, fields in entries.items()
+        if isinstance(fields, dict)
+    }
+    usable = _usable(known, present)
+    unusable = len(entries) - len(usable) if isinstance(files, dict) or files is None else 1
+    captured_at = document.get("captured_at", document.get("time"))
+    return _manifest(document.get("schema_version"), document.get("host"), captured_at, usable, unusable)
+
+
+def _load(content: bytes) -> Any:
+    try:
+        return msgspec.json.decode(content)
+    except (ValueError, RecursionError):  # what is laxer than strict JSON in UTF-8, or tells what is wrong
+        return json.loads(content)
+
+
+def _usable(files: dict[str, _Fields], present: Set[str]) -> dict[str, _Fields]:
+    """Those of the layout."""
+    foreign = {path for path in files.keys() - present if not is_layout_path(path)}
+    return {path: fields for path, fields in files.items() if path not in foreign} if foreign else files
+
+
+def _manifest(
+    version: object, host: object, captured_at: object, records: dict[str, _Fields], unusable: int
+) -> Manifest:
     gaps = []
-    version = document.get("schema_version")
     if version != SCHEMA_VERSION:
         said = printable(repr(version), 40)
         gaps.append(
@@ -126,37 +192,9 @@ def decode_manifest(content: bytes, present: Collection[str] = ()) -> Manifest:
                 )
             )
         )
-    records, unusable = _decode_records(document.get("files"), present)
     if unusable:
         gaps.append(_gap(say("has {n} entries in `files` that cannot be used", n=unusable)))
-    return Manifest(
-        host=_text(document.get("host")),
-        captured_at=_text(document.get("captured_at", document.get("time"))),
-        records=records,
-        gaps=tuple(gaps),
-    )
-
-
-def _load(content: bytes) -> Any:
-    """JSON without the garbage collector, which would look through the growing document again and again for nothing."""
-    with collector_paused():
-        try:
-            return msgspec.json.decode(content)
-        except (ValueError, RecursionError):  # what is laxer than strict JSON in UTF-8, or tells what is wrong
-            return json.loads(content)
-
-
-def _decode_records(files: object, present: Collection[str]) -> tuple[FileRecords, int]:
-    if files is None:
-        return FileRecords({}), 0
-    if not isinstance(files, dict):
-        return FileRecords({}), 1
-    usable = {
-        path: fields
-        for path, fields in files.items()
-        if isinstance(fields, dict) and (path in present or is_layout_path(path))
-    }
-    return FileRecords(usable), len(files) - len(usable)
+    return Manifest(_text(host), _text(captured_at), FileRecords(records), tuple(gaps))
 
 
 def _text(value: object) -> str:
@@ -181,17 +219,19 @@ def _seconds(value: object) -> float:
 
 def check_files(files: Mapping[str, bytes], records: FileRecords) -> tuple[Gap, ...]:
     """A gap for each file whose SHA-256 is not the manifest's."""
+    digests: dict[bytes, str] = {}  # containers have many files in common
     differ = []
     for path, content in files.items():
-        wanted = records.sha256(path)
-        if wanted and hashlib.sha256(content).hexdigest() != wanted and not _same_digest(content, wanted):
+        stated = records.sha256(path)
+        if not stated:
+            continue
+        digest = digests.get(content)
+        if digest is None:
+            digest = digests[content] = hashlib.sha256(content).hexdigest()
+        if stated != digest and _text(stated) and _text(stated).strip().lower() != digest:
             differ.append(path)
     detail = say("its SHA-256 is not the one in manifest.json: it was changed after the capture, or damaged")
     return tuple(Gap(GapKind.INCONSISTENT, path, 0, detail) for path in sorted(differ))
-
-
-def _same_digest(content: bytes, wanted: str) -> bool:
-    return hashlib.sha256(content).hexdigest() == wanted.strip().lower()
 
 
 def _gap(detail: str) -> Gap:

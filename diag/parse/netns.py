@@ -105,6 +105,8 @@ class NetnsReader:
 
     def _is_damaged(self, *stems: str) -> bool:
         """Whether a part of any of these files could not be read."""
+        if not self.gaps:
+            return False
         paths = {f"{self.prefix}{stem}.{suffix}" for stem in stems for suffix in ("json", "txt")}
         return any(gap.kind is GapKind.UNREADABLE and gap.file in paths for gap in self.gaps)
 

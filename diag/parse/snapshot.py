@@ -63,7 +63,7 @@ def _snapshot(bundle: Bundle) -> Snapshot:
         bundle.host or engine.name,
         tuple(dict.fromkeys(gaps)),
         captured,
-        _Texts({path: data for path, data in bundle.files.items() if not path.startswith("docker/")}),
+        readers.texts(),
     )
 
 
@@ -76,7 +76,9 @@ class _Readers:
         self._files: dict[str, dict[str, bytes]] = {}
         for path, data in bundle.files.items():
             folder, _, name = path.rpartition("/")
-            self._files.setdefault(folder, {})[name] = data
+            if folder not in self._files:
+                self._files[folder] = {}
+            self._files[folder][name] = data
 
     def of(self, folder: str, label: str) -> NetnsReader:
         """A person calls its namespace by the label."""
@@ -86,23 +88,28 @@ class _Readers:
         """The names of the folders below `containers/` or `netns/`, sorted."""
         return sorted({folder.split("/")[1] for folder in self._files if folder.startswith(f"{top}/")})
 
+    def texts(self) -> _Texts:
+        """All but Docker's own objects."""
+        return _Texts({folder: files for folder, files in self._files.items() if folder != "docker"})
+
 
 class _Texts(Mapping[str, str]):
     """Captured files as text, decoded when asked for: a report shows a few of them."""
 
-    __slots__ = ("_files",)
+    __slots__ = ("_folders",)
 
-    def __init__(self, files: Mapping[str, bytes]) -> None:
-        self._files = files
+    def __init__(self, folders: Mapping[str, Mapping[str, bytes]]) -> None:
+        self._folders = folders
 
     def __getitem__(self, path: str) -> str:
-        return decode(self._files[path])
+        folder, _, name = path.rpartition("/")
+        return decode(self._folders[folder][name])
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._files)
+        return (f"{folder}/{name}" for folder, files in self._folders.items() for name in files)
 
     def __len__(self) -> int:
-        return len(self._files)
+        return sum(len(files) for files in self._folders.values())
 
 
 def _networks(bundle: Bundle, gaps: list[Gap]) -> tuple[DockerNetwork, ...]:

@@ -6,8 +6,10 @@ import hashlib
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from diag.bundle.manifest import MAX_TEXT, check_files, decode_manifest, encode_manifest, printable
+from diag.bundle.manifest import MAX_TEXT, _decode_any, check_files, decode_manifest, encode_manifest, printable
 from diag.model.bundle import SCHEMA_VERSION, Bundle, FileRecord
 from diag.model.provenance import GapKind
 
@@ -37,14 +39,38 @@ def test_round_trip() -> None:
 
 def test_records_of_paths_that_are_known_and_of_others() -> None:
     text = b'{"schema_version": 1, "files": {"host/hosts": {"sha256": "A"}, "host/sysctl.txt": {}, "x/y": {}, "z": 1}}'
-    for present in ((), ("host/hosts",)):
+    for present in (set(), {"host/hosts"}):
         manifest = decode_manifest(text, present)
         assert list(manifest.records) == ["host/hosts", "host/sysctl.txt"]
         assert manifest.records == {"host/hosts": FileRecord("", sha256="A"), "host/sysctl.txt": FileRecord("")}
         assert "2 entries" in manifest.gaps[0].detail
-    assert [manifest.records.sha256(path) for path in ("host/hosts", "host/sysctl.txt", "x/y")] == ["A", "", ""]
+    assert [manifest.records.sha256(path) for path in ("host/hosts", "host/sysctl.txt", "x/y")] == ["A", None, None]
     assert "x/y" not in manifest.records
     assert manifest.records.get("x/y") is None
+
+
+VALUES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=4) | st.lists(st.just(0), max_size=1)
+)
+RECORDS = st.dictionaries(st.sampled_from([*FileRecord.__struct_fields__, "more"]), VALUES, max_size=3)
+PATHS = st.sampled_from(["host/hosts", "host/sysctl.txt", "x/y"])
+MANIFESTS = st.dictionaries(
+    st.sampled_from(["schema_version", "tool", "host", "captured_at", "time", "files"]),
+    VALUES | st.dictionaries(PATHS, RECORDS | VALUES, max_size=3),
+)
+
+
+@given(MANIFESTS, st.booleans(), st.sampled_from(["", "\ufeff", "é", "\x1f", '"', ",", "}", "9" * 4301]), st.data())
+def test_a_manifest_of_known_fields_only_is_read_as_any(
+    document: dict[str, object], ascii_only: bool, damage: str, data: st.DataObject
+) -> None:
+    text = json.dumps(document, ensure_ascii=ascii_only)
+    place = data.draw(st.integers(0, len(text)))
+    content = (text[:place] + damage + text[place:]).encode("utf-8", "surrogatepass")
+    for present in (set(), {"host/hosts"}):
+        one, other = decode_manifest(content, present), _decode_any(content, present)
+        assert (one.host, one.captured_at, one.gaps) == (other.host, other.captured_at, other.gaps)
+        assert list(one.records.items()) == list(other.records.items())
 
 
 def test_a_checksum_may_be_in_capitals() -> None:
