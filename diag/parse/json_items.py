@@ -14,9 +14,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from enum import Enum, auto
-from typing import Any
+from typing import Annotated, Any, TypeVar
 
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 from msgspec.json import Decoder
 
 from diag.model.message import say
@@ -58,6 +58,8 @@ _ARRAY = Decoder(list)
 _PIECES = Decoder(list[Raw])
 _VALUE = Decoder()
 """These take less than :data:`_DECODER`, neither NaN nor half of a surrogate pair, and give the same for what they take."""
+MOST_DIGITS = 4300
+"""A number of so many is none for Python."""
 _BOM = b"\xef\xbb\xbf"
 
 
@@ -145,6 +147,26 @@ def object_of(line: str) -> dict[str, Any]:
             raise ValueError("more than one object") from None
     assert isinstance(value, dict)
     return value
+
+
+T = TypeVar("T")
+Count = Annotated[int, Meta(ge=0, le=(1 << 63) - 1)]
+"""A field of a Struct: a number as :func:`number_of` gives it."""
+
+
+def struct_of(decoder: Decoder[T], line: str) -> T | None:
+    """The same as a Struct, without what that does not name; None for what it does not take, which may be an object still.
+
+    >>> class Named(Struct): name: str = ""
+    >>> struct_of(Decoder(Named), '{"name": "eth0", "mtu": 1500}'), struct_of(Decoder(Named), '{"name": 1}')
+    (Named(name='eth0'), None)
+    """
+    if len(line) >= MOST_DIGITS or not line.startswith("{"):  # a number too long is passed over like any other
+        return None
+    try:
+        return decoder.decode(line)
+    except (ValueError, RecursionError):
+        return None
 
 
 def json_items(data: bytes, file: str, affects: str = "") -> Parsed[tuple[Item, ...]]:

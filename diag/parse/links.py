@@ -19,13 +19,25 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from msgspec import UNSET, Struct, UnsetType, field
+from msgspec.json import Decoder
 from msgspec.structs import replace
 
 from diag.model.address import Ip, Prefix
 from diag.model.message import said, say
 from diag.model.netns import Address, Link, LinkKind
 from diag.model.provenance import Evidence, Gap, GapKind
-from diag.parse.json_items import dict_of, json_items, list_of, number_of, object_of, one_on_each_line, text_of
+from diag.parse.json_items import (
+    Count,
+    dict_of,
+    json_items,
+    list_of,
+    number_of,
+    object_of,
+    one_on_each_line,
+    struct_of,
+    text_of,
+)
 from diag.parse.result import Parsed
 from diag.parse.ticket_lines import ticket_lines, unreadable
 
@@ -47,11 +59,60 @@ def parse_links_json(data: bytes, file: str) -> Parsed[tuple[Link, ...]]:
     for item in items.value:
         problems: list[str] = []
         if text_of(item.body, "ifname"):
-            links.append(_link(item.body, problems).at(file, item.line))
+            links.append(_link(_body(item.body), problems).at(file, item.line))
         else:
             problems.append(say("a link without a name"))
         gaps += [Gap(GapKind.UNREADABLE, file, item.line, problem, _AFFECTS) for problem in problems]
     return Parsed(tuple(links), tuple(gaps))
+
+
+class _AddressBody(Struct):
+    """What `ip -j` says of an address."""
+
+    local: str | UnsetType = UNSET
+    prefixlen: Count | UnsetType = UNSET
+    address: str | UnsetType = UNSET
+    """Of the other end."""
+    scope: str = ""
+    secondary: Any = False
+    dadfailed: Any = False
+
+
+class _Data(Struct):
+    """What only some kinds of link have."""
+
+    mode: str = ""
+    mode_flag: str = ""
+    id: Count = 0
+    bridge_id: str = ""
+    stp_state: Count = 0
+    nf_call_iptables: Count = 0
+    nf_call_ip6tables: Count = 0
+    vlan_filtering: Count = 0
+
+
+class _Info(Struct):
+    info_kind: str = ""
+    info_data: _Data | None = None
+
+
+class _Body(Struct):
+    """What it says of a link."""
+
+    ifname: str = ""
+    ifindex: Count = 0
+    flags: list[str] = field(default_factory=list)
+    linkinfo: _Info | None = None
+    addr_info: list[_AddressBody] = field(default_factory=list)
+    address: str = ""
+    mtu: Count = 0
+    master: str = ""
+    link: str = ""
+    link_index: Count = 0
+    link_netnsid: Any = None
+
+
+_BODY = Decoder(_Body)
 
 
 _Details = tuple[str, str, int | None, str, bool, bool, bool, bool]
@@ -74,7 +135,7 @@ class _Draft(NamedTuple):
 @lru_cache(maxsize=1 << 8)  # every namespace has the same lo
 def _link_on_line(line: str) -> _Draft:
     """Raises ValueError or RecursionError, also for what :func:`_link` can do without."""
-    body = object_of(line)
+    body = struct_of(_BODY, line) or _body(object_of(line))
     problems: list[str] = []
     draft = _link(body, problems)
     if problems or not draft.common[0]:
@@ -82,49 +143,90 @@ def _link_on_line(line: str) -> _Draft:
     return draft
 
 
-def _link(body: dict[str, Any], problems: list[str]) -> _Draft:
-    """Adds to `problems` what cannot be read."""
-    name = text_of(body, "ifname")
-    info = dict_of(body, "linkinfo")
+def _body(raw: dict[str, Any]) -> _Body:
+    """Of an object with fields of any type."""
+    info = dict_of(raw, "linkinfo")
     data = dict_of(info, "info_data")
-    flags = [f for f in list_of(body, "flags") if isinstance(f, str)]
-    kind = LinkKind.LOOPBACK if "LOOPBACK" in flags else _kind(text_of(info, "info_kind"))
-    found = [_address(raw, problems) for raw in list_of(body, "addr_info")]
+    return _Body(
+        text_of(raw, "ifname"),
+        number_of(raw, "ifindex"),
+        [flag for flag in list_of(raw, "flags") if isinstance(flag, str)],
+        _Info(text_of(info, "info_kind"), _data(data) if data else None),
+        [_address_body(address) for address in list_of(raw, "addr_info") if isinstance(address, dict)],
+        text_of(raw, "address"),
+        number_of(raw, "mtu"),
+        text_of(raw, "master"),
+        text_of(raw, "link"),
+        number_of(raw, "link_index"),
+        raw.get("link_netnsid"),
+    )
+
+
+def _data(raw: dict[str, Any]) -> _Data:
+    return _Data(
+        text_of(raw, "mode"),
+        text_of(raw, "mode_flag"),
+        number_of(raw, "id"),
+        text_of(raw, "bridge_id"),
+        number_of(raw, "stp_state"),
+        number_of(raw, "nf_call_iptables"),
+        number_of(raw, "nf_call_ip6tables"),
+        number_of(raw, "vlan_filtering"),
+    )
+
+
+def _address_body(raw: dict[str, Any]) -> _AddressBody:
+    length = number_of(raw, "prefixlen", -1)
+    return _AddressBody(
+        text_of(raw, "local") if "local" in raw else UNSET,
+        length if length >= 0 else UNSET,
+        text_of(raw, "address") if "address" in raw else UNSET,
+        text_of(raw, "scope"),
+        raw.get("secondary"),
+        raw.get("dadfailed"),
+    )
+
+
+def _link(body: _Body, problems: list[str]) -> _Draft:
+    """Adds to `problems` what cannot be read."""
+    info = body.linkinfo
+    flags = body.flags
+    kind = LinkKind.LOOPBACK if "LOOPBACK" in flags else _kind(info.info_kind if info else "")
+    found = [_address(address, problems) for address in body.addr_info]
     addresses = tuple([address for address in found if address is not None])
-    netnsid = body.get("link_netnsid")
-    peer = text_of(body, "link")
-    index = number_of(body, "ifindex")
+    netnsid = body.link_netnsid
     shown = " ".join([f"{a.ip}/{a.prefix.length}" for a in addresses])
     common = (
-        name,
-        index,
+        body.ifname,
+        body.ifindex,
         kind,
         "UP" in flags,
         "LOWER_UP" in flags,
-        text_of(body, "address"),
-        number_of(body, "mtu"),
-        text_of(body, "master"),
-        number_of(body, "link_index"),
-        "" if peer and _UNNAMED.fullmatch(peer) else peer,
+        body.address,
+        body.mtu,
+        body.master,
+        body.link_index,
+        "" if body.link and _UNNAMED.fullmatch(body.link) else body.link,
         netnsid if isinstance(netnsid, int) and not isinstance(netnsid, bool) else None,
         addresses,
         None,
     )
-    details = _details(data, kind) if data or kind is LinkKind.VXLAN else _NO_DETAILS
-    return _Draft(common, details, f"{index}: {name} <{','.join(flags)}> {shown}".rstrip())
+    data = info.info_data if info else None
+    details = _details(data or _Data(), kind) if data or kind is LinkKind.VXLAN else _NO_DETAILS
+    return _Draft(common, details, f"{body.ifindex}: {body.ifname} <{','.join(flags)}> {shown}".rstrip())
 
 
-def _details(data: dict[str, Any], kind: LinkKind) -> _Details:
-    """What only some kinds of link have: the fields of a Link between `port` and `evidence`."""
+def _details(data: _Data, kind: LinkKind) -> _Details:
+    """The fields of a Link between `port` and `evidence`."""
     return (
-        text_of(data, "mode"),
-        text_of(data, "mode_flag"),
-        number_of(data, "id") if kind is LinkKind.VXLAN else None,
-        text_of(data, "bridge_id"),
-        bool(number_of(data, "stp_state")),
-        bool(number_of(data, "nf_call_iptables")),
-        bool(number_of(data, "nf_call_ip6tables")),
-        bool(number_of(data, "vlan_filtering")),
+        data.mode,
+        data.mode_flag,
+        data.id if kind is LinkKind.VXLAN else None,
+        data.bridge_id,
+        bool(data.stp_state),
+        bool(data.nf_call_iptables),
+        bool(data.nf_call_ip6tables),
+        bool(data.vlan_filtering),
     )
 
 
@@ -135,20 +237,18 @@ def _kind(text: str) -> LinkKind:
     return _KINDS.get(text, LinkKind.OTHER) if text else LinkKind.DEVICE
 
 
-def _address(raw: Any, problems: list[str]) -> Address | None:
-    if not isinstance(raw, dict) or "local" not in raw:
+def _address(body: _AddressBody, problems: list[str]) -> Address | None:
+    if isinstance(body.local, UnsetType):
         return None
     try:
-        ip = Ip.parse(text_of(raw, "local"))
+        ip = Ip.parse(body.local)
         bits = ip.family.bits
-        length = number_of(raw, "prefixlen", bits)
-        network = Ip.parse(text_of(raw, "address")) if "address" in raw else ip
-        prefix = Prefix.of(network, min(length, bits))
+        network = ip if isinstance(body.address, UnsetType) else Ip.parse(body.address)
+        prefix = Prefix.of(network, bits if isinstance(body.prefixlen, UnsetType) else min(body.prefixlen, bits))
     except ValueError as error:
         problems.append(say("an address is not understood: {error}", error=said(error)))
         return None
-    scope = text_of(raw, "scope") or "global"
-    return Address(ip, prefix, scope, bool(raw.get("secondary")), bool(raw.get("dadfailed")))
+    return Address(ip, prefix, body.scope or "global", bool(body.secondary), bool(body.dadfailed))
 
 
 _HEAD = re.compile(r"^(\d+):\s+([^\s:@]+)(?:@(\S+?))?:\s+<([^>]*)>(.*)$")

@@ -49,7 +49,7 @@ from diag.model.netfilter import (
     TableFamily,
 )
 from diag.model.provenance import Evidence, Gap, GapKind
-from diag.parse.json_items import Ending, decode, read_array
+from diag.parse.json_items import MOST_DIGITS, Ending, decode, read_array
 from diag.parse.nft_expression import NftSyntaxError, RuleReader, element_of, rule_text
 from diag.parse.result import Parsed
 
@@ -99,10 +99,10 @@ class _Owner(Struct):
 
 
 _OWNERS = Decoder(list[dict[str, _Owner]])
-_MOST_DIGITS, _STEP = 4300, 430
-_TOO_LONG = re.compile(rf"[0-9]{{{_MOST_DIGITS}}}")
+_TOO_LONG = re.compile(rf"[0-9]{{{MOST_DIGITS}}}")
 """A number that Python does not convert: it would be damage."""
-_SUSPICIOUS = re.compile(rf"[0-9]{{{_MOST_DIGITS // _STEP}}}")
+_STEP = 430
+_SUSPICIOUS = re.compile(rf"[0-9]{{{MOST_DIGITS // _STEP}}}")
 """What is left of such a number in every 430th character of a text."""
 
 

@@ -16,11 +16,24 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+from msgspec import UNSET, Struct, UnsetType, field
+from msgspec.json import Decoder
+
 from diag.model.address import Family, Ip, Prefix
 from diag.model.message import said, say
 from diag.model.netns import Link, Nexthop, Route, RouteType
 from diag.model.provenance import Evidence, Gap, GapKind
-from diag.parse.json_items import dict_of, json_items, list_of, number_of, object_of, one_on_each_line, text_of
+from diag.parse.json_items import (
+    Count,
+    dict_of,
+    json_items,
+    list_of,
+    number_of,
+    object_of,
+    one_on_each_line,
+    struct_of,
+    text_of,
+)
 from diag.parse.result import Parsed
 from diag.parse.ticket_lines import ticket_lines, unreadable
 
@@ -45,7 +58,7 @@ def parse_routes_json(data: bytes, file: str, family: Family) -> Parsed[tuple[Ro
     routes, gaps = [], list(items.gaps)
     for item in items.value:
         try:
-            draft = _route(item.body, family)
+            draft = _route(_body(item.body), family)
         except ValueError as error:
             gaps.append(
                 Gap(
@@ -73,54 +86,106 @@ class _Draft(NamedTuple):
         return Route(*self.facts, Evidence(file, line, self.text))
 
 
+class _Via(Struct):
+    """A gateway of the other family."""
+
+    host: str = ""
+
+
+class _Leg(Struct):
+    """What `ip -j` says of one way out."""
+
+    dev: str = ""
+    gateway: str = ""
+    via: _Via | UnsetType = UNSET
+    flags: list[Any] = field(default_factory=list)
+
+
+class _Body(_Leg):
+    """What it says of a route, and its way out if there is but one."""
+
+    dst: str = ""
+    type: str = ""
+    table: Any = "main"
+    nexthops: list[_Leg] = field(default_factory=list)
+    prefsrc: str = ""
+    metric: Count = 0
+    scope: str = ""
+    protocol: str = ""
+
+
+_BODY = Decoder(_Body)
+
+
 @lru_cache(maxsize=1 << 12)  # every namespace has the routes of lo
 def _route_on_line(line: str, family: Family) -> _Draft:
     """Raises ValueError or RecursionError."""
-    return _route(object_of(line), family)
+    return _route(struct_of(_BODY, line) or _body(object_of(line)), family)
 
 
-def _route(body: dict[str, Any], family: Family) -> _Draft:
+def _leg(raw: dict[str, Any]) -> _Leg:
+    return _Leg(
+        text_of(raw, "dev"),
+        text_of(raw, "gateway"),
+        _Via(text_of(dict_of(raw, "via"), "host")) if "via" in raw else UNSET,
+        list_of(raw, "flags"),
+    )
+
+
+def _body(raw: dict[str, Any]) -> _Body:
+    """Of an object with fields of any type."""
+    leg = _leg(raw)
+    return _Body(
+        leg.dev,
+        leg.gateway,
+        leg.via,
+        leg.flags,
+        text_of(raw, "dst"),
+        text_of(raw, "type"),
+        raw.get("table", "main"),
+        [_leg(other) for other in list_of(raw, "nexthops") if isinstance(other, dict)],
+        text_of(raw, "prefsrc"),
+        number_of(raw, "metric"),
+        text_of(raw, "scope"),
+        text_of(raw, "protocol"),
+    )
+
+
+def _route(body: _Body, family: Family) -> _Draft:
     """Raises ValueError."""
-    destination = text_of(body, "dst")
+    destination = body.dst
     if not destination:
         raise ValueError(say("it has no destination"))
     gateway = _gateway(body)
-    if gateway is not None and destination == "default" and "via" not in body:
+    if gateway is not None and destination == "default" and body.via is UNSET:
         family = gateway.family
-    nexthops: tuple[Nexthop, ...] = ()
-    if "nexthops" in body:
-        nexthops = tuple(_nexthop(n, _gateway(n)) for n in list_of(body, "nexthops") if isinstance(n, dict))
-    if not nexthops and text_of(body, "dev"):
+    nexthops = tuple([_nexthop(leg, _gateway(leg)) for leg in body.nexthops])
+    if not nexthops and body.dev:
         nexthops = (_nexthop(body, gateway),)
-    kind = text_of(body, "type") or "unicast"
+    kind = body.type or "unicast"
     if kind not in _TYPES:
         raise ValueError(say("type {name}", name=repr(kind)))
-    prefix = Prefix.parse(destination, family=family)
-    source = text_of(body, "prefsrc")
-    table = str(body.get("table", "main"))
+    table = str(body.table)
     facts = (
-        prefix,
+        Prefix.parse(destination, family=family),
         _TYPES[kind],
         _TABLES.get(table, table),
         nexthops,
-        Ip.parse(source) if source else None,
-        number_of(body, "metric") if "metric" in body else 0,
-        text_of(body, "scope") or "global",
-        text_of(body, "protocol"),
+        Ip.parse(body.prefsrc) if body.prefsrc else None,
+        body.metric,
+        body.scope or "global",
+        body.protocol,
     )
     return _Draft(facts, _text(kind, destination, nexthops, table))
 
 
-def _gateway(body: dict[str, Any]) -> Ip | None:
-    if "gateway" not in body and "via" not in body:
-        return None
-    text = text_of(body, "gateway") or text_of(dict_of(body, "via"), "host")
+def _gateway(leg: _Leg) -> Ip | None:
+    text = leg.gateway or (leg.via.host if isinstance(leg.via, _Via) else "")
     return Ip.parse(text) if text else None
 
 
-def _nexthop(body: dict[str, Any], gateway: Ip | None) -> Nexthop:
-    flags = list_of(body, "flags")
-    return Nexthop(text_of(body, "dev"), gateway, "dead" in flags, "onlink" in flags)
+def _nexthop(leg: _Leg, gateway: Ip | None) -> Nexthop:
+    return Nexthop(leg.dev, gateway, "dead" in leg.flags, "onlink" in leg.flags)
 
 
 def _text(kind: str, destination: str, nexthops: tuple[Nexthop, ...], table: str) -> str:
