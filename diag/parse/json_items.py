@@ -55,6 +55,7 @@ class Elements(Struct, frozen=True):
 
 _DECODER = json.JSONDecoder()
 _ARRAY = Decoder(list)
+_OBJECTS = Decoder(list[dict[str, Any]])
 _PIECES = Decoder(list[Raw])
 _VALUE = Decoder()
 """These take less than :data:`_DECODER`, neither NaN nor half of a surrogate pair, and give the same for what they take."""
@@ -81,6 +82,11 @@ def _read_at_once(array: str, line: int) -> Elements:
     """An array and nothing else, which begins in a line. Raises ValueError or RecursionError unless it is strict JSON."""
     if "\n" not in array:
         return Elements(tuple([(line, value) for value in _ARRAY.decode(array)]), line, Ending.CLOSED)
+    braces = array.count("{")
+    if array.startswith("[{") and array.count("\n{") == array.count("\n") == braces - 1:
+        objects = _OBJECTS.decode(array)
+        if len(objects) == braces:  # none is within another: each begins one of the lines
+            return Elements(tuple(enumerate(objects, line)), line + braces - 1, Ending.CLOSED)
     if not array.isascii():
         raise ValueError("the pieces are counted in bytes")
     values = tuple([(line + before, _VALUE.decode(piece)) for before, piece in _pieces(array)])

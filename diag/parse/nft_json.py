@@ -113,9 +113,10 @@ def _shows_nothing_else(text: str, compat: frozenset[tuple[str, str]]) -> bool:
     except (ValueError, RecursionError):
         return False
     for item in objects:
-        kind, owner = next(iter(item.items()), ("metainfo", _Owner()))
-        if kind != "metainfo" and (owner.family, owner.name if kind == "table" else owner.table) not in compat:
-            return False
+        for kind, owner in item.items():
+            if kind != "metainfo" and (owner.family, owner.name if kind == "table" else owner.table) not in compat:
+                return False
+            break  # the first is what the object is
     return not (_SUSPICIOUS.search(text[::_STEP]) and _TOO_LONG.search(text))  # the whole text takes long to search
 
 

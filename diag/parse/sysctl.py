@@ -17,7 +17,8 @@ from diag.model.provenance import Evidence, Gap
 from diag.parse.result import Parsed
 from diag.parse.ticket_lines import numbered_lines, unreadable
 
-_LINE = re.compile(r"^\s*([\w./@*:-]+)\s*=\s*(.*?)\s*$")
+_LINE = re.compile(r"\s*([\w./@*:-]+)\s*=\s*(.*)")
+"""Of a line without blanks at its end."""
 
 
 class SysctlEvidence(Mapping[str, Evidence]):

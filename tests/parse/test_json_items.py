@@ -69,6 +69,12 @@ def test_an_array_read_at_once_is_the_same_as_element_by_element(
     assert at_once.line == one_by_one.line
 
 
+@given(st.lists(st.sampled_from(["{}", '{"a": 1}', '{"a":\n{}}', "[{},\n{}]", '"{"', "5", "\n{", ","]), max_size=6))
+def test_objects_on_lines_of_their_own_are_the_same_as_one_by_one(pieces: list[str]) -> None:
+    text = "[" + ",\n".join(pieces) + "]"
+    assert read_array(text, 0) == read_one_by_one(text, 0, 1)
+
+
 @pytest.mark.parametrize("separator", [", ", ",\n"])
 def test_what_is_before_the_damage_is_kept(separator: str) -> None:
     text = separator.join(['[{"a": 1}', '{"a": 2}', '{"a": nothing}', '{"a": 4}]'])
