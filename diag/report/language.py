@@ -14,7 +14,8 @@ DOMAIN = "diag"
 LANGUAGES = ("en", "zh")
 _WITHOUT_SPACES = frozenset({"zh"})
 """Languages that write spaces around foreign words only."""
-_WIDE = re.compile("[\u2e80-\uffef]")
+_WIDE = "[\u2e80-\uffef]"
+"""A pattern that is compiled when it is first used: so wide a range takes a while, and English needs none of it."""
 LOCALES = Path(__file__).resolve().parent.parent / "locale"
 
 
@@ -70,10 +71,10 @@ def _closed_up(template: str, name: str, text: str) -> str:
     '在{who}中'
     """
     field = f"{{{name}}}"
-    if _WIDE.match(text[:1]):
-        template = re.sub(rf"(?<={_WIDE.pattern}) (?={re.escape(field)})", "", template)
-    if _WIDE.match(text[-1:]):
-        template = re.sub(rf"(?<={re.escape(field)}) (?={_WIDE.pattern})", "", template)
+    if re.match(_WIDE, text):
+        template = re.sub(rf"(?<={_WIDE}) (?={re.escape(field)})", "", template)
+    if re.match(_WIDE, text[-1:]):
+        template = re.sub(rf"(?<={re.escape(field)}) (?={_WIDE})", "", template)
     return template
 
 
