@@ -48,22 +48,19 @@ class Ip(Struct, frozen=True, order=True):
     def __str__(self) -> str:
         return _text(self.family, self.value)
 
-    def _standard(self) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
-        if self.family is Family.IPV4:
-            return ipaddress.IPv4Address(self.value)
-        return ipaddress.IPv6Address(self.value)
-
     @property
     def is_loopback(self) -> bool:
         return is_loopback(self.family, self.value)
 
     @property
     def is_link_local(self) -> bool:
-        return self._standard().is_link_local
+        """In 169.254.0.0/16 or fe80::/10."""
+        return self.value >> 16 == 0xA9FE if self.family is Family.IPV4 else self.value >> 118 == 0xFE80 >> 6
 
     @property
     def is_multicast(self) -> bool:
-        return self._standard().is_multicast
+        """In 224.0.0.0/4 or ff00::/8."""
+        return self.value >> 28 == 0xE if self.family is Family.IPV4 else self.value >> 120 == 0xFF
 
 
 class Prefix(Struct, frozen=True, order=True):
