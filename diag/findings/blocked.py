@@ -107,6 +107,7 @@ def _shared(facts: Facts, group: Group, path: Path) -> bool:
 
 
 def _places(facts: Facts, wanted: Set[Evidence]) -> Iterator[tuple[Evidence, Culprit]]:
+    lines = {evidence.line for evidence in wanted}  # a number is found sooner than evidence, which most rules are not
     for netns, space in facts.snapshot.netns.items():
         for table in space.ruleset.tables:
             for chain in table.chains.values():
@@ -114,7 +115,7 @@ def _places(facts: Facts, wanted: Set[Evidence]) -> Iterator[tuple[Evidence, Cul
                     evidence = chain.base.evidence
                     yield evidence, Culprit(netns, table, chain.name, None, evidence)
                 for rule in chain.rules:
-                    if rule.evidence in wanted:
+                    if rule.evidence.line in lines and rule.evidence in wanted:
                         yield rule.evidence, Culprit(netns, table, chain.name, rule, rule.evidence)
 
 

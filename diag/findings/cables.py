@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from msgspec import Struct
 
 from diag.interpreter.world import World
-from diag.model.address import Ip
+from diag.kernel.fib import is_damaged
+from diag.model.address import Family, Ip
 from diag.model.docker import Container, DockerNetwork, Endpoint
 from diag.model.netns import Link, LinkKind, Netns
 
@@ -48,15 +49,34 @@ def _cables(world: World) -> Iterator[Cable]:
         if space is None or not space.links:
             continue
         by_ip = {a.ip: link for link in space.links for a in link.addresses}
-        by_mac = {link.mac.lower(): link for link in space.links if link.mac and link.kind is not LinkKind.LOOPBACK}
         for endpoint in container.endpoints:
             network = networks.get(endpoint.network_id) or world.snapshot.network(endpoint.network)
-            inner = next((by_ip[ip] for ip in addresses(endpoint) if ip in by_ip), by_mac.get(endpoint.mac.lower()))
+            inner = next((by_ip[ip] for ip in addresses(endpoint) if ip in by_ip), None) or _with_mac(space, endpoint)
             if network is None or inner is None:
                 continue
             peer = world.topology.peers.get((space.id, inner.name))
             outer = world.topology.links[peer] if peer is not None and peer[0] == "host" else None
             yield Cable(container, endpoint, network, space, inner, outer)
+
+
+def _with_mac(space: Netns, endpoint: Endpoint) -> Link | None:
+    """The link that has the endpoint's hardware address, the last one if several have."""
+    mac = endpoint.mac.lower()
+    found = [link for link in space.links or () if link.mac.lower() == mac and link.kind is not LinkKind.LOOPBACK]
+    return found[-1] if mac and found else None
+
+
+def whole_containers(cables: Iterable[Cable]) -> Iterator[tuple[Cable, ...]]:
+    """Those whose links are up and have their addresses, each with all its links: nothing else explains their routes."""
+    by_container: dict[str, list[Cable]] = {}
+    for cable in cables:
+        if cable.inner.up and any(a.ip == cable.endpoint.ip for a in cable.inner.addresses):
+            by_container.setdefault(cable.container.name, []).append(cable)
+    for found in by_container.values():
+        space = found[0].space
+        known = space.routes.get(Family.IPV4) is not None and not is_damaged(space, Family.IPV4)
+        if known and len(found) == len(found[0].container.endpoints):
+            yield tuple(found)
 
 
 def own_space(world: World, container: Container) -> Netns | None:

@@ -9,13 +9,13 @@ from functools import cached_property
 from msgspec import Struct
 
 from diag.findings.blocked import Blocked, all_blocked
-from diag.findings.cables import Cable, cables_of
+from diag.findings.cables import Cable, cables_of, own_space, whole_containers
 from diag.findings.host_rules import HostRules
 from diag.interpreter.trace import Tracer
 from diag.interpreter.world import World
 from diag.model.address import Family
 from diag.model.analysis import Analysis
-from diag.model.docker import DockerNetwork
+from diag.model.docker import Container, DockerNetwork
 from diag.model.finding import Finding, Severity
 from diag.model.netns import Link, LinkKind, Netns
 from diag.model.provenance import Evidence
@@ -44,6 +44,18 @@ class Facts:
     def cables(self) -> tuple[Cable, ...]:
         """The containers' links on their Docker networks."""
         return cables_of(self.world)
+
+    @cached_property
+    def whole(self) -> tuple[tuple[Cable, ...], ...]:
+        """The cables of each container whose links are all there."""
+        return tuple(whole_containers(self.cables))
+
+    @cached_property
+    def publishing(self) -> tuple[tuple[Container, Netns], ...]:
+        """Running containers that publish, with the namespace that is theirs alone to publish from."""
+        publishing = [c for c in self.snapshot.containers if c.ports and c.status == "running"]
+        spaces = ((container, own_space(self.world, container)) for container in publishing)
+        return tuple((container, space) for container, space in spaces if space is not None)
 
     @cached_property
     def sees_bridges(self) -> bool:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from msgspec import Struct
 
 from diag.findings.check import Check, Facts, Found
-from diag.findings.host_rules import NATIVE_TABLE, PROTOCOLS, HostRules, Place, asked_port
+from diag.findings.host_rules import NATIVE_TABLE, PROTOCOLS, HostRules, Place
 from diag.findings.phrases import citing, some
 from diag.model.address import Family, Ip, Prefix
 from diag.model.docker import Container, DockerNetwork, Endpoint
@@ -217,10 +217,9 @@ def _closed(facts: Facts, state: _State) -> Iterator[_Lost]:
     if not state.rules.opened or state.filter_gone:
         return
     guarded = {network.id for network, _ in state.translated if gateway_mode(network, state.family) == "nat"}
-    for places in state.rules.published.values():
+    for (protocol, asked), places in state.rules.published.items():
         for place in places:
-            address, port = _target(place)
-            protocol = asked_port(place.rule)[0]
+            address, port = _target(place, asked)
             for container, endpoint in facts.world.endpoints.get(address, ()) if address else ():
                 wanted = endpoint.network_id in guarded and container.status == "running"
                 if wanted and address and (address.value, protocol, port) not in state.rules.opened:
@@ -263,12 +262,12 @@ def _stale_publishing(facts: Facts) -> Iterator[Found]:
     owned.update(ip for n in facts.bridge_networks for m in n.members for ip in m.addresses)  # those of a swarm too
     for state in _states(facts):
         own = [subnet for _, subnet in state.translated]
-        for places in state.rules.published.values():
+        for (number, port), places in state.rules.published.items():
             for place in places:
-                target, _ = _target(place)
+                target, _ = _target(place, port)
                 if target is None or target in owned or not any(target in subnet for subnet in own):
                     continue
-                port, protocol = _port_of(place)
+                protocol = _protocol(number)
                 text = say(
                     "A rule of Docker's sends port {port}/{protocol} to {ip}, an address that no running container has: "
                     "callers wait in vain, even if another container publishes the port by now.",
@@ -279,17 +278,16 @@ def _stale_publishing(facts: Facts) -> Iterator[Found]:
                 yield Found(f"{port}/{protocol}", text, (place.rule.evidence,), _deletion(state.family, place))
 
 
-def _target(place: Place) -> tuple[Ip | None, int]:
-    """Where Docker's own rules for published ports send packets; None for others."""
+def _target(place: Place, asked: int) -> tuple[Ip | None, int]:
+    """Where Docker's own rules for published ports send packets for the port that was asked; None for others."""
     nat = place.rule.parts[-1]
     if place.chain not in ("DOCKER", "nat-prerouting-and-output") or not isinstance(nat, Nat) or not nat.addresses:
         return None, 0
-    return nat.addresses[0][0], nat.ports[0] if nat.ports else asked_port(place.rule)[1]
+    return nat.addresses[0][0], nat.ports[0] if nat.ports else asked
 
 
-def _port_of(place: Place) -> tuple[int, str]:
-    protocol, port = asked_port(place.rule)
-    return port, next((name for name, number in PROTOCOLS.items() if number == protocol), str(protocol))
+def _protocol(wanted: int) -> str:
+    return next((name for name, number in PROTOCOLS.items() if number == wanted), str(wanted))
 
 
 def _deletion(family: Family, place: Place) -> str:

@@ -18,6 +18,7 @@ from diag.model.netfilter import (
     Accept,
     AnyBit,
     Base,
+    Chain,
     Drop,
     Field,
     Goto,
@@ -29,6 +30,7 @@ from diag.model.netfilter import (
     NatKind,
     NfRule,
     NfTable,
+    OpaqueStatement,
     Origin,
     Reject,
     Ruleset,
@@ -52,6 +54,10 @@ _OUTGOING = "filter-forward-out__"
 """Chains of the nftables backend for what comes in by a bridge; its name follows."""
 _INCOMING = "filter-forward-in__"
 """The same for what goes out by a bridge."""
+_LEADING = frozenset({Jump, Goto, VerdictMap})
+"""Parts of rules that lead to other chains."""
+TRANSLATING = frozenset({Nat, OpaqueStatement})
+"""Parts that translate addresses, or may do so."""
 _SOURCE_NAT = frozenset({NatKind.SNAT, NatKind.MASQUERADE})
 _OF_SOME_PACKETS = frozenset(
     {Field.DADDR, Field.PROTOCOL, Field.SPORT, Field.DPORT, Field.SADDR_TYPE, Field.DADDR_TYPE, Field.MARK}
@@ -183,28 +189,26 @@ class HostRules:
     # The pass
 
     def _index(self, table: NfTable) -> None:
+        # Types are compared by themselves here and below: to hear from isinstance() that a Struct is none takes long.
         for hook, chain, rule in self._met(table):
-            match rule.parts[-1] if rule.parts else None:
-                case Accept() if hook is Hook.FORWARD and (port := _opened(rule)) is not None:
-                    self.opened.setdefault(port, Place(table, chain, rule))
-                case Accept() if hook is Hook.FORWARD and chain != "DOCKER-USER" and not chain.startswith(_INCOMING):
-                    for name in _names(rule, Field.IIFNAME) if not _names(rule, Field.OIFNAME) else ():
-                        self.accepted_from.setdefault(name, Place(table, chain, rule))
-                    if chain.startswith(_OUTGOING) and not any(isinstance(part, AnyBit) for part in rule.parts):
-                        self.accepted_from.setdefault(chain.removeprefix(_OUTGOING), Place(table, chain, rule))
-                case Drop() if hook is Hook.FORWARD:
-                    self._forward_drop(Place(table, chain, rule))
-                case Drop() | Reject() if hook is Hook.INPUT and _asks_port(rule):
-                    self.closing.append(Place(table, chain, rule))
-                case Drop() if hook is Hook.PREROUTING:
-                    self._early_drop(Place(table, chain, rule))
-                case Nat(kind=NatKind.DNAT) if hook is Hook.PREROUTING:
+            last = rule.parts[-1] if rule.parts else None
+            if type(last) is Nat:
+                if last.kind is NatKind.DNAT and hook is Hook.PREROUTING:
                     self._dnat(Place(table, chain, rule))
-                case Nat(kind=kind) if kind in _SOURCE_NAT:
+                elif last.kind in _SOURCE_NAT:
                     self._snat(rule)
+            elif type(last) is Accept and hook is Hook.FORWARD:
+                self._forward_accept(Place(table, chain, rule))
+            elif type(last) is Drop and hook is Hook.FORWARD:
+                self._forward_drop(Place(table, chain, rule))
+            elif type(last) is Drop and hook is Hook.PREROUTING:
+                self._early_drop(Place(table, chain, rule))
+            elif isinstance(last, (Drop, Reject)) and hook is Hook.INPUT and _asks_port(rule):
+                self.closing.append(Place(table, chain, rule))
 
     def _met(self, table: NfTable) -> Iterator[tuple[Hook, str, NfRule]]:
         """Every rule that packets may meet, once for each hook that leads to it."""
+        below: dict[str, tuple[str, ...]] = {}
         for base in table.chains.values():
             if base.base is None:
                 continue
@@ -214,10 +218,21 @@ class HostRules:
                 self.reached.add((table.name, hook, chain.name))
                 for rule in chain.rules:
                     yield hook, chain.name, rule
-                    for name in _targets(table, rule):
-                        if name in table.chains and name not in seen:
-                            seen.add(name)
-                            pending.append(name)
+                if chain.name not in below:
+                    below[chain.name] = _targets(table, chain)
+                found = [name for name in below[chain.name] if name not in seen]
+                seen.update(found)
+                pending += found
+
+    def _forward_accept(self, place: Place) -> None:
+        port, chain = _opened(place.rule), place.chain
+        if port is not None:
+            self.opened.setdefault(port, place)
+        elif chain != "DOCKER-USER" and not chain.startswith(_INCOMING):
+            for name in _names(place.rule, Field.IIFNAME) if not _names(place.rule, Field.OIFNAME) else ():
+                self.accepted_from.setdefault(name, place)
+            if chain.startswith(_OUTGOING) and not any(isinstance(part, AnyBit) for part in place.rule.parts):
+                self.accepted_from.setdefault(chain.removeprefix(_OUTGOING), place)
 
     def _forward_drop(self, place: Place) -> None:
         rule = place.rule
@@ -241,7 +256,7 @@ class HostRules:
 
     def _early_drop(self, place: Place) -> None:
         address = _single(place.rule, Field.DADDR)
-        if address is None or not any(isinstance(p, Named) and p.negated for p in place.rule.parts):
+        if address is None or not any(type(p) is Named and p.negated for p in place.rule.parts):
             return
         protocol, port = _single(place.rule, Field.PROTOCOL), _single(place.rule, Field.DPORT)
         if protocol is None or port is None:
@@ -266,20 +281,21 @@ class HostRules:
         self._source_nat.append(rule)
 
 
-def _targets(table: NfTable, rule: NfRule) -> Iterator[str]:
-    for part in rule.parts:
-        match part:
-            case Jump(name) | Goto(name):
-                yield name
-            case VerdictMap(map_name=map_name) if map_name in table.sets:
-                for element in table.sets[map_name].elements:
-                    if isinstance(element.verdict, (Jump, Goto)):
-                        yield element.verdict.chain
+def _targets(table: NfTable, chain: Chain) -> tuple[str, ...]:
+    """The chains that a chain's rules lead to, in their order."""
+    found: list[str] = []
+    for part in [part for rule in chain.rules for part in rule.parts if type(part) in _LEADING]:
+        if isinstance(part, (Jump, Goto)):
+            found.append(part.chain)
+        elif isinstance(part, VerdictMap) and part.map_name in table.sets:
+            verdicts = (element.verdict for element in table.sets[part.map_name].elements)
+            found += [verdict.chain for verdict in verdicts if isinstance(verdict, (Jump, Goto))]
+    return tuple(dict.fromkeys(name for name in found if name in table.chains))
 
 
 def _names(rule: NfRule, field: Field) -> tuple[str, ...]:
     for part in rule.parts:
-        if isinstance(part, Named) and part.field is field and not part.negated:
+        if type(part) is Named and part.field is field and not part.negated:
             return part.patterns
     return ()
 
@@ -291,7 +307,7 @@ def _asks_port(rule: NfRule) -> bool:
 def _single(rule: NfRule, field: Field) -> int | None:
     """The one value that the rule asks a field for."""
     for part in rule.parts:
-        if isinstance(part, Within) and part.field is field and not part.negated and len(part.ranges) == 1:
+        if type(part) is Within and part.field is field and not part.negated and len(part.ranges) == 1:
             low, high = part.ranges[0]
             return low if low == high else None
     return None
@@ -299,13 +315,10 @@ def _single(rule: NfRule, field: Field) -> int | None:
 
 def _opened(rule: NfRule) -> tuple[int, int, int] | None:
     """Address, protocol and port of a rule that asks for one of each."""
-    address, protocol, port = (_single(rule, field) for field in (Field.DADDR, Field.PROTOCOL, Field.DPORT))
-    return (address, protocol, port) if address is not None and protocol is not None and port is not None else None
-
-
-def asked_port(rule: NfRule) -> tuple[int, int]:
-    """Protocol and port that a rule of :attr:`HostRules.published` asks for."""
-    return _single(rule, Field.PROTOCOL) or 0, _single(rule, Field.DPORT) or 0
+    address = _single(rule, Field.DADDR)
+    protocol = None if address is None else _single(rule, Field.PROTOCOL)
+    port = None if protocol is None else _single(rule, Field.DPORT)
+    return None if address is None or protocol is None or port is None else (address, protocol, port)
 
 
 def _covers(rule: NfRule, subnet: Prefix) -> bool:

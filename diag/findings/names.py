@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from diag.findings.cables import addresses
 from diag.findings.check import Check, Facts, Found
+from diag.findings.host_rules import TRANSLATING
 from diag.findings.listeners import all_sockets
 from diag.findings.phrases import citing, some
 from diag.model.address import Ip
@@ -32,9 +33,10 @@ def _stale_hosts(facts: Facts) -> Iterator[Found]:
         if files is None or files.hosts is None or not container.running:
             continue
         aliases = {alias: target for target, alias in container.links}
+        called = named.keys() | aliases.keys() if aliases else named.keys()
         near = [subnet for e in container.endpoints for subnet in subnets.get(e.network_id, ())]
         for line in files.hosts:
-            if not any(line.ip in subnet for subnet in near):
+            if called.isdisjoint(line.names) or not any(line.ip in subnet for subnet in near):
                 continue
             meant = next((found for name in line.names for found in named.get(aliases.get(name, name), ())), None)
             if meant is None or meant.name == container.name:
@@ -139,6 +141,7 @@ def _translates_dns(space: Netns) -> bool:
         for chain in table.chains.values()
         for rule in chain.rules
         for part in rule.parts
+        if type(part) in TRANSLATING
     )
 
 
@@ -180,6 +183,8 @@ def _collisions(facts: Facts) -> Iterator[Found]:
                 owners.setdefault((key, name), []).append((container, endpoint))
     found: dict[str, tuple[str, str, list[Container]]] = {}
     for (key, name), using in owners.items():
+        if len(using) < 2:
+            continue
         containers = [container for container, _ in using]
         services = {_service(c) for c in containers}
         # An alias of its own on several services is how load is spread; a service's or container's own name is not.

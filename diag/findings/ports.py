@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 from msgspec.structs import replace
 
-from diag.findings.cables import own_space
 from diag.findings.check import Check, Facts, Found
+from diag.findings.host_rules import TRANSLATING
 from diag.findings.listeners import all_sockets
 from diag.findings.phrases import citing, some
 from diag.interpreter.trace import Tracer
@@ -32,15 +32,6 @@ _SSH = 22
 def _is_loopback(ip: Ip) -> bool:
     """Also of an IPv4 address in IPv6 form."""
     return ip.is_loopback or (ip.family is Family.IPV6 and ip.value >> 24 == 0xFFFF7F)
-
-
-def _publishing(facts: Facts) -> Iterator[tuple[Container, Netns]]:
-    """Running containers that publish, with the namespace that is theirs alone to publish from."""
-    for container in facts.snapshot.containers:
-        if container.ports and container.status == "running":
-            space = own_space(facts.world, container)
-            if space is not None:
-                yield container, space
 
 
 def _targets(container: Container) -> list[tuple[int, str]]:
@@ -68,9 +59,11 @@ def _redirects(space: Netns) -> bool:
 
 
 def _on_loopback(facts: Facts) -> Iterator[Found]:
-    for container, space in _publishing(facts):
+    for container, space in facts.publishing:
         targets = _targets(container)
-        local = {(s.port, s.protocol) for s in space.sockets or () if _is_loopback(s.ip)}.intersection(targets)
+        ports = {port for port, _ in targets}
+        asked = [s for s in space.sockets or () if s.port in ports and _is_loopback(s.ip)]
+        local = {(s.port, s.protocol) for s in asked}.intersection(targets)
         if not local or _redirects(space):
             continue
         for port, protocol in (target for target in targets if target in local):
@@ -90,11 +83,13 @@ def _on_loopback(facts: Facts) -> Iterator[Found]:
 
 
 def _other_ports(facts: Facts) -> Iterator[Found]:
-    for container, space in _publishing(facts):
+    for container, space in facts.publishing:
         wanted = {p.container_port for p in container.ports if p.protocol == "tcp"}
         tcp = [s for s in space.sockets or () if s.protocol == "tcp"]
+        if not wanted or not wanted.isdisjoint([s.port for s in tcp]):
+            continue
         opened = [s for s in tcp if not _is_loopback(s.ip)]
-        if not wanted or not opened or not wanted.isdisjoint([s.port for s in tcp]) or _redirects(space):
+        if not opened or _redirects(space):
             continue
         if all_sockets(facts.snapshot, space, "tcp") is not None:
             text = say(
@@ -110,15 +105,15 @@ def _lost(facts: Facts) -> Iterator[Found]:
     opened, translated = _opened(facts), _translated(facts)
     if not translated or facts.host.ruleset.missing or not facts.sees_bridges:
         return  # where no rule translates, either all are lost, or the backend that has them was not captured
-    for container, _ in _publishing(facts):
+    for container, _ in facts.publishing:
         own = _translating(facts, container)
         if own is None:
             continue
         for port, protocol in _targets(container):
+            if not translated.isdisjoint([(ip, number) for ip in own for number in (port, 0)]):
+                continue
             bindings = [p for p in container.ports if (p.container_port, p.protocol) == (port, protocol) and _v4(p)]
-            taken = any((ip, port) in translated for ip in own) or any((ip, 0) in translated for ip in own)
-            closed = protocol in opened and opened[protocol].isdisjoint(b.host_port for b in bindings)
-            if bindings and not taken and closed:
+            if bindings and protocol in opened and opened[protocol].isdisjoint(b.host_port for b in bindings):
                 text = say(
                     "{container} publishes {port}/{protocol} at {host_port} of the host, where no rule sends it on "
                     "and nobody listens.",
@@ -157,17 +152,16 @@ def _translating(facts: Facts, container: Container) -> list[Ip] | None:
 def _translated(facts: Facts) -> set[tuple[Ip, int]] | None:
     """Where the host's rules send packets to, port 0 for any; None: some rule does not say so, or gives a range."""
     found: set[tuple[Ip, int]] = set()
-    for table in facts.host.ruleset.tables:
-        for chain in table.chains.values():
-            for rule in chain.rules:
-                for part in rule.parts:
-                    if isinstance(part, OpaqueStatement) and "DNAT" in part.text.upper():
-                        return None
-                    if not isinstance(part, Nat) or part.kind is not NatKind.DNAT:
-                        continue
-                    if part.address_map or part.port_map or part.unmodelled or any(a != b for a, b in part.addresses):
-                        return None
-                    found.update((ip, part.ports[0] if part.ports else 0) for ip, _ in part.addresses)
+    chains = [chain for table in facts.host.ruleset.tables for chain in table.chains.values()]
+    parts = [part for chain in chains for rule in chain.rules for part in rule.parts if type(part) in TRANSLATING]
+    for part in parts:
+        if isinstance(part, OpaqueStatement):
+            if "DNAT" in part.text.upper():
+                return None
+        elif isinstance(part, Nat) and part.kind is NatKind.DNAT:
+            if part.address_map or part.port_map or part.unmodelled or any(a != b for a, b in part.addresses):
+                return None
+            found.update([(ip, part.ports[0] if part.ports else 0) for ip, _ in part.addresses])
     return found
 
 
@@ -251,7 +245,7 @@ def _no_hairpin(facts: Facts) -> Iterator[Found]:
 
 
 def _own_firewall(facts: Facts) -> Iterator[Found]:
-    for container, space in _publishing(facts):
+    for container, space in facts.publishing:
         ip = next((e.ip for e in container.endpoints if e.ip is not None), None)
         if ip is None or not _filters(space):
             continue
@@ -282,9 +276,11 @@ def _filters(space: Netns) -> bool:
 def _shut_out(facts: Facts) -> Iterator[Found]:
     """Containers that were given a name for the host (`host-gateway`), and whom the host's firewall lets to no "
     "service."""
-    wanting = {c.name for c in facts.snapshot.containers if any(to == "host-gateway" for _, to in c.extra_hosts)}
+    wanting = {c.name for c in facts.snapshot.containers for _, to in c.extra_hosts if to == "host-gateway"}
+    if not wanting:
+        return
     services = [s for s in facts.host.sockets or () if s.protocol == "tcp" and _is_service(facts, s)]
-    if not wanting or not services:
+    if not services:
         return
     found: list[tuple[str, Path, Evidence]] = []
     for group in facts.analysis.endpoints:
@@ -313,7 +309,7 @@ def _is_service(facts: Facts, socket: Socket) -> bool:
 def _exposed(facts: Facts) -> Iterator[Found]:
     bound = [
         (container, binding, ip)
-        for container, _ in _publishing(facts)
+        for container, _ in facts.publishing
         for binding in container.ports
         if binding.host_ip is not None and _is_loopback(binding.host_ip) and binding.protocol in ("tcp", "udp")
         if (ip := next((e.ip for e in container.endpoints if e.ip is not None), None)) is not None

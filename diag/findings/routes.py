@@ -10,7 +10,7 @@ from diag.findings.cables import Cable
 from diag.findings.check import Check, Facts, Found
 from diag.findings.phrases import citing
 from diag.findings.routing import default_routes
-from diag.kernel.fib import DEFAULT_RULES, FibQuery, RouteNotCapturedError, is_damaged
+from diag.kernel.fib import DEFAULT_RULES, FibQuery, RouteNotCapturedError
 from diag.model.address import Family
 from diag.model.analysis import Group, Path
 from diag.model.finding import Severity
@@ -44,22 +44,8 @@ def _through_veth(facts: Facts) -> Iterator[Found]:
             break
 
 
-def _whole(facts: Facts) -> Iterator[list[Cable]]:
-    """Containers whose links are up and have their addresses, each with all its links: nothing else explains their "
-    "routes."""
-    by_container: dict[str, list[Cable]] = {}
-    for cable in facts.cables:
-        if cable.inner.up and any(a.ip == cable.endpoint.ip for a in cable.inner.addresses):
-            by_container.setdefault(cable.container.name, []).append(cable)
-    for cables in by_container.values():
-        space = cables[0].space
-        known = space.routes.get(Family.IPV4) is not None and not is_damaged(space, Family.IPV4)
-        if known and len(cables) == len(cables[0].container.endpoints):
-            yield cables
-
-
 def _no_default_route(facts: Facts) -> Iterator[Found]:
-    for cables in _whole(facts):
+    for cables in facts.whole:
         leads_out = next((c for c in cables if c.endpoint.gateway is not None and not c.network.internal), None)
         if leads_out is None or default_routes(leads_out.space, Family.IPV4) or _goes_out(facts, leads_out):
             continue
@@ -89,7 +75,7 @@ def _goes_out(facts: Facts, cable: Cable) -> bool:
 
 
 def _no_subnet_route(facts: Facts) -> Iterator[Found]:
-    for cables in _whole(facts):
+    for cables in facts.whole:
         for cable in cables:
             if not _covered(cable):
                 address = _address(cable)
@@ -112,8 +98,8 @@ def _covered(cable: Cable) -> bool:
     return any(
         r.table != "local"
         and r.destination.length
-        and r.destination.overlaps(prefix)
         and r.type is not RouteType.BROADCAST
+        and r.destination.overlaps(prefix)
         for r in _routes(cable)
     )
 
@@ -123,7 +109,7 @@ def _address(cable: Cable) -> Address:
 
 
 def _to_nobody(facts: Facts) -> Iterator[Found]:
-    for cables in _whole(facts):
+    for cables in facts.whole:
         route = next(iter(default_routes(cables[0].space, Family.IPV4)), None)
         if route is None or len(route.nexthops) != 1:
             continue

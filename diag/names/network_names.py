@@ -32,7 +32,7 @@ class NetworkNames:
     def add(self, container: Container, endpoint: Endpoint) -> None:
         network = self._networks.setdefault(network_key(endpoint), _Network())
         network.members.append((container, endpoint))
-        names = tuple(names_on(container, endpoint))
+        names = names_on(container, endpoint)
         for name in names:
             network.owners.setdefault(name, set()).add(container.name)
         for label in dict.fromkeys(name.lower() for name in names):
@@ -89,9 +89,9 @@ def network_key(endpoint: Endpoint) -> str:
     return endpoint.network_id or endpoint.network
 
 
-def names_on(container: Container, endpoint: Endpoint) -> Iterator[str]:
+def names_on(container: Container, endpoint: Endpoint) -> tuple[str, ...]:
     """Every name that the embedded DNS gives an endpoint."""
-    yield from dict.fromkeys((container.name, *endpoint.aliases, *endpoint.dns_names, container.short_id))
+    return tuple(dict.fromkeys((container.name, *endpoint.aliases, *endpoint.dns_names, container.short_id)))
 
 
 def dns_answer(name: str, endpoints: list[Endpoint], via: Via, owner: Container, text: str) -> NameAnswer:
