@@ -26,7 +26,7 @@ def hosts_file(snapshot: Snapshot, container: Container) -> HostsFile:
     lines = tuple(_written(snapshot, container)) if captured is None else captured
     by_name: dict[str, tuple[HostsEntry, ...]] = {}
     for line in lines:
-        for name in dict.fromkeys(name.lower() for name in line.names):
+        for name in dict.fromkeys([name.lower() for name in line.names]):
             by_name[name] = (*by_name.get(name, ()), line)
     return HostsFile(lines, by_name)
 

@@ -8,7 +8,7 @@ from msgspec import Struct, field
 
 from diag.model.analysis import NameAnswer
 from diag.model.docker import Container, Endpoint
-from diag.model.message import say
+from diag.model.message import Message, say
 from diag.model.reasons import Via
 
 
@@ -19,6 +19,8 @@ class _Network(Struct):
     owners: dict[str, set[str]] = field(default_factory=dict)
     """Each name as it is written, and the containers that have it."""
     in_order: tuple[str, ...] | None = None
+    reasons: dict[str, Message] = field(default_factory=dict)
+    """Why it answers, by network name."""
     answers: dict[tuple[str, str, str], NameAnswer] = field(default_factory=dict)
     """By network name, the name that was asked for, and the label in it."""
 
@@ -78,7 +80,10 @@ class NetworkNames:
         answer = network.answers.get(key)
         if answer is None:
             hits = network.by_label[label]
-            text = say("Docker's DNS (127.0.0.11): both are on {network}", network=endpoint.network)
+            text = network.reasons.get(endpoint.network)
+            if text is None:
+                text = say("Docker's DNS (127.0.0.11): both are on {network}", network=endpoint.network)
+                network.reasons[endpoint.network] = text
             answer = dns_answer(name, [there for _, there in hits], Via.EMBEDDED_DNS, hits[0][0], text)
             network.answers[key] = answer
         return answer

@@ -128,7 +128,7 @@ class Resolver:
         own = alone | asked.keys()
         reached = shared.targets_without(own) | {answer.target for answer in asked.values() if answer} | {source}
         in_hosts_or_asked = caller.hosts.by_name.keys() | asked.keys()
-        named = shared.spelt_without(alone).union(*map(self._spelling, in_hosts_or_asked))
+        named = shared.spelt_without(alone).union(*[self._spelt.get(name.lower(), ()) for name in in_hosts_or_asked])
         unanswered = (shared.in_vain - own).union(name for name, answer in asked.items() if answer is None)
         fine = (named | reached) - (self._containers.intersection(unanswered) - reached)
         for containers, in_order in self._by_state:
@@ -244,21 +244,23 @@ class Resolver:
         container = caller.stack
         via = self._hosts_via(container, wanted, hits[0])
         addresses = tuple(dict.fromkeys(str(h.ip) for h in hits))
-        text = {
-            Via.LINK: say("a --link of {name} wrote it into its /etc/hosts", name=container.name),
-            Via.EXTRA_HOST: say("an extra host (--add-host) of {name}", name=container.name),
-        }.get(via, say("a line of the /etc/hosts of {name}", name=container.name))
+        match via:
+            case Via.LINK:
+                text = say("a --link of {name} wrote it into its /etc/hosts", name=container.name)
+            case Via.EXTRA_HOST:
+                text = say("an extra host (--add-host) of {name}", name=container.name)
+            case _:
+                text = say("a line of the /etc/hosts of {name}", name=container.name)
         return NameAnswer(
             name, addresses, via, evidence=hits[0].evidence, target=self.owner(addresses[0]), explanation=text
         )
 
     def _hosts_via(self, container: Container, wanted: str, entry: HostsEntry) -> Via:
-        if wanted in (name.lower() for name, _ in container.extra_hosts):
+        if wanted in [name.lower() for name, _ in container.extra_hosts]:
             return Via.EXTRA_HOST
-        linked = {self.owner(str(entry.ip))}
-        if any(target in linked or alias.lower() == wanted for target, alias in container.links):
-            return Via.LINK
-        return Via.HOSTS
+        owner = self._owner.get(entry.ip, "") if container.links else ""
+        linked = [target == owner or alias.lower() == wanted for target, alias in container.links]
+        return Via.LINK if any(linked) else Via.HOSTS
 
     def _from_embedded_dns(self, caller: _Caller, name: str) -> NameAnswer | None:
         if not caller.stack.running:
