@@ -12,8 +12,8 @@ from diag.model.finding import Finding
 from diag.model.provenance import Gap
 from diag.reach.flows import evidence_json
 from diag.report.distinct_answers import distinct_answers
-from diag.report.explanation import name_json, path_json
-from diag.report.json_text import array_of, lines_of, object_of, on_lines, on_one_line
+from diag.report.explanation import fix_json, name_json, verdict_json
+from diag.report.json_text import array_of, lines_of, members_of, object_of, on_lines, on_one_line
 
 SCHEMA_VERSION = 1
 
@@ -120,21 +120,16 @@ def _container(container: Container, analysis: Analysis) -> dict[str, Any]:
 
 
 def _group(group: Group) -> dict[str, Any]:
-    paths = []
-    for path in group.paths:
-        found = path_json(path)
-        del found["hops"], found["hops_back"]
-        paths.append(found)
     return {
         "sources": list(group.sources),
         "destinations": list(group.destinations),
         "reachability": group.reachability.value,
         "example": list(group.example),
-        "paths": paths,
+        "paths": [{**verdict_json(path), "fixes": [fix_json(fix) for fix in path.fixes]} for path in group.paths],
     }
 
 
-def _scopes(scopes: tuple[NameScope, ...]) -> Iterator[Iterator[bytes]]:
+def _scopes(scopes: tuple[NameScope, ...]) -> Iterator[list[bytes]]:
     """Containers on one network share their answers, so that each answer is written once and copied."""
     written = {key: on_one_line(_name(answer)) for key, answer in distinct_answers(scopes).items()}
     for scope in scopes:
@@ -146,7 +141,7 @@ def _scopes(scopes: tuple[NameScope, ...]) -> Iterator[Iterator[bytes]]:
             "names": names,
             "missing": missing,
         }
-        yield object_of(((key, [text]) for key, text in members.items()), 2)
+        yield [members_of(members, 2)]
 
 
 def _name(answer: NameAnswer) -> dict[str, Any]:

@@ -41,6 +41,16 @@ def explanation_json(result: Explanation) -> dict[str, Any]:
 def path_json(path: Path) -> dict[str, Any]:
     """One path with its hops there and back."""
     return {
+        **verdict_json(path),
+        "hops": [hop_json(h) for h in path.hops],
+        "hops_back": [hop_json(h) for h in path.hops_back],
+        "fixes": [fix_json(fix) for fix in path.fixes],
+    }
+
+
+def verdict_json(path: Path) -> dict[str, Any]:
+    """What becomes of a path, and why."""
+    return {
         "family": path.family,
         "address": path.address,
         "network": path.network,
@@ -49,9 +59,6 @@ def path_json(path: Path) -> dict[str, Any]:
         "reason": path.reason.value,
         "decided_by": evidence_json(path.decided_by),
         "explanation": path.explanation,
-        "hops": [hop_json(h) for h in path.hops],
-        "hops_back": [hop_json(h) for h in path.hops_back],
-        "fixes": [fix_json(fix) for fix in path.fixes],
     }
 
 

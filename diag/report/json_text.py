@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -36,8 +36,15 @@ def lines_of(items: Iterable[bytes], depth: int) -> bytes:
     return b"[" + start + text + start[:-2] + b"]" if text else b"[]"
 
 
+def members_of(members: Mapping[str, bytes], depth: int) -> bytes:
+    """The same for an object of at least one member."""
+    start = b"\n" + b"  " * (depth + 1)
+    text = (b"," + start).join([b'"%s": %s' % (key.encode(), value) for key, value in members.items()])
+    return b"{" + start + text + start[:-2] + b"}"
+
+
 def array_of(items: Iterable[Iterable[bytes]], depth: int) -> Iterator[bytes]:
-    """The same part by part, of items that come in parts."""
+    """An array part by part, of items that come in parts."""
     start = b"\n" + b"  " * (depth + 1)
     before = b"[" + start
     for item in items:
