@@ -114,8 +114,8 @@ def _places(facts: Facts, wanted: Set[Evidence]) -> Iterator[tuple[Evidence, Cul
                 if chain.base is not None and chain.base.evidence is not None and chain.base.evidence in wanted:
                     evidence = chain.base.evidence
                     yield evidence, Culprit(netns, table, chain.name, None, evidence)
-                for rule in chain.rules:
-                    if rule.evidence.line in lines and rule.evidence in wanted:
+                for rule in [rule for rule in chain.rules if rule.evidence.line in lines]:
+                    if rule.evidence in wanted:
                         yield rule.evidence, Culprit(netns, table, chain.name, rule, rule.evidence)
 
 

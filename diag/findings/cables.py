@@ -70,7 +70,7 @@ def whole_containers(cables: Iterable[Cable]) -> Iterator[tuple[Cable, ...]]:
     """Those whose links are up and have their addresses, each with all its links: nothing else explains their routes."""
     by_container: dict[str, list[Cable]] = {}
     for cable in cables:
-        if cable.inner.up and any(a.ip == cable.endpoint.ip for a in cable.inner.addresses):
+        if cable.inner.up and cable.endpoint.ip in [a.ip for a in cable.inner.addresses]:
             by_container.setdefault(cable.container.name, []).append(cable)
     for found in by_container.values():
         space = found[0].space

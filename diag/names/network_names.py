@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from msgspec import Struct, field
 
@@ -45,9 +45,11 @@ class NetworkNames:
         network = self._networks.get(network_key(endpoint))
         return network.members if network else []
 
-    def of_others(self, endpoint: Endpoint, container: str) -> Iterator[str]:
-        """The names on the endpoint's network that a container other than this one has, sorted."""
-        return (name for name in self.on(endpoint) if self._has_other(endpoint, name, container))
+    def of_others(self, endpoint: Endpoint, container: str, names: Iterable[str]) -> list[str]:
+        """Those of the names that a container other than this one has on the endpoint's network."""
+        network = self._networks.get(network_key(endpoint))
+        alone = {container}
+        return [name for name in names if network.owners.get(name, alone) != alone] if network else []
 
     def on(self, endpoint: Endpoint) -> tuple[str, ...]:
         """All names on the endpoint's network, sorted."""
@@ -61,15 +63,7 @@ class NetworkNames:
     def its_alone(self, container: Container, endpoints: Iterable[Endpoint]) -> set[str]:
         """The names of a container that no other one has on the networks of these endpoints."""
         names = {name for endpoint in container.endpoints for name in names_on(container, endpoint)}
-        for endpoint in endpoints:
-            names = {name for name in names if not self._has_other(endpoint, name, container.name)}
-        return names
-
-    def _has_other(self, endpoint: Endpoint, name: str, container: str) -> bool:
-        """Whether a container other than this one has the name on the endpoint's network."""
-        network = self._networks.get(network_key(endpoint))
-        owners = network.owners.get(name, ()) if network else ()
-        return len(owners) > 1 or (len(owners) == 1 and container not in owners)
+        return names.difference(*(self.of_others(endpoint, container.name, names) for endpoint in endpoints))
 
     def answer(self, endpoint: Endpoint, name: str, label: str) -> NameAnswer | None:
         """What a look-up of `name` gives by the containers that are called `label`; one object for all who ask."""

@@ -219,7 +219,8 @@ class Resolver:
             network = self._network(endpoint)
             return bool(network and network.internal), -endpoint.gw_priority, endpoint.network
 
-        return tuple(sorted((e for e in container.endpoints if self._serves_names(e)), key=rank))
+        serving = [endpoint for endpoint in container.endpoints if self._serves_names(endpoint)]
+        return tuple(sorted(serving, key=rank) if len(serving) > 1 else serving)
 
     # What it gets
 
@@ -364,7 +365,8 @@ class Resolver:
         if not caller.is_like_others:
             for endpoint in caller.endpoints:
                 names.update(alias for _, alias in endpoint.links)
-                names.update(self._on_network.of_others(endpoint, caller.stack.name))
+                on_it = self._on_network.on(endpoint)
+                names.update(self._on_network.of_others(endpoint, caller.stack.name, on_it))
         return names
 
 
