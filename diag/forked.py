@@ -12,9 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Generic, TypeVar
-
-from msgspec import Struct
+from typing import Any, TypeVar
 
 from diag.errors import DiagError
 
@@ -31,8 +29,8 @@ def processors() -> int:
 
 def at_once(here: Callable[[], A], there: Callable[[], B]) -> tuple[A, B]:
     """What both make, the second in a process of its own. Raises DiagError when that fails."""
-    other = _start(there)
-    return here(), other.result()
+    wait = _start(there)
+    return here(), wait()
 
 
 def by_parts(work: Callable[[Sequence[T]], R], items: Sequence[T], parts: int) -> Iterator[R]:
@@ -44,45 +42,41 @@ def by_parts(work: Callable[[Sequence[T]], R], items: Sequence[T], parts: int) -
     mine, *others = (items[start : start + size] for start in range(0, len(items), size))
     started = [_start(partial(work, part)) for part in others]
     yield work(mine)
-    for other in started:
-        yield other.result()
+    for wait in started:
+        yield wait()
 
 
-class _Other(Struct, Generic[R]):
-    """A process that was started for one piece of work."""
-
-    process: BaseProcess
-    connection: Connection
-
-    def result(self) -> R:
-        result: R
-        try:
-            result, error = self.connection.recv()
-        except EOFError:
-            error = "its process was ended"
-        self.process.join()
-        if error:
-            raise DiagError("a part of the work was lost", why=error)
-        return result
-
-
-def _start(work: Callable[[], R]) -> _Other[R]:
+def _start(work: Callable[[], R]) -> Callable[[], R]:
+    """Returns what waits for the result: where no process is to be had, the work itself."""
     import multiprocessing  # few commands have so much to do
 
     fork = multiprocessing.get_context("fork")
-    sys.stdout.flush()  # what waits there would be written by every process
-    ours, theirs = fork.Pipe(duplex=False)
-    process = fork.Process(target=_send, args=(theirs, work), daemon=True)
-    process.start()
+    try:
+        ours, theirs = fork.Pipe(duplex=False)
+        process = fork.Process(target=_send, args=(theirs, work), daemon=True)
+        process.start()
+    except OSError:
+        return work
     theirs.close()
-    return _Other(process, ours)
+    return partial(_result, process, ours)
 
 
-def _send(connection: Connection, work: Callable[[], R]) -> None:
+def _result(process: BaseProcess, connection: Connection) -> Any:
+    try:
+        result, error = connection.recv()
+    except EOFError:
+        result, error = None, "its process was ended"
+    process.join()
+    if error:
+        raise DiagError("a part of the work was lost", why=error)
+    return result
+
+
+def _send(connection: Connection, work: Callable[[], object]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # the first process says that it was interrupted
     try:
         connection.send((work(), ""))
     except Exception as error:
         connection.send((None, f"{type(error).__name__}: {error}"))
-    connection.close()
-    os._exit(0)  # without what else is done at the end: a thread may have held a lock of standard error
+    finally:
+        os._exit(0)  # what waits in a stream is the first process's to write, and a lost thread may hold its lock
