@@ -110,13 +110,13 @@ class RuleSelection:
 
     def _index(self, chain: Chain) -> None:
         for position, rule in enumerate(chain.rules):
-            selector = _selector(rule)
+            selector, port, sources = _asked_for(rule)
             if selector is not None:
                 where, wanted = selector
                 self._asked[where].setdefault(wanted, []).append(position)
-            elif (port := _port(rule)) is not None:
+            elif port is not None:
                 self._by_port[port].append(position)
-            elif (sources := _sources(rule)) is not None:
+            elif sources is not None:
                 self._by_source.setdefault(sources, []).append(position)
             else:
                 self._always.append(position)
@@ -157,47 +157,31 @@ def _is_inert(rule: NfRule) -> bool:
     return isinstance(rule.parts[-1], NoEffect) and all(isinstance(p, _INERT) for p in rule.parts)
 
 
-def _selector(rule: NfRule) -> _Selector | None:
-    """What the rule's leading matches ask for; matches that may hold by an unknown come after it."""
+def _asked_for(rule: NfRule) -> tuple[_Selector | None, tuple[int, int] | None, tuple[int, int] | None]:
+    """What the rule's leading matches ask for: a destination or an interface, else a protocol and port, or a range of sources.
+
+    Matches that may hold by an unknown come after these.
+    """
+    protocol = port = sources = None
     for part in rule.parts:
-        match part:
-            case Within(Field.DADDR, ((low, high),), False) if low == high:
-                return Field.DADDR, low
-            case Named(where, (name,), False) if where in _BY_NAME and not name.endswith("*"):
-                return where, name
-            case Opaque():
-                return None
-            case Within() | Named() | NoEffect():
+        if isinstance(part, Within):
+            if part.negated or len(part.ranges) != 1:
                 continue
-            case _:
-                return None
-    return None
-
-
-def _port(rule: NfRule) -> tuple[int, int] | None:
-    """The one protocol and destination port that the rule's leading matches ask for."""
-    protocol = None
-    for part in rule.parts:
-        match part:
-            case Within(Field.PROTOCOL, ((low, high),), False) if low == high:
-                protocol = low
-            case Within(Field.DPORT, ((low, high),), False) if low == high and protocol is not None:
-                return protocol, low
-            case Within() | Named() | NoEffect():
-                continue
-            case _:
-                return None
-    return None
-
-
-def _sources(rule: NfRule) -> tuple[int, int] | None:
-    """The one range of source addresses that the rule's leading matches ask for."""
-    for part in rule.parts:
-        match part:
-            case Within(Field.SADDR, (sources,), False):
-                return sources
-            case Within() | Named() | NoEffect():
-                continue
-            case _:
-                return None
-    return None
+            low, high = part.ranges[0]
+            match part.field:
+                case Field.SADDR:
+                    sources = sources or (low, high)
+                case Field.DADDR if low == high:
+                    return (Field.DADDR, low), None, None
+                case Field.PROTOCOL if low == high:
+                    protocol = low
+                case Field.DPORT if low == high and protocol is not None:
+                    port = port or (protocol, low)
+        elif isinstance(part, Named):
+            if part.field in _BY_NAME and not part.negated and len(part.patterns) == 1:
+                name = part.patterns[0]
+                if not name.endswith("*"):
+                    return (part.field, name), None, None
+        elif not isinstance(part, NoEffect):
+            break
+    return None, port, sources
