@@ -155,7 +155,7 @@ def _dotted_value(text: str) -> int | None:
     if len(octets) != 4:
         return None
     try:
-        first, second, third, fourth = (_OCTETS[octet] for octet in octets)
+        first, second, third, fourth = map(_OCTETS.__getitem__, octets)
     except KeyError:
         return None
     return first << 24 | second << 16 | third << 8 | fourth

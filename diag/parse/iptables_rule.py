@@ -259,13 +259,14 @@ def _read(cursor: _Words) -> tuple[Statement, ...] | None:
             found = handler(cursor, word, negated)
             if cursor.module == "conntrack":
                 cursor.add(word, found)
-            elif not isinstance(found, NoEffect):
+            elif type(found) is not NoEffect:  # `isinstance` of a Struct takes as long as the rest of this
                 cursor.parts.append(found)
         elif word in ("-m", "--match"):
             cursor.end_module()
             cursor.module = cursor.take(word)
             handlers = _HANDLERS.get(cursor.module, _HANDLERS[""])
-            _bare_module(cursor)
+            if cursor.module in _ALWAYS_OPAQUE_MODULES:
+                _bare_module(cursor)
         elif word in ("-j", "--jump"):
             target = _target(cursor)
         elif word in ("-g", "--goto"):
@@ -288,8 +289,6 @@ _ALWAYS_OPAQUE_MODULES = frozenset(
 
 
 def _bare_module(cursor: _Words) -> None:
-    if cursor.module not in _ALWAYS_OPAQUE_MODULES:
-        return
     following = cursor.peek()
     if following is None or not following.startswith("--"):
         cursor.parts.append(Opaque(f"-m {cursor.module}"))
@@ -759,9 +758,9 @@ def _nat(name: str, values: dict[str, str]) -> Statement:
     kind, option = _NAT_KINDS[name]
     text = values.get(option, "")
     random = "--random" in values or "--random-fully" in values
-    if kind in (NatKind.REDIRECT, NatKind.MASQUERADE):
+    if option == "--to-ports":
         return Nat(kind, ports=_port_range(text) if text else None, random=random)
-    if kind is NatKind.NETMAP:
+    if option == "--to":
         prefix = Prefix.parse(text)
         return Nat(kind, ((Ip(prefix.family, prefix.first), Ip(prefix.family, prefix.last)),))
     if text.startswith("["):
