@@ -35,6 +35,7 @@ from diag.model.netfilter import (
 from diag.model.provenance import Evidence
 
 _Selector = tuple[Field, int | str]
+_SADDR, _DADDR, _PROTOCOL, _DPORT = Field.SADDR, Field.DADDR, Field.PROTOCOL, Field.DPORT
 _BY_NAME = (Field.IIFNAME, Field.OIFNAME)
 _SELECTING = (Field.DADDR, *_BY_NAME)
 _MATCHES = (Within, Masked, AnyBit, Named, AnyOf, InSet, FibOif, Opaque)
@@ -168,15 +169,15 @@ def _asked_for(rule: NfRule) -> tuple[_Selector | None, tuple[int, int] | None, 
             if part.negated or len(part.ranges) != 1:
                 continue
             low, high = part.ranges[0]
-            match part.field:
-                case Field.SADDR:
-                    sources = sources or (low, high)
-                case Field.DADDR if low == high:
-                    return (Field.DADDR, low), None, None
-                case Field.PROTOCOL if low == high:
-                    protocol = low
-                case Field.DPORT if low == high and protocol is not None:
-                    port = port or (protocol, low)
+            where, one = part.field, low == high
+            if where is _DADDR and one:
+                return (_DADDR, low), None, None
+            if where is _SADDR:
+                sources = sources or (low, high)
+            elif where is _PROTOCOL and one:
+                protocol = low
+            elif where is _DPORT and one and protocol is not None:
+                port = port or (protocol, low)
         elif isinstance(part, Named):
             if part.field in _BY_NAME and not part.negated and len(part.patterns) == 1:
                 name = part.patterns[0]

@@ -60,9 +60,10 @@ class Answering:
     def __init__(self, snapshot: Snapshot) -> None:
         self._single: dict[Ip, set[str]] = {}
         self._wide: set[str] = set()
+        local = RouteType.LOCAL
         for netns in snapshot.netns.values():
             own = [a.ip for link in netns.links or () for a in link.addresses]
-            for route in (r for listed in netns.routes.values() for r in listed or () if r.type is RouteType.LOCAL):
+            for route in (r for listed in netns.routes.values() for r in listed or () if r.type is local):
                 prefix = route.destination
                 if prefix.length == prefix.family.bits:
                     own.append(Ip(prefix.family, prefix.value))

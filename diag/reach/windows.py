@@ -51,8 +51,10 @@ class Sweep(Struct, frozen=True):
             unknown = span.trace.disposition is Disposition.UNKNOWN
             return delivered, not unknown, span.widest
 
-        heaviest = max(self.spans, key=weight).trace
         ping = self.spans[0].trace
+        if all(span.trace is ping for span in self.spans):
+            return ping
+        heaviest = max(self.spans, key=weight).trace
         alike = (ping.disposition, ping.reason, ping.decided_by) == (
             heaviest.disposition,
             heaviest.reason,

@@ -48,6 +48,9 @@ class Way(Word):
     """Something that is left to the interpreter."""
 
 
+_LOCAL = RouteType.LOCAL
+_OF_NOBODY = frozenset({RouteType.LOCAL, RouteType.MULTICAST})
+"""Routes that hide no neighbour."""
 NOWHERE = (Way.NONE, Way.BLACKHOLE, Way.UNREACHABLE, Way.PROHIBIT)
 """Ways that end where they start."""
 _REFUSING = {
@@ -293,7 +296,7 @@ class _Finder:
         by_link = {port.link: port for port in ports}
         routes = [r for r in netns.routes.get(self.family) or () if r.destination.family is self.family]
         main = [r for r in routes if r.table == "main" and not _is_dead(r)]
-        local = {r.destination.value for r in routes if r.type is RouteType.LOCAL}
+        local = {r.destination.value for r in routes if r.type is _LOCAL}
         if any(r.table not in ("main", "local") or self._hides_somebody(r) for r in routes):
             return None
         if any(port.ip not in local for port in ports if port.around is None or port.around):
@@ -318,7 +321,7 @@ class _Finder:
 
     def _hides_somebody(self, route: Route) -> bool:
         """Whether it makes a broadcast or anycast address of one that somebody has."""
-        if route.table != "local" or route.type in (RouteType.LOCAL, RouteType.MULTICAST):
+        if route.table != "local" or route.type in _OF_NOBODY:
             return False
         return route.destination.length < self.family.bits or route.destination.value in self.owners
 
@@ -395,7 +398,7 @@ def _answers_for_others(netns: Netns, family: Family) -> bool:
     """Whether it takes more addresses for its own than its links have."""
     own = {a.ip.value for link in netns.links or () for a in link.addresses}
     return any(
-        route.type is RouteType.LOCAL and route.table == "local" and not _is_own(route, own)
+        route.table == "local" and route.type is _LOCAL and not _is_own(route, own)
         for route in netns.routes.get(family) or ()
     )
 

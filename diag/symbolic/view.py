@@ -91,6 +91,9 @@ OF_PORTS = (
     | _CALLER_PORT
 )
 """Fields that say nothing of the pair; all others say nothing of protocol and port."""
+_OF_EACH_FLOW = frozenset({Field.SADDR, Field.DADDR, Field.SPORT, Field.DPORT})
+_OF_ADDRESSES = frozenset({Field.SADDR, Field.DADDR})
+_TYPES = frozenset({Field.SADDR_TYPE, Field.DADDR_TYPE, Field.SADDR_TYPE_IIF, Field.DADDR_TYPE_IIF})
 _NAMELESS = {Field.OIFNAME: (Hook.PREROUTING, Hook.INPUT), Field.IIFNAME: (Hook.OUTPUT,)}
 """Hooks at which there is no such interface."""
 _CONSTANT = {Field.MARK: 0, Field.CT_MARK: 0, Field.PKTTYPE: 0, Field.FRAGMENT: 0}
@@ -234,6 +237,8 @@ class View:
 
     def _value(self, where: Field) -> Constant | None:
         """A field that is the same for all flows, or for all of a protocol."""
+        if where in _OF_EACH_FLOW:
+            return None
         if where in _OF_CONNECTION and not self.tracked:
             return OfProtocol({})
         if where in self._unknown:
@@ -271,16 +276,16 @@ class View:
         back = self.packet is Packet.REPLY
         if where in self._unknown:
             return everything, self._mask(ranges, accepts) if where is Field.DADDR and self._to_host else None
-        if where in (Field.SADDR, Field.DADDR):
+        if where in _OF_ADDRESSES:
             return everything, self._address(ranges, accepts, caller=(where is Field.SADDR) != back)
         if where in _CALLER or where in _CALLED:
             return everything, self._address(ranges, accepts, caller=where in _CALLER)
-        if where in (Field.SADDR_TYPE, Field.DADDR_TYPE, Field.SADDR_TYPE_IIF, Field.DADDR_TYPE_IIF):
+        if where in _TYPES:
             caller = (where in (Field.SADDR_TYPE, Field.SADDR_TYPE_IIF)) != back
             if where is Field.DADDR_TYPE_IIF and not back and self.hook in _NAMELESS[Field.OIFNAME]:
                 return everything, self._type_on_input(accepts)
             return everything, self._address(None, lambda ip: accepts(self._type(ip)), caller=caller)
-        if where in (Field.SPORT, Field.DPORT) or where in _CALLED_PORT or where in _CALLER_PORT:
+        if where in _OF_EACH_FLOW or where in _CALLED_PORT or where in _CALLER_PORT:
             called = where in _CALLED_PORT or where is (Field.SPORT if back else Field.DPORT)
             ping = where in _OF_CONNECTION and accepts(0)
             present = everything if where in _OF_CONNECTION else self.space.with_ports
