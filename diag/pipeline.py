@@ -14,16 +14,12 @@ from msgspec.structs import replace
 
 from diag.bundle.reader import read_bundle
 from diag.findings.registry import find_all
-from diag.forked import at_once, processors
 from diag.model.analysis import Analysis
 from diag.model.bundle import Bundle
 from diag.model.difference import Difference
 from diag.model.snapshot import Snapshot
 from diag.parse.snapshot import build_snapshot
-from diag.reach.analysis import Analyser, analyse, in_turn
-
-_MANY = 300
-"""Containers from which on a second process saves more than it costs."""
+from diag.reach.analysis import Analyser, analyse
 
 
 def load_bundle(source: str) -> Bundle:
@@ -44,8 +40,7 @@ def load_snapshot(source: str) -> Snapshot:
 def analyse_snapshot(snapshot: Snapshot) -> Analysis:
     """Everything there is to say about one host."""
     analyser = Analyser(snapshot)
-    many = len(snapshot.containers) >= _MANY and processors() > 1
-    analysis = analyse(snapshot, analyser, at_once if many else in_turn)
+    analysis = analyse(snapshot, analyser)
     return replace(analysis, findings=find_all(analysis, analyser.tracer))
 
 

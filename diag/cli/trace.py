@@ -14,8 +14,8 @@ from msgspec import DecodeError
 from msgspec.json import decode, encode
 
 from diag.cli import DONE, FAILED
+from diag.cli.forked import by_parts, processors
 from diag.cli.source import load_bundle, source_option
-from diag.forked import by_parts, processors
 
 if TYPE_CHECKING:
     from diag.reach.flows import FlowAnswerer

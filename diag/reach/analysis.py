@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol, TypeVar
-
 from msgspec.structs import replace
 
 from diag.interpreter.trace import Tracer
-from diag.model.analysis import Analysis, Group, NameScope, PairResult, Path
+from diag.model.analysis import Analysis, Group, PairResult, Path
 from diag.model.docker import Container
 from diag.model.message import listed, say
 from diag.model.reasons import Reachability
@@ -22,9 +19,6 @@ from diag.reach.interfaces import interface_roles
 from diag.reach.matrix import PairMatrix
 from diag.reach.pairs import PairAnalyser, PairFacts, PathFacts
 from diag.reach.reserved import ReservedPairs
-
-A = TypeVar("A")
-B = TypeVar("B")
 
 
 class Analyser:
@@ -88,39 +82,20 @@ class Analyser:
         )
 
 
-class Both(Protocol):
-    """How two pieces of work that do not need each other are done."""
-
-    def __call__(self, here: Callable[[], A], there: Callable[[], B], /) -> tuple[A, B]: ...
-
-
-def in_turn(here: Callable[[], A], there: Callable[[], B]) -> tuple[A, B]:
-    """One after the other."""
-    return here(), there()
-
-
-def analyse(snapshot: Snapshot, analyser: Analyser | None = None, both: Both = in_turn) -> Analysis:
+def analyse(snapshot: Snapshot, analyser: Analyser | None = None) -> Analysis:
     """What there is to say about pairs and names of one host; `analyser` is of the same snapshot."""
     analyser = analyser or Analyser(snapshot)
     reserved = analyser.reserved(snapshot)
     matrix = PairMatrix(snapshot, analyser.pairs, reserved.solutions)
-
-    def inner() -> tuple[tuple[Group, ...], tuple[NameScope, ...]]:
-        """Decides with what the matrix has read off the diagrams, for these may need threads of their own."""
-        groups = tuple(analyser.group(g) for g in group_columns(matrix))
-        return groups, tuple(analyser.resolver.scope(c.name) for c in snapshot.containers)
-
-    def outer() -> tuple[Group, ...]:
-        beyond = (replace(g, example=reserved.own(g.example)) for g in group_pairs(reserved.all_pairs()))
-        return tuple(analyser.group(g, fixes=False) for g in beyond)
-
-    endpoints, (groups, names) = both(outer, inner)
+    groups = tuple(analyser.group(g) for g in group_columns(matrix))
+    beyond = (replace(g, example=reserved.own(g.example)) for g in group_pairs(reserved.all_pairs()))
+    endpoints = tuple(analyser.group(g, fixes=False) for g in beyond)
     return Analysis(
         snapshot=snapshot,
         interfaces=interface_roles(analyser.tracer.world),
         groups=groups,
         endpoints=endpoints,
-        names=names,
+        names=tuple(analyser.resolver.scope(c.name) for c in snapshot.containers),
         gaps=snapshot.gaps,
         notes=_notes(snapshot),
         roles={c.name: mode_phrase(snapshot, c) for c in snapshot.containers},

@@ -1,4 +1,4 @@
-"""Work in several processes, on every processor: the process forks, so that nothing that was read is copied.
+"""Work in several processes, on every processor: the process forks, so that nothing but results is handed over.
 
 Threads of the first process do not run in the others: what works there must not wait for any.
 """
@@ -10,14 +10,14 @@ import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from diag.errors import DiagError
 
-A = TypeVar("A")
-B = TypeVar("B")
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+    from multiprocessing.process import BaseProcess
+
 R = TypeVar("R")
 T = TypeVar("T")
 
@@ -25,12 +25,6 @@ T = TypeVar("T")
 def processors() -> int:
     """How many processes are worth it: one where the system cannot fork a process that has libraries loaded."""
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else 1
-
-
-def at_once(here: Callable[[], A], there: Callable[[], B]) -> tuple[A, B]:
-    """What both make, the second in a process of its own. Raises DiagError when that fails."""
-    wait = _start(there)
-    return here(), wait()
 
 
 def by_parts(work: Callable[[Sequence[T]], R], items: Sequence[T], parts: int) -> Iterator[R]:

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import pytest
 
+from diag.cli.forked import by_parts
 from diag.errors import DiagError
-from diag.forked import at_once, by_parts
 
 
 def test_parts_come_in_order_and_from_processes_of_their_own() -> None:
@@ -40,26 +40,14 @@ def test_so_is_a_process_that_was_ended() -> None:
         list(by_parts(work, range(4), 2))
 
 
-def test_two_pieces_of_work_at_once() -> None:
-    mine, theirs = at_once(os.getpid, os.getpid)
-    assert mine == os.getpid() != theirs
-
-
-def test_what_waits_in_a_stream_is_written_once(capfd: pytest.CaptureFixture[str]) -> None:
-    with os.fdopen(os.dup(1), "w") as stream:
-        stream.write("waits")
-        at_once(lambda: None, lambda: None)
-    assert capfd.readouterr().out == "waits"
-
-
 def test_without_a_process_to_be_had_the_work_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
     def none() -> int:
         raise BlockingIOError("no more processes")
 
     monkeypatch.setattr(os, "fork", none)
-    assert at_once(os.getpid, os.getpid) == (os.getpid(), os.getpid())
+    assert set(by_parts(lambda part: (os.getpid(), part[0])[0], range(4), 2)) == {os.getpid()}
 
 
 def test_what_cannot_be_handed_over_is_an_error_that_says_why() -> None:
     with pytest.raises(DiagError, match="pickle"):
-        at_once(lambda: None, lambda: lambda: None)
+        list(by_parts(lambda part: lambda: part, range(4), 2))
