@@ -13,7 +13,7 @@ class Product(Struct, frozen=True):
     """The flows of some pairs with some protocols and ports."""
 
     pairs: Set
-    """Says nothing of protocols and ports, unless `ports` is None."""
+    """Says nothing of protocols and ports, unless all of these are meant."""
     ports: Set | None = None
     """Says nothing of pairs; None: all."""
 

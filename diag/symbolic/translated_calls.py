@@ -9,7 +9,7 @@ from diag.model.flow import Protocol
 from diag.model.netfilter import Hook
 from diag.symbolic.calls import Calls, Ground
 from diag.symbolic.kinds import Kind, Kinds
-from diag.symbolic.product import Product
+from diag.symbolic.product import Product, union
 from diag.symbolic.rules import Blocker, Outcome, Translation
 from diag.symbolic.space import Set
 from diag.symbolic.stacks import Way
@@ -31,7 +31,7 @@ class TranslatedCalls(Calls):
 
     def solve(self) -> Kinds:
         """The flows that there are, by kind."""
-        everything = self.space.union(self._turned()) & self.space.flows
+        everything = union(self.space, self._turned()) & self.space.flows
         if everything == self.space.empty:
             return ()
         self.unclear = self.unclear | self.ground.unheard | ~self._plain()
@@ -47,7 +47,7 @@ class TranslatedCalls(Calls):
             self.deliver(self._answered(flows, masked=disguised), routed=True)
         return self.found(everything)
 
-    def _turned(self) -> Iterator[Set]:
+    def _turned(self) -> Iterator[Product]:
         numbers: dict[int, list[int]] = defaultdict(list)
         for number, port in enumerate(self.pairs.ports):
             numbers[port.ip].append(number)
@@ -57,12 +57,12 @@ class TranslatedCalls(Calls):
             any_port = translation.port is not None
             if (flows.pairs, any_port) not in callers:
                 callers[flows.pairs, any_port] = self.space.anywhere(flows.pairs, any_port=any_port)
-            turned = there
+            ports = self.space.all
             if flows.ports is not None:
-                turned = turned & self.space.anywhere(flows.ports, any_port=any_port)
+                ports = self.space.anywhere(flows.ports, any_port=any_port)
             if translation.port is not None:
-                turned = turned & self.space.ports(((translation.port, translation.port),))
-            yield turned & callers[flows.pairs, any_port]
+                ports = ports & self.space.ports(((translation.port, translation.port),))
+            yield Product(there & callers[flows.pairs, any_port], ports)
 
     def _plain(self) -> Set:
         """Pairs of a caller with one address and no rules, which would see what was called, and a container on another bridge."""
