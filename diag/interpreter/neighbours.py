@@ -73,7 +73,11 @@ class Neighbours(Frames):
                 found = tuple(a for a in others if self._has_mac(a, permanent))
             else:
                 may, anyone = self.world.may_answer(nexthop), nexthop.is_loopback
-                found = tuple(a for a in others if (anyone or a.netns in may) and self._owns(a, nexthop))
+                found = tuple(
+                    a
+                    for a in others
+                    if ((anyone or a.netns in may) and self._owns(a, nexthop)) or self._stands_in(a, nexthop)
+                )
             self.world.answers[key] = found
         return found
 
@@ -337,6 +341,22 @@ class Neighbours(Frames):
             return False
         ignore = switches.arp_ignore
         return ignore == 0 or (ignore in (1, 2, 3) and nexthop in own)
+
+    def _stands_in(self, attachment: Attachment, nexthop: Ip) -> bool:
+        """Whether the namespace there answers for an address that it forwards to by another link: arp_fwd_proxy()."""
+        if attachment.netns not in self.world.proxies or nexthop.family is Family.IPV6:
+            return False
+        switches = self.world.switches(attachment.netns, attachment.link)
+        if not switches.proxy_arp or not switches.forwards_ipv4:
+            return False
+        try:
+            fib = self.world.fib(attachment.netns, nexthop.family)
+            route = fib.lookup(FibQuery(nexthop.value, iif=attachment.link))
+        except RouteNotCapturedError:
+            return False
+        if route is None or route.type is not RouteType.UNICAST:
+            return False
+        return all(hop.dev != attachment.link for hop in route.nexthops)
 
     def _refuses_to_answer(self, attachment: Attachment, nexthop: Ip, packet: Packet, *, asker: str) -> Failed | None:
         """ARP is answered only where a packet from the asker would be accepted (source validation, rp_filter)."""

@@ -63,6 +63,16 @@ def arp_ignore(netns: Netns, iif: str) -> int:
     return _strongest(netns, "arp_ignore", iif) or 0
 
 
+def proxy_arp(netns: Netns, iif: str) -> bool:
+    """ARP is answered for addresses that are routed elsewhere (IN_DEV_PROXY_ARP); off unless captured as on."""
+    return bool(_strongest(netns, "proxy_arp", iif))
+
+
+def may_proxy_arp(netns: Netns) -> bool:
+    """Whether it is on for any interface."""
+    return any(key.endswith(".proxy_arp") and value.strip() not in ("", "0") for key, value in netns.sysctl.items())
+
+
 class Switches(Struct, frozen=True):
     """What the sysctls of a namespace say of one of its interfaces, each as its function above gives it."""
 
@@ -71,6 +81,7 @@ class Switches(Struct, frozen=True):
     src_valid_mark: bool
     route_localnet: bool
     arp_ignore: int
+    proxy_arp: bool
     forwards_ipv4: bool | None
     forwards_ipv6: bool | None
 
@@ -82,6 +93,7 @@ class Switches(Struct, frozen=True):
             src_valid_mark(netns, dev),
             route_localnet(netns, dev),
             arp_ignore(netns, dev),
+            proxy_arp(netns, dev),
             forwarding(netns, Family.IPV4, dev),
             forwarding(netns, Family.IPV6, dev),
         )

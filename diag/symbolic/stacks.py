@@ -120,6 +120,8 @@ def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: 
     host = snapshot.netns.get("host")
     if host is None or host.links is None or not _host_routes_by_destination(host, family):
         return ()
+    if family is Family.IPV4 and sysctl.may_proxy_arp(host):
+        return ()  # it may answer for everybody, on every bridge
     finder = _Finder(snapshot, topology, host, family, world)
     found = [finder.stack(snapshot.netns[netns]) for netns in dict.fromkeys(snapshot.netns_of.values())]
     stacks = [stack for stack in found if stack is not None]
@@ -395,7 +397,9 @@ def _fixes_neighbours(netns: Netns, family: Family) -> bool:
 
 
 def _answers_for_others(netns: Netns, family: Family) -> bool:
-    """Whether it takes more addresses for its own than its links have."""
+    """Whether it takes more addresses for its own than its links have, or answers for what it routes elsewhere."""
+    if family is Family.IPV4 and sysctl.may_proxy_arp(netns):
+        return True
     own = {a.ip.value for link in netns.links or () for a in link.addresses}
     return any(
         route.table == "local" and route.type is _LOCAL and not _is_own(route, own)

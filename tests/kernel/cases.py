@@ -13,6 +13,7 @@ SWITCHES = st.fixed_dictionaries(
         "net.bridge.bridge-nf-call-iptables": st.sampled_from(["1", "1", "0"]),
         "net.bridge.bridge-nf-call-ip6tables": st.sampled_from(["1", "1", "0"]),
         "net.ipv4.conf.all.rp_filter": st.sampled_from(["0", "0", "1", "2"]),
+        "net.ipv4.conf.all.proxy_arp": st.sampled_from(["0", "0", "0", "1"]),
         "net.ipv4.ip_forward": st.sampled_from(["1", "1", "1", "0"]),
         "net.ipv6.conf.all.forwarding": st.sampled_from(["1", "1", "1", "0"]),
     }

@@ -271,7 +271,15 @@ def _sysctls() -> str:
     lines = []
     wanted = ["net/ipv4/ip_forward", "net/bridge/bridge-nf-call-iptables", "net/bridge/bridge-nf-call-ip6tables"]
     for conf in sorted(Path("/proc/sys/net/ipv4/conf").iterdir()):
-        keys = ("forwarding", "rp_filter", "route_localnet", "accept_local", "arp_ignore", "src_valid_mark")
+        keys = (
+            "forwarding",
+            "rp_filter",
+            "route_localnet",
+            "accept_local",
+            "arp_ignore",
+            "src_valid_mark",
+            "proxy_arp",
+        )
         wanted += [f"net/ipv4/conf/{conf.name}/{key}" for key in keys]
     wanted += [f"net/ipv6/conf/{conf.name}/forwarding" for conf in sorted(Path("/proc/sys/net/ipv6/conf").iterdir())]
     for key in wanted:

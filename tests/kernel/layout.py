@@ -180,6 +180,8 @@ _INNER_FAULTS = [
     "route replace default via {other}",
     "route del default via {gateway6}",
     "route add {other}/32 via {gateway}",
+    "route add {other}/32 dev eth0",
+    "route add 10.201.0.0/16 dev eth0",
     "route add blackhole {other}/32",
     "route add prohibit {other}/32",
     "route add unreachable {other}/32",
@@ -195,6 +197,7 @@ _INNER_SYSCTLS = [
     ("net.ipv4.conf.all.rp_filter", "2"),
     ("net.ipv4.conf.all.arp_ignore", "1"),
     ("net.ipv4.conf.all.accept_local", "1"),
+    ("net.ipv4.conf.all.proxy_arp", "1"),
     ("net.ipv4.ip_forward", "1"),
     ("net.ipv6.conf.all.forwarding", "1"),
 ]
