@@ -108,7 +108,7 @@ class PairMatrix:
             for cell in cells:
                 seen |= cell.sources
             cells += self._one_by_one(destination, self._everyone & ~seen)
-            yield Column(position, destination, tuple(cells))
+            yield Column(position, destination, tuple(_joined(cells)))
 
     def _by_destination(self, solution: Solution) -> Iterator[tuple[Ip, _Spans]]:
         """For each destination the containers that call it alike, as masks."""
@@ -224,6 +224,17 @@ class PairMatrix:
             return self.pairs.pair(source, destination)
         found.sort(key=lambda path: ORDER[path.reachability])
         return PairFacts(source.name, destination.name, found[0].reachability, tuple(found))
+
+
+def _joined(cells: Iterable[Cell]) -> Iterable[Cell]:
+    """Cells that differ only in how the symbolic engine came to them as one, which is that of its first source."""
+    found: dict[Signature, Cell] = {}
+    for cell in cells:
+        known = found.setdefault(cell.signature, cell)
+        if known is not cell:
+            first = min(known, cell, key=lambda c: lowest(c.sources))
+            found[cell.signature] = replace(first, sources=known.sources | cell.sources)
+    return found.values()
 
 
 def _cell(sources: int, reachability: Reachability, paths: tuple[PathFacts, ...]) -> Cell:

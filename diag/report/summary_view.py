@@ -110,7 +110,7 @@ class SummaryView(Struct, frozen=True):
 def summary_view(
     analysis: Analysis, ordered: Iterable[Group], views: Iterable[GroupView], language: Language
 ) -> SummaryView:
-    """Of groups and their views, in one order."""
+    """Of groups and their views, in one order. Of what stands alike that with most pairs is first."""
     found: dict[tuple[Standing, Reason, bool], list[GroupView]] = {}
     networks = {c.name: {e.network for e in c.endpoints} for c in analysis.snapshot.containers}
     for group, view in zip(ordered, views, strict=True):
@@ -118,7 +118,8 @@ def summary_view(
         standing, reason = _standing(group, meant=not source.isdisjoint(destination))
         some = group.reachability is Reachability.PARTIAL
         found.setdefault((standing, reason, some), []).append(view)
-    listed = [(s, r, v) for s in _BANNERS for (standing, r, _), v in found.items() if standing is s]
+    most_first = sorted(found.items(), key=lambda item: -sum(view.pairs for view in item[1]))
+    listed = [(s, r, v) for s in _BANNERS for (standing, r, _), v in most_first if standing is s]
     problems = [_problem(*one, language) for one in listed if one[0] not in (Standing.FINE, Standing.APART)]
     apart = [_problem(*one, language) for one in listed if one[0] is Standing.APART]
     worst = listed[0][0] if listed else Standing.FINE
@@ -132,7 +133,7 @@ def summary_view(
         language.of(verdict if listed or found_something else _NOTHING),
         tuple(problems[:MOST]),
         tuple(problems[MOST:]),
-        tuple(sorted(apart, key=lambda p: -p.pairs)),
+        tuple(apart),
         _gaps(len(analysis.gaps), language),
     )
 
