@@ -59,6 +59,11 @@ class Neighbours(Frames):
             return self._unless_discovery_fails(netns, oif, answering[0], packet, nexthop, at_source=at_source)
         if refused:
             return refused[0]
+        if not permanent:
+            for attachment in self.world.topology.segment(netns, oif).attachments:
+                unknown = self._may_stand_in(netns, attachment, packet, nexthop)
+                if unknown is not None:
+                    return unknown
         return self._nobody(netns, oif, packet, nexthop, at_source=at_source)
 
     def _answers(self, netns: str, oif: str, nexthop: Ip, permanent: str) -> tuple[Attachment, ...]:
@@ -342,21 +347,36 @@ class Neighbours(Frames):
         ignore = switches.arp_ignore
         return ignore == 0 or (ignore in (1, 2, 3) and nexthop in own)
 
-    def _stands_in(self, attachment: Attachment, nexthop: Ip) -> bool:
-        """Whether the namespace there answers for an address that it forwards to by another link: arp_fwd_proxy()."""
+    def _stands_in(self, attachment: Attachment, nexthop: Ip) -> bool | None:
+        """Whether the namespace there answers for an address that it forwards to by another link: arp_fwd_proxy().
+
+        None: not known.
+        """
         if attachment.netns not in self.world.proxies or nexthop.family is Family.IPV6:
             return False
         switches = self.world.switches(attachment.netns, attachment.link)
-        if not switches.proxy_arp or not switches.forwards_ipv4:
+        if not switches.proxy_arp or switches.forwards_ipv4 is False:
             return False
+        fib = self.world.fib(attachment.netns, nexthop.family)
+        if switches.forwards_ipv4 is None or not fib.by_destination:  # it looks the asker up too
+            return None
         try:
-            fib = self.world.fib(attachment.netns, nexthop.family)
             route = fib.lookup(FibQuery(nexthop.value, iif=attachment.link))
         except RouteNotCapturedError:
-            return False
+            return None
         if route is None or route.type is not RouteType.UNICAST:
             return False
-        return all(hop.dev != attachment.link for hop in route.nexthops)
+        elsewhere = {hop.dev != attachment.link for hop in route.nexthops}
+        return elsewhere.pop() if len(elsewhere) == 1 else None
+
+    def _may_stand_in(self, netns: str, attachment: Attachment, packet: Packet, nexthop: Ip) -> Failed | None:
+        if self._stands_in(attachment, nexthop) is not None:
+            return None
+        who = self.world.label(attachment.netns)
+        cause = say("whether {who} answers for {nexthop} (proxy ARP) is not known", who=who, nexthop=nexthop)
+        if not self.choices.ask(("proxy", attachment.netns, attachment.link, nexthop), cause):
+            return None
+        return Failed(Cause.NOT_CAPTURED, netns, packet, cause)
 
     def _refuses_to_answer(self, attachment: Attachment, nexthop: Ip, packet: Packet, *, asker: str) -> Failed | None:
         """ARP is answered only where a packet from the asker would be accepted (source validation, rp_filter)."""

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable
 from functools import cached_property
 from itertools import chain as joined
 from itertools import pairwise
+from operator import itemgetter
 from typing import NamedTuple
 
 from diag.interpreter.matching import Context, Test, compiled
@@ -80,12 +81,10 @@ class RuleSelection:
         self._asked: dict[Field, dict[int | str, list[int]]] = {field: {} for field in _SELECTING}
         self._by_port: dict[tuple[int, int], list[int]] = defaultdict(list)
         """By protocol and port."""
-        self._by_source: dict[tuple[int, int], list[int]] = {}
-        """By the first and the last address: disjoint ranges."""
+        self._by_source: list[tuple[int, int, list[int]]] = []
+        """By the first and the last address, in order: disjoint ranges."""
         if self.is_long:
             self._index(chain)
-        self._first_sources = sorted(first for first, _ in self._by_source)
-        self._of_first = {first: (last, positions) for (first, last), positions in self._by_source.items()}
         self._ports: dict[int, list[int]] = {}
         """By protocol: the ports that some rule asks for."""
         self._of_any_port: dict[int, list[int]] = {}
@@ -110,6 +109,7 @@ class RuleSelection:
         return tuple([made for position in positions if (made := ready[position]) is not None])
 
     def _index(self, chain: Chain) -> None:
+        by_source: dict[tuple[int, int], list[int]] = defaultdict(list)
         for position, rule in enumerate(chain.rules):
             selector, port, sources = _asked_for(rule)
             if selector is not None:
@@ -118,13 +118,13 @@ class RuleSelection:
             elif port is not None:
                 self._by_port[port].append(position)
             elif sources is not None:
-                self._by_source.setdefault(sources, []).append(position)
+                by_source[sources].append(position)
             else:
                 self._always.append(position)
-        ranges = sorted(self._by_source)
-        if any(last >= first for (_, last), (first, _) in pairwise(ranges)):
-            self._always = sorted(joined.from_iterable((self._always, *self._by_source.values())))
-            self._by_source.clear()
+        if any(last >= first for (_, last), (first, _) in pairwise(sorted(by_source))):
+            self._always = sorted(joined.from_iterable((self._always, *by_source.values())))
+        else:
+            self._by_source = [(first, last, by_source[first, last]) for first, last in sorted(by_source)]
 
     def rules(self, context: Context) -> tuple[ReadyRule, ...]:
         """Of a long chain: those that a packet may meet, in order. The window shrinks to the ports for which that is so."""
@@ -135,7 +135,7 @@ class RuleSelection:
         if dport.kind == PortKind.ASKED and ports:
             place = bisect_left(ports, dport.value)
             context.window.within(dport.value, tuple((p, p) for p in ports[max(0, place - 1) : place + 2]))
-        key = (packet.saddr if self._first_sources else 0, packet.daddr, iif, oif, protocol, port)
+        key = (packet.saddr if self._by_source else 0, packet.daddr, iif, oif, protocol, port)
         if key not in self._found:
             positions = self._always.copy()
             wanted: tuple[int | str, ...] = (packet.daddr, iif, oif)
@@ -148,8 +148,8 @@ class RuleSelection:
         return self._found[key]
 
     def _of_source(self, saddr: int) -> list[int]:
-        place = bisect_right(self._first_sources, saddr)
-        last, positions = self._of_first[self._first_sources[place - 1]] if place else (-1, [])
+        place = bisect_right(self._by_source, saddr, key=itemgetter(0))
+        _, last, positions = self._by_source[place - 1] if place else (0, -1, [])
         return positions if saddr <= last else []
 
 

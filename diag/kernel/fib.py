@@ -61,7 +61,7 @@ class Fib:
                 for same in by_value.values():
                     same.sort(key=lambda r: r.metric)
         self._lengths = {table: sorted(by_length, reverse=True) for table, by_length in self._tables.items()}
-        self._by_destination = all(r.source is None and not r.iif and r.fwmark is None for r in self.rules)
+        self.by_destination = all(r.source is None and not r.iif and r.fwmark is None for r in self.rules)
         """No policy rule looks at more than the destination and the output interface."""
         self._cache: dict[FibQuery | tuple[int, str], Route | None] = {}
         self._local_types: dict[tuple[int, str], RouteType] = {}
@@ -77,7 +77,7 @@ class Fib:
             raise RouteNotCapturedError(
                 say("the {family} routes of {netns} were not captured", family=self.family.label, netns=self.netns.id)
             )
-        key = (query.daddr, query.oif) if self._by_destination else query
+        key = (query.daddr, query.oif) if self.by_destination else query
         if key not in self._cache:
             self._cache[key] = self._walk_rules(query)
         return self._cache[key]

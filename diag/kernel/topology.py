@@ -202,13 +202,11 @@ class _Flood:
             self._stop("link-down", netns, link, say("{name} is down", name=link.name))
             return
         match link.kind:
-            case LinkKind.VETH:
-                self._through_pair(netns, link, crossings)
+            case LinkKind.LOOPBACK | LinkKind.DUMMY:
+                return
             case LinkKind.BRIDGE:
                 for port in self._open_ports(netns, link, None):
                     self.transmit(netns, port, crossings)
-            case LinkKind.LOOPBACK | LinkKind.DUMMY:
-                return
             case LinkKind.MACVLAN | LinkKind.IPVLAN:
                 self._through_parent(netns, link, crossings)
             case _:

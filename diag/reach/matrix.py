@@ -7,7 +7,7 @@ each class, whose trace gives the reason: where it does not see the same set of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import accumulate, compress, count
+from itertools import accumulate, chain, compress, count
 from operator import or_
 from typing import TypeVar
 
@@ -107,8 +107,8 @@ class PairMatrix:
             seen = 1 << position
             for cell in cells:
                 seen |= cell.sources
-            cells += self._one_by_one(destination, self._everyone & ~seen)
-            yield Column(position, destination, tuple(_joined(cells)))
+            others = self._one_by_one(destination, self._everyone & ~seen)
+            yield Column(position, destination, tuple(_of_one_signature(chain(cells, others))))
 
     def _by_destination(self, solution: Solution) -> Iterator[tuple[Ip, _Spans]]:
         """For each destination the containers that call it alike, as masks."""
@@ -201,14 +201,10 @@ class PairMatrix:
             self._samples[key] = self.pairs.path_of(target, sweep) if sweep is not None else None
         return self._samples[key]
 
-    def _one_by_one(self, destination: Container, sources: int) -> list[Cell]:
-        found: dict[Signature, Cell] = {}
+    def _one_by_one(self, destination: Container, sources: int) -> Iterator[Cell]:
         for position in bits(sources):
             facts = self.pairs.pair(self.snapshot.containers[position], destination)
-            cell = _cell(1 << position, facts.reachability, facts.paths)
-            known = found.get(cell.signature)
-            found[cell.signature] = replace(known, sources=known.sources | cell.sources) if known else cell
-        return list(found.values())
+            yield _cell(1 << position, facts.reachability, facts.paths)
 
     def example(self, column: Column, cell: Cell) -> PairFacts:
         """The first pair of a cell, with traces of its own, one for each kind of its flows."""
@@ -226,8 +222,8 @@ class PairMatrix:
         return PairFacts(source.name, destination.name, found[0].reachability, tuple(found))
 
 
-def _joined(cells: Iterable[Cell]) -> Iterable[Cell]:
-    """Cells that differ only in how the symbolic engine came to them as one, which is that of its first source."""
+def _of_one_signature(cells: Iterable[Cell]) -> Iterable[Cell]:
+    """Cells that say the same as one; what it cites is of its first source."""
     found: dict[Signature, Cell] = {}
     for cell in cells:
         known = found.setdefault(cell.signature, cell)

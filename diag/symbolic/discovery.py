@@ -18,7 +18,7 @@ from diag.model.netfilter import ChainType, CtState, Field, Hook, Ranges, SetHop
 from diag.model.netns import Link, Netns
 from diag.symbolic.hooks import before_conntrack
 from diag.symbolic.pairs import NO_STACK, Pairs
-from diag.symbolic.rules import Outcome, RuleWalker
+from diag.symbolic.rules import Outcome, RuleWalker, have
 from diag.symbolic.space import Set, intervals
 from diag.symbolic.view import Constant, OfProtocol, Packet, View
 
@@ -141,7 +141,7 @@ def voids_messages(rules: RuleWalker) -> bool:
     """Whether some rule sets a hop limit: a message with another than 255 is not looked at (ndisc_rcv())."""
     tables = (table for table in rules.ruleset.tables if table.family in (TableFamily.IP6, TableFamily.INET))
     chains = (chain for table in tables for chain in table.chains.values())
-    return any(isinstance(part, SetHopLimit) for chain in chains for rule in chain.rules for part in rule.parts)
+    return any(have(chain.rules, SetHopLimit) for chain in chains)
 
 
 class _Discovery:

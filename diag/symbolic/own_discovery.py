@@ -48,10 +48,10 @@ def unheard_inside(pairs: Pairs, own_rules: OwnRules) -> Set:
     if pairs.family is not Family.IPV6:
         return found
     for container in own_rules.containers:
-        if voids_messages(container.rules):
-            found = found | container.flows[True] | container.flows[False]
-            continue
         flows, netns, links = container.flows[True] | container.flows[False], container.netns, container.links
+        if voids_messages(container.rules):
+            found = found | flows
+            continue
 
         def view(message: Message, netns: Netns = netns, links: frozenset[str] = links) -> MessageView:
             return AnyMessage(pairs, netns, message, links)

@@ -60,9 +60,7 @@ class Pairs:
         """Destinations by their namespace."""
         for number, port in enumerate(self.ports):
             self._numbers[port.netns].append(number)
-        self.near: dict[str, Set] = {}
-        """Per bridge and segment: pairs with an address that is on it."""
-        self.from_bridge, self.to_bridge = self._by_bridge()
+        self.near, self.from_bridge, self.to_bridge = self._by_bridge()
         self.bridges = tuple(sorted(self.to_bridge))
         """And the uplink."""
         masks = sorted((ip, bridge) for bridge, ip in self.masks.items() if bridge in self.to_bridge)
@@ -75,8 +73,9 @@ class Pairs:
         self.reply = self._ways_back()
         self.answers_masks = self._answers_masks()
 
-    def _by_bridge(self) -> tuple[dict[str, Set], dict[str, Set]]:
-        """Per bridge or uplink: the pairs that come by it, and those that leave by it, if only to where nobody answers."""
+    def _by_bridge(self) -> tuple[dict[str, Set], dict[str, Set], dict[str, Set]]:
+        """Pairs per bridge, segment or uplink: with an address that is on it; that come by it; that leave by it, if only to
+        where nobody answers."""
         callers: dict[str, list[int]] = defaultdict(list)
         near: dict[str, list[int]] = defaultdict(list)
         lost: dict[str, list[int]] = defaultdict(list)
@@ -88,9 +87,9 @@ class Pairs:
             if port.sent is Way.LOST:
                 lost[port.sent_by].append(number)
         among = self.space.destinations_among
-        self.near = {bridge: among(numbers) for bridge, numbers in near.items()}
-        called = self.near | {by: among(numbers) | self._on(by) for by, numbers in lost.items()}
-        return {bridge: self._from_ports(callers.get(bridge, ())) for bridge in called}, called
+        on = {bridge: among(numbers) for bridge, numbers in near.items()}
+        called = on | {by: among(numbers) | on.get(by, self.space.empty) for by, numbers in lost.items()}
+        return on, {bridge: self._from_ports(callers.get(bridge, ())) for bridge in called}, called
 
     def _on(self, bridge: str) -> Set:
         return self.near.get(bridge, self.space.empty)

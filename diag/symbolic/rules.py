@@ -236,7 +236,7 @@ class RuleWalker:
         """Some rule answers instead of dropping in silence."""
         verdicts = (e.verdict for t in self.ruleset.tables for s in t.sets.values() for e in s.elements)
         chains = (chain for table in self.ruleset.tables for chain in table.chains.values())
-        return any(isinstance(verdict, Reject) for verdict in verdicts) or any(_have(c.rules, Reject) for c in chains)
+        return any(isinstance(verdict, Reject) for verdict in verdicts) or any(have(c.rules, Reject) for c in chains)
 
     def base_chains(self, hook: Hook, kind: ChainType) -> Iterator[tuple[int, NfTable, Chain]]:
         """Those that packets meet at a hook, by priority; NAT chains apart from the others."""
@@ -291,7 +291,7 @@ class RuleWalker:
     def _sum_up(self, where: _Where, chain: Chain) -> Outcome:
         if len(chain.rules) <= _SHORT:
             return self._in_a_row(where, chain.rules)
-        translates = _have(chain.rules, Nat)
+        translates = have(chain.rules, Nat)
         simple = tuple(self._simple(where.view, rule) for rule in chain.rules)
         part = self._part(where, chain.rules, simple, by_port=translates)
         part.found.back = part.found.back | part.left
@@ -587,7 +587,7 @@ class RuleWalker:
         return going_on
 
 
-def _have(rules: tuple[NfRule, ...], kind: type) -> bool:
+def have(rules: tuple[NfRule, ...], kind: type) -> bool:
     """Whether any has a part of a kind. To ask each part whether it is an instance takes three times as long."""
     return any(kind in map(type, rule.parts) for rule in rules)
 

@@ -92,6 +92,7 @@ OF_PORTS = (
 )
 """Fields that say nothing of the pair; all others say nothing of protocol and port."""
 _OF_EACH_FLOW = frozenset({Field.SADDR, Field.DADDR, Field.SPORT, Field.DPORT})
+"""Most matches look at these."""
 _OF_ADDRESSES = frozenset({Field.SADDR, Field.DADDR})
 _TYPES = frozenset({Field.SADDR_TYPE, Field.DADDR_TYPE, Field.SADDR_TYPE_IIF, Field.DADDR_TYPE_IIF})
 _NAMELESS = {Field.OIFNAME: (Hook.PREROUTING, Hook.INPUT), Field.IIFNAME: (Hook.OUTPUT,)}

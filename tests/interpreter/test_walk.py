@@ -308,3 +308,27 @@ def test_what_is_not_modelled_stays_so_whatever_the_rule_says() -> None:
     rule = '-A FORWARD -m string --algo bm --string "not captured" -j DROP'
     trace = TWO.rules(rule).send("web", "db", tcp=80)
     assert (trace.disposition, trace.reason) == (Disposition.UNKNOWN, Reason.NOT_MODELLED)
+
+
+def asking_on_its_link(host: Host) -> Host:
+    """`web` takes `db`, which is on the other network, for a neighbour."""
+    return edit_routes(
+        host, "web", Route(Prefix.of(host.address("db"), 32), RouteType.UNICAST, "main", (Nexthop("eth0"),))
+    )
+
+
+def test_proxy_arp() -> None:
+    host = asking_on_its_link(TWO)
+    assert host.send("web", "db").reason is Reason.NO_NEIGHBOUR
+    assert host.sysctl(net__ipv4__conf__all__proxy_arp="1").send("web", "db").disposition is Disposition.DELIVERED
+
+
+def test_proxy_arp_of_whom_it_is_not_known_where_to_it_forwards() -> None:
+    host = asking_on_its_link(TWO).sysctl(net__ipv4__conf__all__proxy_arp="1")
+    space = host.spaces["host"]
+    lost = host.change("host", replace(space, routes=MappingProxyType({**space.routes, Family.IPV4: None})))
+    silent = host.change("host", replace(space, sysctl=MappingProxyType({})))
+    for unknown in (lost, silent):
+        trace = unknown.send("web", "db")
+        assert trace.disposition is Disposition.UNKNOWN
+        assert "proxy ARP" in " ".join(trace.unknown_causes)
