@@ -220,7 +220,10 @@ CODES: tuple[Code, ...] = (
         say("Reply does not come back"),
         say("The request arrives, but the answer is dropped, has no route, or comes from another address."),
         say("The reply is walked like the request; the deciding line is where it ends."),
-        say("Accept ESTABLISHED traffic both ways; for UDP, bind the server to the address that is called."),
+        say(
+            "Give the other side a route back, or accept ESTABLISHED traffic both ways; for UDP, bind the server to the "
+            "address that is called."
+        ),
     ),
     _bad(
         Reason.MACVLAN_ISOLATION,
