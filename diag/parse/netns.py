@@ -214,7 +214,7 @@ class NetnsReader:
         record = self.records.get(self.prefix + name)
         if record is not None and record.error:
             return record.error
-        return say("{file} is not in the bundle", file=f"{self.prefix}{name}")
+        return say("{file} is not in the bundle", file=self.prefix + name)
 
 
 def _lacks_devices(tables: tuple[NfTable, ...]) -> bool:
