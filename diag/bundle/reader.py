@@ -309,26 +309,27 @@ def _read_file(path: str, shown: str, loaded: _Loaded, limits: Limits) -> bytes 
         return None
     try:
         status = os.fstat(descriptor)
-        content = _content(descriptor, status.st_size, limits.file + 1) if stat.S_ISREG(status.st_mode) else None
+        if not stat.S_ISREG(status.st_mode):
+            loaded.leave_out(shown, say("it is not a regular file"))
+            return None
+        size = status.st_size
+        content = os.read(descriptor, min(size, limits.file) + 1)
+        if len(content) != size:
+            content = _whole(descriptor, content, limits.file + 1)
     except OSError as error:
         loaded.leave_out(shown, error.strerror or str(error))
         return None
     finally:
         os.close(descriptor)
-    if content is None:
-        loaded.leave_out(shown, say("it is not a regular file"))
-    elif len(content) > limits.file:
+    if len(content) > limits.file:
         loaded.leave_out(shown, say("it is larger than {limit} MiB", limit=limits.file >> 20))
         return None
     return content
 
 
-def _content(descriptor: int, size: int, limit: int) -> bytes:
-    """The first `limit` bytes of a file that is `size` long: of one that does not know (procfs), all that comes."""
-    content = os.read(descriptor, min(size + 1, limit))
-    if len(content) == size:
-        return content
-    chunks, missing = [content], limit - len(content)
+def _whole(descriptor: int, begun: bytes, limit: int) -> bytes:
+    """What was read of a file and what comes after it, `limit` bytes at most: its size is not always known (procfs)."""
+    content, chunks, missing = begun, [begun], limit - len(begun)
     while content and missing:
         content = os.read(descriptor, min(missing, _CHUNK))
         chunks.append(content)

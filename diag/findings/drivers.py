@@ -87,7 +87,7 @@ def _swarm_blocked(facts: Facts) -> Iterator[Found]:
         host = next((a.ip for a in way.link.addresses if a.ip.family is Family.IPV4), None)
         if host is None:
             continue
-        tracer = Tracer(_with_peer(facts.snapshot, way, peer))
+        tracer = Tracer(_with_peer(facts.snapshot, way, peer), facts.world)
         for protocol, port in (*_SWARM, *((_MANAGERS,) if manager else ())):
             trace = tracer.trace(Flow(WORLD, host, protocol, port))
             if trace.disposition in _STOPPED and trace.decided_by is not None:

@@ -317,7 +317,7 @@ def _exposed(facts: Facts) -> Iterator[Found]:
     ways = uplinks(facts.snapshot, facts.world.topology) if bound else ()
     if not ways:
         return
-    tracer = Tracer(_with_neighbour(facts.snapshot, ways, [ip for _, _, ip in bound]))
+    tracer = Tracer(_with_neighbour(facts.snapshot, ways, [ip for _, _, ip in bound]), facts.world)
     for container, binding, ip in bound:
         trace = tracer.trace(Flow(WORLD, ip, Protocol(binding.protocol), binding.container_port))
         if trace.disposition is Disposition.DELIVERED:

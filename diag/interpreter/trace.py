@@ -42,8 +42,9 @@ class _Run(Struct):
 class Tracer:
     """Answers flows about one snapshot; flows share its indexes."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
-        self.world = World(snapshot)
+    def __init__(self, snapshot: Snapshot, like: World | None = None) -> None:
+        """`like` is of a snapshot that has namespaces in common with this one."""
+        self.world = World(snapshot, like)
 
     def trace(self, flow: Flow) -> Trace:
         """The fate of one flow. Where something is unknown every possibility is walked, and only what they share stands."""

@@ -11,7 +11,7 @@ from diag.interpreter.chains import HookTable
 from diag.interpreter.matching import Surroundings
 from diag.kernel.fib import Fib
 from diag.kernel.source_address import Sources
-from diag.kernel.sysctl import Switches, bridge_nf_call, local_port_range, may_proxy_arp
+from diag.kernel.sysctl import Switches, arp_proxies, bridge_nf_call, local_port_range
 from diag.kernel.topology import Attachment, Topology
 from diag.model.address import Family, Ip, is_loopback
 from diag.model.docker import Container, DockerNetwork, Endpoint, PublishedPort
@@ -92,8 +92,10 @@ class Stack(Struct):
 class World:
     """Read-only after construction; caches are filled as flows need them."""
 
-    def __init__(self, snapshot: Snapshot) -> None:
+    def __init__(self, snapshot: Snapshot, like: World | None = None) -> None:
+        """`like` is of a snapshot that has namespaces in common with this one: what was made of these is shared."""
         self.snapshot = snapshot
+        self._like = like
         self.topology = Topology(snapshot)
         self._fibs: dict[tuple[str, Family], Fib] = {}
         self._stacks: dict[tuple[str, Family], Stack] = {}
@@ -112,7 +114,7 @@ class World:
         self._answering: Answering | None = None
         self.answers: dict[tuple[str, str, Family, int], tuple[Attachment, ...]] = {}
         """Who answers for an address, by the namespace and link that ask."""
-        self.proxies = frozenset(netns.id for netns in snapshot.netns.values() if may_proxy_arp(netns))
+        self.proxies = arp_proxies(snapshot.netns.values())
         """Namespaces that may answer ARP for addresses that they route elsewhere."""
         self._switches: dict[tuple[str, str], Switches] = {}
         self._macs: dict[tuple[str, str], int | None] = {}
@@ -129,19 +131,27 @@ class World:
         version = re.match(r"(\d+)\.(\d+)", snapshot.engine.kernel)
         self.kernel = (int(version[1]), int(version[2])) if version else None
         """Version of the kernel; None: not captured."""
-        rulesets = [space.ruleset for space in snapshot.netns.values()]
         self.has_link_rules = any(
-            HookTable.of_links(ruleset, family).acts
-            for ruleset in rulesets
-            if _may_stop_frames(ruleset)
+            HookTable.of_links(space.ruleset, family).acts
+            for space in snapshot.netns.values()
+            if _may_stop_frames(space.ruleset)
             for family in _LINK_FAMILIES
         )
         """Some frame may be stopped below layer 3."""
-        statements = set[type]().union(*map(_statements, rulesets))
+        self._statements: dict[str, set[type]] = {
+            netns: like._statements[netns] if like and self._has_rules_of(like, netns) else _statements(space.ruleset)
+            for netns, space in snapshot.netns.items()
+        }
+        statements = set[type]().union(*self._statements.values())
         self.has_reject = Reject in statements
         """Some rule on this host answers instead of dropping in silence."""
         self.has_notrack = Notrack in statements
         """Some packets of a connection may pass conntrack by, and so NAT."""
+
+    def _has_rules_of(self, like: World, netns: str) -> bool:
+        """Whether a namespace has the very rules that it has there."""
+        there = like.snapshot.netns.get(netns)
+        return there is not None and there.ruleset is self.netns(netns).ruleset
 
     def netns(self, netns: str) -> Netns:
         return self.snapshot.netns[netns]
@@ -150,23 +160,31 @@ class World:
         key = (netns, family)
         found = self._stacks.get(key)
         if found is None:
-            space = self.netns(netns)
-            fib = self.fib(netns, family)
-            found = self._stacks[key] = Stack(
-                space,
-                fib,
-                HookTable.of_packets(space.ruleset, family),
-                Sources(space, family),
-                Surroundings(netns, fib, local_port_range(space), self.kernel),
-                bridge_nf_call(space, family),
-            )
+            found = self._stacks[key] = self._stack_of(netns, family)
         return found
+
+    def _stack_of(self, netns: str, family: Family) -> Stack:
+        space, like = self.netns(netns), self._like
+        if like is not None and like.snapshot.netns.get(netns) is space:
+            return like.stack(netns, family)
+        fib = self.fib(netns, family)
+        shared = like.stack(netns, family).hooks if like and self._has_rules_of(like, netns) else None
+        return Stack(
+            space,
+            fib,
+            shared or HookTable.of_packets(space.ruleset, family),
+            Sources(space, family),
+            Surroundings(netns, fib, local_port_range(space), self.kernel),
+            bridge_nf_call(space, family),
+        )
 
     def fib(self, netns: str, family: Family) -> Fib:
         key = (netns, family)
         found = self._fibs.get(key)
         if found is None:
-            found = self._fibs[key] = Fib(self.netns(netns), family)
+            space, like = self.netns(netns), self._like
+            is_shared = like is not None and like.snapshot.netns.get(netns) is space
+            found = self._fibs[key] = like.fib(netns, family) if like and is_shared else Fib(space, family)
         return found
 
     def switches(self, netns: str, dev: str) -> Switches:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from msgspec import Struct
 
 from diag.model.address import Family
@@ -68,9 +70,17 @@ def proxy_arp(netns: Netns, iif: str) -> bool:
     return bool(_strongest(netns, "proxy_arp", iif))
 
 
-def may_proxy_arp(netns: Netns) -> bool:
-    """Whether it is on for any interface."""
-    return any(key.endswith(".proxy_arp") and value.strip() not in ("", "0") for key, value in netns.sysctl.items())
+def arp_proxies(namespaces: Collection[Netns]) -> frozenset[str]:
+    """Those on any of whose interfaces it is on, by their ids. Equal sysctls are one object, which is looked through once."""
+    known: dict[int, bool] = {}
+    for netns in namespaces:
+        if id(netns.sysctl) not in known:
+            known[id(netns.sysctl)] = _proxies_somewhere(netns)
+    return frozenset(netns.id for netns in namespaces if known[id(netns.sysctl)])
+
+
+def _proxies_somewhere(netns: Netns) -> bool:
+    return any(netns.sysctl[key].strip() not in ("", "0") for key in netns.sysctl if key.endswith(".proxy_arp"))
 
 
 class Switches(Struct, frozen=True):

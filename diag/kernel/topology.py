@@ -18,6 +18,9 @@ _PAIRED = (LinkKind.VETH, LinkKind.DEVICE)
 """Kinds that can be one end of a veth pair: a capture without `-d` does not tell."""
 _STACKED = (LinkKind.MACVLAN, LinkKind.IPVLAN)
 """Kinds that are children of another link."""
+_SILENT = (LinkKind.LOOPBACK, LinkKind.DUMMY)
+"""Kinds whose frames go nowhere."""
+_VETH, _BRIDGE = LinkKind.VETH, LinkKind.BRIDGE
 
 
 class Crossing(Struct, frozen=True):
@@ -201,22 +204,20 @@ class _Flood:
         if not link.up:
             self._stop("link-down", netns, link, say("{name} is down", name=link.name))
             return
-        match link.kind:
-            case LinkKind.LOOPBACK | LinkKind.DUMMY:
-                return
-            case LinkKind.BRIDGE:
-                for port in self._open_ports(netns, link, None):
-                    self.transmit(netns, port, crossings)
-            case LinkKind.MACVLAN | LinkKind.IPVLAN:
-                self._through_parent(netns, link, crossings)
-            case _:
-                self._through_pair(netns, link, crossings)
+        kind = link.kind
+        if kind is _BRIDGE:
+            for port in self._open_ports(netns, link, None):
+                self.transmit(netns, port, crossings)
+        elif kind in _STACKED:
+            self._through_parent(netns, link, crossings)
+        elif kind not in _SILENT:
+            self._through_pair(netns, link, crossings)
 
     def _through_pair(self, netns: str, link: Link, crossings: tuple[Crossing, ...]) -> None:
         peer = self.topology.peers.get((netns, link.name))
         if peer is not None:
             self.receive(peer[0], self.topology.links[peer], crossings)
-        elif link.kind is LinkKind.VETH or link.peer_index:
+        elif link.kind is _VETH or link.peer_index:
             self._stop(
                 "unknown-peer", netns, link, say("the other end of {name} is not in the capture", name=link.name)
             )
@@ -254,8 +255,11 @@ class _Flood:
         if link.master:
             self._cross(netns, link, crossings)
             return
-        if link.kind is LinkKind.VETH and netns == "host" and not link.addresses:
+        if netns == "host" and link.kind is _VETH and not link.addresses:
             self._stop("no-master", netns, link, say("{name} is on no bridge", name=link.name))
+        if not self.topology.is_parent(netns, link.name):
+            self.attachments.append(Attachment(netns, link.name, crossings))
+            return
         children = list(self.topology.children(netns, link.name))
         if any(
             child.mode == "passthru" for _, child in children

@@ -36,7 +36,7 @@ class Analyser:
         """Pairs with `@host` and `@world` of this snapshot, `plain` being the one without the world."""
         if WORLD in self.snapshot.netns:
             return ReservedPairs(plain, self.pairs)
-        return ReservedPairs.of(plain, self.tracer.world.topology)
+        return ReservedPairs.of(plain, self.tracer.world)
 
     def pair(self, source: Container, destination: Container, *, fixes: bool = True) -> PairResult:
         """One ordered pair, explained, with its names and fixes."""

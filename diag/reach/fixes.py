@@ -86,7 +86,9 @@ class FixFinder:
 
     def _analyser(self, proposal: Proposal) -> PairAnalyser:
         if proposal.command not in self._after:
-            self._after[proposal.command] = PairAnalyser(proposal.after, Tracer(proposal.after))
+            self._after[proposal.command] = PairAnalyser(
+                proposal.after, Tracer(proposal.after, self.pairs.tracer.world)
+            )
         return self._after[proposal.command]
 
     def _opened(self, proposal: Proposal) -> tuple[tuple[str, str], ...]:

@@ -140,7 +140,7 @@ class FlowAnswerer:
 
     def _world_tracer(self) -> Tracer:
         if self._beyond is None:
-            self._beyond = Tracer(with_world(self.snapshot))
+            self._beyond = Tracer(with_world(self.snapshot), self.tracer.world)
         return self._beyond
 
     def netns_of(self, source: str) -> str | None:

@@ -8,7 +8,6 @@ from msgspec.structs import replace
 
 from diag.interpreter.trace import Tracer
 from diag.interpreter.world import World
-from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip
 from diag.model.docker import Container
 from diag.model.flow import Flow, Trace
@@ -56,10 +55,10 @@ class ReservedPairs:
         )
 
     @classmethod
-    def of(cls, snapshot: Snapshot, topology: Topology | None = None) -> ReservedPairs:
-        """With the symbolic engine, for all pairs of a host; `topology` is of the same snapshot."""
-        ways = uplinks(snapshot, topology)
-        tracer = Tracer(with_world(snapshot, ways))
+    def of(cls, snapshot: Snapshot, plain: World | None = None) -> ReservedPairs:
+        """With the symbolic engine, for all pairs of a host; `plain` is made of the same snapshot."""
+        ways = uplinks(snapshot, plain.topology if plain else None)
+        tracer = Tracer(with_world(snapshot, ways), plain)
         world = tracer.world
         solutions = solve(world.snapshot, world.topology, WORLD)
         return cls(snapshot, PairAnalyser(world.snapshot, tracer), solutions, ways)

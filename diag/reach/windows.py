@@ -30,7 +30,7 @@ class Span(Struct, frozen=True):
     @property
     def widest(self) -> int:
         """How many ports more than one the widest range has."""
-        return max(high - low for low, high in self.ranges)
+        return max([high - low for low, high in self.ranges])
 
 
 class Sweep(Struct, frozen=True):

@@ -120,9 +120,10 @@ def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: 
     host = snapshot.netns.get("host")
     if host is None or host.links is None or not _host_routes_by_destination(host, family):
         return ()
-    if family is Family.IPV4 and sysctl.may_proxy_arp(host):
+    proxies = sysctl.arp_proxies(snapshot.netns.values()) if family is Family.IPV4 else frozenset()
+    if host.id in proxies:
         return ()  # it may answer for everybody, on every bridge
-    finder = _Finder(snapshot, topology, host, family, world)
+    finder = _Finder(snapshot, topology, host, family, world, proxies)
     found = [finder.stack(snapshot.netns[netns]) for netns in dict.fromkeys(snapshot.netns_of.values())]
     stacks = [stack for stack in found if stack is not None]
     if not any(stack.ports for stack in stacks):
@@ -174,7 +175,15 @@ def _ways_from_beyond(host: Netns, beyond: Netns, port: Port) -> Iterator[Reach]
 
 
 class _Finder:
-    def __init__(self, snapshot: Snapshot, topology: Topology, host: Netns, family: Family, world: str) -> None:
+    def __init__(
+        self,
+        snapshot: Snapshot,
+        topology: Topology,
+        host: Netns,
+        family: Family,
+        world: str,
+        proxies: frozenset[str],
+    ) -> None:
         self.topology = topology
         self.host = host
         self.family = family
@@ -187,7 +196,9 @@ class _Finder:
                         self.owners.setdefault(address.ip.value, []).append(netns.id)
         self.fixed = {(n.dev, n.ip): n.mac for n in host.neighbours if n.state == "PERMANENT"}
         """The host's neighbours that it does not ask for."""
-        self.greedy = {netns.id for netns in snapshot.netns.values() if _answers_for_others(netns, family)}
+        takers = {netns.id for netns in snapshot.netns.values() if _takes_others(netns, family)}
+        self.greedy = takers | proxies
+        """They take more addresses for their own than their links have, or answer for what they route elsewhere."""
         self.segments = Segments(snapshot, topology, self.greedy)
         self.silence = Silence(snapshot, topology, self.owners, self.greedy | {world})
         self._bridges: dict[str, bool] = {}
@@ -396,10 +407,8 @@ def _fixes_neighbours(netns: Netns, family: Family) -> bool:
     return any(n.state == "PERMANENT" and n.ip.family is family for n in netns.neighbours)
 
 
-def _answers_for_others(netns: Netns, family: Family) -> bool:
-    """Whether it takes more addresses for its own than its links have, or answers for what it routes elsewhere."""
-    if family is Family.IPV4 and sysctl.may_proxy_arp(netns):
-        return True
+def _takes_others(netns: Netns, family: Family) -> bool:
+    """Whether it takes more addresses for its own than its links have."""
     own = {a.ip.value for link in netns.links or () for a in link.addresses}
     return any(
         route.table == "local" and route.type is _LOCAL and not _is_own(route, own)
