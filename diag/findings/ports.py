@@ -31,7 +31,7 @@ _SSH = 22
 
 def _is_loopback(ip: Ip) -> bool:
     """Also of an IPv4 address in IPv6 form."""
-    return ip.is_loopback or (ip.family is Family.IPV6 and ip.value >> 24 == 0xFFFF7F)
+    return ip.is_loopback or (ip.value >> 24 == 0xFFFF7F and ip.family is Family.IPV6)
 
 
 def _targets(container: Container) -> list[tuple[int, str]]:

@@ -14,6 +14,7 @@ from diag.model.address import Family, Ip, Prefix
 from diag.model.message import say
 from diag.model.netns import LOST, Netns, Nexthop, PolicyRule, Route, RouteType
 
+_UNICAST, _LOCAL, _THROW, _IPV4 = RouteType.UNICAST, RouteType.LOCAL, RouteType.THROW, Family.IPV4
 DEFAULT_RULES = (
     PolicyRule(0, "lookup", "local"),
     PolicyRule(32766, "lookup", "main"),
@@ -94,7 +95,7 @@ class Fib:
             match rule.action:
                 case "lookup":
                     route = self._longest(rule, query)
-                    if route is not None and route.type is not RouteType.THROW:
+                    if route is not None and route.type is not _THROW:
                         return route
                 case "blackhole" | "unreachable" | "prohibit":
                     return Route(Prefix(self.family, 0, 0), RouteType(rule.action), "rule", evidence=rule.evidence)
@@ -114,13 +115,14 @@ class Fib:
 
     def _longest(self, rule: PolicyRule, query: FibQuery) -> Route | None:
         for route in self.candidates(rule.table, query.daddr):
-            if query.oif and route.type is RouteType.UNICAST and all(n.dev != query.oif for n in route.nexthops):
+            if query.oif and route.type is _UNICAST and all(n.dev != query.oif for n in route.nexthops):
                 continue
             if rule.suppress_prefixlength is not None and route.destination.length <= rule.suppress_prefixlength:
                 return None
             if (
-                route.type in (RouteType.UNICAST, RouteType.LOCAL)
-                and route.nexthops
+                route.nexthops
+                and route.nexthops[0].dead
+                and route.type in (_UNICAST, _LOCAL)
                 and all(n.dead for n in route.nexthops)
             ):
                 continue
@@ -140,7 +142,7 @@ class Fib:
         """An IPv4 gateway that is one of the namespace's own addresses means a directly connected network
         (fib_check_nh_v4_gw(), rt_set_nexthop())."""
         gateway = nexthop.gateway
-        if gateway is None or gateway.family is not Family.IPV4 or not self.is_local(gateway.value):
+        if gateway is None or gateway.family is not _IPV4 or not self.is_local(gateway.value):
             return nexthop
         return replace(nexthop, gateway=None)
 
@@ -166,7 +168,7 @@ class Fib:
         ip = Ip(self.family, value)
         if ip.is_multicast:
             return RouteType.MULTICAST
-        if self.family is Family.IPV4 and (value in (0, 0xFFFFFFFF)):
+        if self.family is _IPV4 and value in (0, 0xFFFFFFFF):
             return RouteType.BROADCAST
         for route in self.candidates("local", value):
             if not dev or any(n.dev == dev for n in route.nexthops):
@@ -179,7 +181,7 @@ class Fib:
 
         IPv6 asks the routes too (xt_addrtype.c match_lookup_rt6(), nft_fib_ipv6.c __nft_fib6_eval_type()).
         """
-        if self.family is Family.IPV4:
+        if self.family is _IPV4:
             return self.local_type(value, dev)
         if Ip(self.family, value).is_multicast:
             return RouteType.MULTICAST
@@ -193,7 +195,7 @@ class Fib:
 
     def is_local(self, value: int) -> bool:
         """Whether the address is one of the namespace's own."""
-        return self.local_type(value) is RouteType.LOCAL
+        return self.local_type(value) is _LOCAL
 
 
 def is_damaged(netns: Netns, family: Family) -> bool:

@@ -54,7 +54,7 @@ class Ip(Struct, frozen=True, order=True):
 
     @property
     def is_loopback(self) -> bool:
-        return is_loopback(self.family, self.value)
+        return self.value in _LOOPBACK_V4 if self.family is _IPV4 else self.value == 1
 
     @property
     def is_link_local(self) -> bool:
@@ -172,12 +172,16 @@ def _colon_value(text: str) -> int | None:
     head, gap, tail = text.partition("::")
     before, after = head.split(":") if head else [], tail.split(":") if tail else []
     zeros = 8 - len(before) - len(after)
-    groups = [*before, *["0"] * zeros, *after]
     if zeros < 1 if gap else zeros:
         return None
-    if not all(0 < len(group) < 5 for group in groups):
-        return None
-    return int("".join([group.zfill(4) for group in groups]), 16)
+    value = 0
+    for groups, then in ((before, zeros), (after, 0)):
+        for group in groups:
+            if not 0 < len(group) < 5:
+                return None
+            value = value << 16 | int(group, 16)
+        value <<= 16 * then
+    return value
 
 
 @lru_cache(maxsize=1 << 14)

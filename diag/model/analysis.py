@@ -42,7 +42,7 @@ class PortSet(Struct, frozen=True):
             return NONE
         if self.is_all:
             return ALL
-        return ",".join(str(lo) if lo == hi else f"{lo}-{hi}" for lo, hi in self.ranges)
+        return ",".join([str(lo) if lo == hi else f"{lo}-{hi}" for lo, hi in self.ranges])
 
 
 class Allowed(Struct, frozen=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -75,15 +76,17 @@ class NetnsReader:
             sysctl_evidence,
             self._ruleset(),
             self._sockets(),
-            self.hosts(),
-            self.resolv_conf(),
+            self.hosts,
+            self.resolv_conf,
             self._take(("bridge-fdb.json", "bridge-fdb.txt"), parse_fdb) or (),
         )
 
+    @cached_property
     def hosts(self) -> tuple[HostsEntry, ...] | None:
         """`/etc/hosts`, where it was captured."""
         return self._take(("hosts",), parse_hosts)
 
+    @cached_property
     def resolv_conf(self) -> ResolvConf | None:
         """`/etc/resolv.conf`, where it was captured."""
         return self._take(("resolv.conf",), parse_resolv_conf)

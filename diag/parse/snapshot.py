@@ -74,6 +74,7 @@ class _Readers:
         self._records = bundle.records
         self._equal = EqualFiles()
         self._files: dict[str, dict[str, bytes]] = {}
+        self._of: dict[str, NetnsReader] = {}
         for path, data in bundle.files.items():
             folder, _, name = path.rpartition("/")
             if folder not in self._files:
@@ -81,8 +82,12 @@ class _Readers:
             self._files[folder][name] = data
 
     def of(self, folder: str, label: str) -> NetnsReader:
-        """A person calls its namespace by the label."""
-        return NetnsReader(self._files.get(folder, {}), self._records, f"{folder}/", label, self._equal)
+        """The one of a folder. A person calls its namespace by the label."""
+        found = self._of.get(folder)
+        if found is None:
+            files = self._files.get(folder, {})
+            found = self._of[folder] = NetnsReader(files, self._records, f"{folder}/", label, self._equal)
+        return found
 
     def owners(self, top: str) -> list[str]:
         """The names of the folders below `containers/` or `netns/`, sorted."""
@@ -268,5 +273,5 @@ def _name_files(
         if folder is None:
             continue
         reader = readers.of(f"containers/{folder}", container.name)
-        found[container.name] = NameFiles(reader.hosts(), reader.resolv_conf())
+        found[container.name] = NameFiles(reader.hosts, reader.resolv_conf)
     return found

@@ -6,7 +6,7 @@ each class, whose trace gives the reason: where it does not see the same set of 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate, chain, compress, count
 from operator import or_
 from typing import TypeVar
@@ -155,10 +155,10 @@ class PairMatrix:
             if cell is not None:
                 yield cell
 
-    def _covered(self, destination: Container) -> tuple[list[Target], dict[tuple[Behaviour, ...], int]]:
+    def _covered(self, destination: Container) -> tuple[Sequence[Target], dict[tuple[Behaviour, ...], int]]:
         """Callers by what their flows to each of the destination's addresses do, as far as the symbolic engine covers them."""
         there = self.snapshot.netns_of.get(destination.name)
-        targets = self.pairs.own_addresses(destination) if there is not None else []
+        targets = self.pairs.own_addresses(destination) if there is not None else ()
         spans = [self._alike.get(target.ip) for target in targets]
         if not spans or there is None:
             return targets, {}
@@ -176,7 +176,7 @@ class PairMatrix:
             alike = finer
         return targets, alike
 
-    def _cell(self, sources: int, targets: list[Target], behaviours: tuple[Behaviour, ...]) -> Cell | None:
+    def _cell(self, sources: int, targets: Sequence[Target], behaviours: tuple[Behaviour, ...]) -> Cell | None:
         first = self.snapshot.containers[lowest(sources)]
         paths = []
         for target, behaviour in zip(targets, behaviours, strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct
 
@@ -94,6 +94,8 @@ class PairAnalyser:
         self.snapshot = snapshot
         self.tracer = tracer
         self._sweeps: dict[tuple[str, Ip], Sweep] = {}
+        self._own: dict[str, tuple[Target, ...]] = {}
+        """By container name."""
 
     def all_pairs(self) -> Iterator[PairFacts]:
         """Every ordered pair but a container with itself, in the containers' order."""
@@ -138,7 +140,7 @@ class PairAnalyser:
             target, reachability_of(found.allowed), found.allowed, witness.reason, witness.decided_by, found
         )
 
-    def targets(self, netns: str, destination: Container) -> list[Target]:
+    def targets(self, netns: str, destination: Container) -> Sequence[Target]:
         """The destination's addresses that make sense from a namespace."""
         there = self.snapshot.netns_of.get(destination.name)
         if there is None:
@@ -149,8 +151,13 @@ class PairAnalyser:
             return self._host_addresses(netns)
         return self.own_addresses(destination)
 
-    def own_addresses(self, container: Container) -> list[Target]:
+    def own_addresses(self, container: Container) -> tuple[Target, ...]:
         """What Docker says, else what its namespace has (a joined container has those of the one it joined)."""
+        if container.name not in self._own:
+            self._own[container.name] = tuple(dict.fromkeys(self._owned_by(container)))
+        return self._own[container.name]
+
+    def _owned_by(self, container: Container) -> list[Target]:
         there = self.snapshot.netns_of.get(container.name, "")
         if there == "host":
             return []
@@ -171,7 +178,7 @@ class PairAnalyser:
                 for address in link.addresses
                 if address.scope == "global"
             ]
-        return list(dict.fromkeys(found))
+        return found
 
     @functools.cached_property
     def _host_links(self) -> dict[str, Link]:

@@ -7,6 +7,7 @@ interpreter, with all of its pairs. Nothing here is a verdict.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from msgspec import Struct
 
@@ -48,7 +49,9 @@ class Way(Word):
     """Something that is left to the interpreter."""
 
 
-_LOCAL = RouteType.LOCAL
+_DIRECT, _UNICAST, _LOCAL, _VETH, _LO = Way.DIRECT, RouteType.UNICAST, RouteType.LOCAL, LinkKind.VETH, LinkKind.LOOPBACK
+_DEVICE_HOOKS = (Hook.INGRESS, Hook.EGRESS)
+_BOTH_ENDS = (Field.SADDR, Field.DADDR)
 _OF_NOBODY = frozenset({RouteType.LOCAL, RouteType.MULTICAST})
 """Routes that hide no neighbour."""
 NOWHERE = (Way.NONE, Way.BLACKHOLE, Way.UNREACHABLE, Way.PROHIBIT)
@@ -97,7 +100,7 @@ class Port(Struct, frozen=True):
     @property
     def routed(self) -> bool:
         """Whether the host sends to it and expects it by the bridge."""
-        return self.sent is Way.DIRECT
+        return self.sent is _DIRECT
 
 
 class Stack(Struct, frozen=True):
@@ -214,7 +217,7 @@ class _Finder:
             return None
         ports = []
         for link in netns.links:
-            if link.kind is LinkKind.LOOPBACK or not self._addresses(link):
+            if link.kind is _LO or not self._addresses(link):
                 continue
             port = self._port(netns, link)
             if port is None:
@@ -235,7 +238,7 @@ class _Finder:
             return None
         peer = self.topology.peers.get((netns.id, link.name))
         veth = self.topology.links[peer] if peer is not None and peer[0] == "host" else None
-        if veth is None or not self._is_plain_port(veth) or link.kind is not LinkKind.VETH or not link.up:
+        if veth is None or not self._is_plain_port(veth) or link.kind is not _VETH or not link.up:
             return self._port_apart(netns, link, ip)
         if self._ignores_questions(netns, link.name) or self.fixed.get((veth.master, ip), link.mac) != link.mac:
             return None
@@ -293,11 +296,11 @@ class _Finder:
             return Way.NONE, ""
         if route.type in _REFUSING:
             return _REFUSING[route.type], ""
-        if route.type is not RouteType.UNICAST or len(route.nexthops) != 1 or route.nexthops[0].dead:
+        if route.type is not _UNICAST or len(route.nexthops) != 1 or route.nexthops[0].dead:
             return Way.OTHER, ""
         nexthop = route.nexthops[0]
         if nexthop.dev == bridge and nexthop.gateway is None:
-            return Way.DIRECT, ""
+            return _DIRECT, ""
         apart = self.topology.link("host", bridge) is None  # neighbours there never meet rules about the host's link
         wanted = nexthop.gateway or ip
         if apart and wanted.family is self.family and self.silence.nobody("host", nexthop.dev, wanted):
@@ -307,17 +310,24 @@ class _Finder:
     def _reaches(self, netns: Netns, ports: list[Port]) -> tuple[Reach, ...] | None:
         """None: the stack routes by something else than plain routes."""
         by_link = {port.link: port for port in ports}
-        routes = [r for r in netns.routes.get(self.family) or () if r.destination.family is self.family]
-        main = [r for r in routes if r.table == "main" and not _is_dead(r)]
-        local = {r.destination.value for r in routes if r.type is _LOCAL}
-        if any(r.table not in ("main", "local") or self._hides_somebody(r) for r in routes):
-            return None
+        main: list[Route] = []
+        local: set[int] = set()
+        for route in netns.routes.get(self.family) or ():
+            if route.destination.family is not self.family:
+                continue
+            if route.type is _LOCAL:
+                local.add(route.destination.value)
+            if route.table == "main":
+                if not _is_dead(route):
+                    main.append(route)
+            elif route.table != "local" or self._hides_somebody(route):
+                return None
         if any(port.ip not in local for port in ports if port.around is None or port.around):
             return None
         for route in main:
             if route.type in _REFUSING:
                 continue
-            if route.type is not RouteType.UNICAST or len(route.nexthops) != 1:
+            if route.type is not _UNICAST or len(route.nexthops) != 1:
                 return None
             if route.nexthops[0].dev not in by_link:
                 return None
@@ -341,7 +351,7 @@ class _Finder:
     def _way(self, route: Route, port: Port) -> Way:
         gateway = route.nexthops[0].gateway
         if gateway is None:
-            return Way.DIRECT
+            return _DIRECT
         if gateway.family is self.family and self.silence.nobody_of(port.around, port.netns, gateway):
             return Way.LOST
         if not port.routed:
@@ -354,18 +364,27 @@ class _Finder:
 
 def _is_dead(route: Route) -> bool:
     """Whether look-ups pass it over."""
-    return route.type is RouteType.UNICAST and bool(route.nexthops) and all(n.dead for n in route.nexthops)
+    return route.type is _UNICAST and bool(route.nexthops) and all(n.dead for n in route.nexthops)
 
 
 def _longest(routes: list[Route], family: Family) -> Iterator[tuple[int, int, Route | None]]:
     """All addresses in order, each range with the route that the longest prefix gives."""
-    edges = sorted({0, *(r.destination.first for r in routes), *(r.destination.last + 1 for r in routes)})
-    beyond = 1 << family.bits
+    for first, last, position in _spans(tuple([(r.destination, r.metric) for r in routes]), family):
+        yield first, last, None if position is None else routes[position]
+
+
+@lru_cache(maxsize=1 << 10)  # the containers of one network have the same routes but for their own addresses
+def _spans(routes: tuple[tuple[Prefix, int], ...], family: Family) -> tuple[tuple[int, int, int | None], ...]:
+    """The same of destinations and metrics, by their positions."""
+    edges = sorted({0, *(prefix.first for prefix, _ in routes), *(prefix.last + 1 for prefix, _ in routes)})
+    beyond, found = 1 << family.bits, []
     for first, end in zip(edges, [*edges[1:], beyond], strict=True):
         if first >= beyond:
-            return
-        covering = [r for r in routes if r.destination.contains_value(first)]
-        yield first, end - 1, min(covering, key=lambda r: (-r.destination.length, r.metric), default=None)
+            break
+        covering = [position for position, (prefix, _) in enumerate(routes) if prefix.contains_value(first)]
+        best = min(covering, key=lambda position: (-routes[position][0].length, routes[position][1]), default=None)
+        found.append((first, end - 1, best))
+    return tuple(found)
 
 
 def _routes_by_destination(netns: Netns, family: Family) -> bool:
@@ -445,12 +464,12 @@ def _is_inert_table(table: NfTable, own: tuple[int, int]) -> bool:
     for chain in table.chains.values():
         if chain.base is None:
             continue
-        if chain.base.policy_drop or chain.base.hook in (Hook.INGRESS, Hook.EGRESS):
+        if chain.base.policy_drop or chain.base.hook in _DEVICE_HOOKS:
             return False
         for rule in chain.rules:
             loopback = any(
                 isinstance(part, Within)
-                and part.field in (Field.SADDR, Field.DADDR)
+                and part.field in _BOTH_ENDS
                 and not part.negated
                 and all(own[0] <= low <= high <= own[1] for low, high in part.ranges)
                 for part in rule.parts[:2]
