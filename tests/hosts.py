@@ -217,7 +217,7 @@ class Host(Struct, frozen=True):
     def address(self, name: str, network: str = "") -> Ip:
         """A container's address on a network, or its first."""
         container = next(c for c in self.containers if c.name == name)
-        found = next(e.ip for e in container.endpoints if not network or e.network == network)
+        found = next(e.ip or e.ip6 for e in container.endpoints if not network or e.network == network)
         assert found is not None
         return found
 

@@ -26,7 +26,7 @@ _SINGLE = (
 )
 _PER_INTERFACE = {
     "ipv4": ("forwarding", "rp_filter", "route_localnet", "arp_ignore", "accept_local", "src_valid_mark", "proxy_arp"),
-    "ipv6": ("forwarding", "disable_ipv6"),
+    "ipv6": ("forwarding", "disable_ipv6", "proxy_ndp"),
 }
 _MAX_FILE = 1 << 20
 """Bytes of a resolver file; a container may write its own."""

@@ -71,18 +71,15 @@ class Neighbours(Frames):
         key = (netns, oif, nexthop.family, nexthop.value)
         found = self.world.answers.get(key)
         if found is None:
-            others = [
-                a for a in self.world.topology.segment(netns, oif).attachments if (a.netns, a.link) != (netns, oif)
-            ]
+            attachments = self.world.topology.segment(netns, oif).attachments
+            if not permanent and not nexthop.is_loopback:
+                may = self.world.may_answer(nexthop) | self.world.proxies[nexthop.family]
+                attachments = tuple([a for a in attachments if a.netns in may])
+            others = [a for a in attachments if a.link != oif or a.netns != netns]
             if permanent:
-                found = tuple(a for a in others if self._has_mac(a, permanent))
+                found = tuple([a for a in others if self._has_mac(a, permanent)])
             else:
-                may, anyone = self.world.may_answer(nexthop), nexthop.is_loopback
-                found = tuple(
-                    a
-                    for a in others
-                    if ((anyone or a.netns in may) and self._owns(a, nexthop)) or self._stands_in(a, nexthop)
-                )
+                found = tuple([a for a in others if self._owns(a, nexthop) or self._stands_in(a, nexthop)])
             self.world.answers[key] = found
         return found
 
@@ -352,9 +349,11 @@ class Neighbours(Frames):
 
         None: not known.
         """
-        if attachment.netns not in self.world.proxies or nexthop.family is Family.IPV6:
+        if attachment.netns not in self.world.proxies[nexthop.family]:
             return False
         switches = self.world.switches(attachment.netns, attachment.link)
+        if nexthop.family is Family.IPV6:
+            return None if switches.proxy_ndp else False
         if not switches.proxy_arp or switches.forwards_ipv4 is False:
             return False
         fib = self.world.fib(attachment.netns, nexthop.family)
@@ -373,7 +372,8 @@ class Neighbours(Frames):
         if self._stands_in(attachment, nexthop) is not None:
             return None
         who = self.world.label(attachment.netns)
-        cause = say("whether {who} answers for {nexthop} (proxy ARP) is not known", who=who, nexthop=nexthop)
+        what = say("proxy NDP") if nexthop.family is Family.IPV6 else say("proxy ARP")
+        cause = say("whether {who} answers for {nexthop} ({what}) is not known", who=who, nexthop=nexthop, what=what)
         if not self.choices.ask(("proxy", attachment.netns, attachment.link, nexthop), cause):
             return None
         return Failed(Cause.NOT_CAPTURED, netns, packet, cause)

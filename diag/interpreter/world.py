@@ -11,7 +11,7 @@ from diag.interpreter.chains import HookTable
 from diag.interpreter.matching import Surroundings
 from diag.kernel.fib import Fib
 from diag.kernel.source_address import Sources
-from diag.kernel.sysctl import Switches, arp_proxies, bridge_nf_call, local_port_range
+from diag.kernel.sysctl import Switches, bridge_nf_call, local_port_range, neighbour_proxies
 from diag.kernel.topology import Attachment, Topology
 from diag.model.address import Family, Ip, is_loopback
 from diag.model.docker import Container, DockerNetwork, Endpoint, PublishedPort
@@ -114,8 +114,8 @@ class World:
         self._answering: Answering | None = None
         self.answers: dict[tuple[str, str, Family, int], tuple[Attachment, ...]] = {}
         """Who answers for an address, by the namespace and link that ask."""
-        self.proxies = arp_proxies(snapshot.netns.values())
-        """Namespaces that may answer ARP for addresses that they route elsewhere."""
+        self.proxies = {family: neighbour_proxies(snapshot.netns.values(), family) for family in Family}
+        """Namespaces that may answer for addresses of others."""
         self._switches: dict[tuple[str, str], Switches] = {}
         self._macs: dict[tuple[str, str], int | None] = {}
         self._labels: dict[str, str] = {}

@@ -70,17 +70,31 @@ def proxy_arp(netns: Netns, iif: str) -> bool:
     return bool(_strongest(netns, "proxy_arp", iif))
 
 
-def arp_proxies(namespaces: Collection[Netns]) -> frozenset[str]:
-    """Those on any of whose interfaces it is on, by their ids. Equal sysctls are one object, which is looked through once."""
+def proxy_ndp(netns: Netns, iif: str) -> bool:
+    """Neighbour solicitations are answered for the addresses of `ip neigh show proxy`, which is not captured, where the
+    interface forwards (ndisc_recv_ns()); off unless captured as on."""
+    values = [_number(netns, f"net.ipv6.conf.{dev}.proxy_ndp") for dev in ("all", iif)]
+    forwards = _number(netns, f"net.ipv6.conf.{iif}.forwarding")
+    return any(values) and forwards != 0
+
+
+_PROXIES = {Family.IPV4: ".proxy_arp", Family.IPV6: ".proxy_ndp"}
+
+
+def neighbour_proxies(namespaces: Collection[Netns], family: Family) -> frozenset[str]:
+    """Those that may answer for others' addresses on any of their interfaces, by their ids.
+
+    Equal sysctls are one object, which is looked through once.
+    """
     known: dict[int, bool] = {}
     for netns in namespaces:
         if id(netns.sysctl) not in known:
-            known[id(netns.sysctl)] = _proxies_somewhere(netns)
+            known[id(netns.sysctl)] = _proxies_somewhere(netns, _PROXIES[family])
     return frozenset(netns.id for netns in namespaces if known[id(netns.sysctl)])
 
 
-def _proxies_somewhere(netns: Netns) -> bool:
-    return any(netns.sysctl[key].strip() not in ("", "0") for key in netns.sysctl if key.endswith(".proxy_arp"))
+def _proxies_somewhere(netns: Netns, switch: str) -> bool:
+    return any(netns.sysctl[key].strip() not in ("", "0") for key in netns.sysctl if key.endswith(switch))
 
 
 class Switches(Struct, frozen=True):
@@ -92,6 +106,7 @@ class Switches(Struct, frozen=True):
     route_localnet: bool
     arp_ignore: int
     proxy_arp: bool
+    proxy_ndp: bool
     forwards_ipv4: bool | None
     forwards_ipv6: bool | None
 
@@ -104,6 +119,7 @@ class Switches(Struct, frozen=True):
             route_localnet(netns, dev),
             arp_ignore(netns, dev),
             proxy_arp(netns, dev),
+            proxy_ndp(netns, dev),
             forwarding(netns, Family.IPV4, dev),
             forwarding(netns, Family.IPV6, dev),
         )

@@ -123,7 +123,7 @@ def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: 
     host = snapshot.netns.get("host")
     if host is None or host.links is None or not _host_routes_by_destination(host, family):
         return ()
-    proxies = sysctl.arp_proxies(snapshot.netns.values()) if family is Family.IPV4 else frozenset()
+    proxies = sysctl.neighbour_proxies(snapshot.netns.values(), family)
     if host.id in proxies:
         return ()  # it may answer for everybody, on every bridge
     finder = _Finder(snapshot, topology, host, family, world, proxies)

@@ -26,8 +26,9 @@ def edit_link(host: Host, space: str, name: str, **changes: object) -> Host:
 
 def edit_routes(host: Host, name: str, *routes: Route, keep: bool = True) -> Host:
     found = host.spaces[host.netns_of(name)]
-    before = (found.routes[Family.IPV4] or ()) if keep else ()
-    return host.change(name, replace(found, routes=MappingProxyType({**found.routes, Family.IPV4: (*before, *routes)})))
+    family = routes[0].destination.family if routes else Family.IPV4
+    before = (found.routes[family] or ()) if keep else ()
+    return host.change(name, replace(found, routes=MappingProxyType({**found.routes, family: (*before, *routes)})))
 
 
 def host_veth(host: Host, name: str) -> Link:
@@ -312,9 +313,8 @@ def test_what_is_not_modelled_stays_so_whatever_the_rule_says() -> None:
 
 def asking_on_its_link(host: Host) -> Host:
     """`web` takes `db`, which is on the other network, for a neighbour."""
-    return edit_routes(
-        host, "web", Route(Prefix.of(host.address("db"), 32), RouteType.UNICAST, "main", (Nexthop("eth0"),))
-    )
+    db = host.address("db")
+    return edit_routes(host, "web", Route(Prefix.of(db, db.family.bits), RouteType.UNICAST, "main", (Nexthop("eth0"),)))
 
 
 def test_proxy_arp() -> None:
@@ -332,3 +332,18 @@ def test_proxy_arp_of_whom_it_is_not_known_where_to_it_forwards() -> None:
         trace = unknown.send("web", "db")
         assert trace.disposition is Disposition.UNKNOWN
         assert "proxy ARP" in " ".join(trace.unknown_causes)
+
+
+def test_proxies_of_ipv6_are_in_no_capture() -> None:
+    networks = Host().network("a", "fd00:a::/64").network("b", "fd00:b::/64")
+    host = asking_on_its_link(networks.container("web", "a").container("db", "b"))
+    assert host.send("web", "db").reason is Reason.NO_NEIGHBOUR
+    switched_on = host.sysctl(**{"net.ipv6.conf.br-a.proxy_ndp": "1"})
+    trace = switched_on.send("web", "db")
+    assert trace.disposition is Disposition.UNKNOWN
+    assert "proxy NDP" in " ".join(trace.unknown_causes)
+    assert switched_on.send("web", Ip.parse("fd00:a::1")).disposition is Disposition.DELIVERED
+    no_router = switched_on.sysctl(**{"net.ipv6.conf.br-a.forwarding": "0"})
+    assert no_router.send("web", "db").reason is Reason.NO_NEIGHBOUR
+    elsewhere = host.sysctl(**{"net.ipv6.conf.eth7.proxy_ndp": "1"})
+    assert elsewhere.send("web", "db").reason is Reason.NO_NEIGHBOUR
