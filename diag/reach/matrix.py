@@ -7,6 +7,7 @@ each class, whose trace gives the reason: where it does not see the same set of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
 from itertools import accumulate, chain, compress, count
 from operator import or_
 from typing import TypeVar
@@ -16,15 +17,19 @@ from msgspec.structs import replace
 
 from diag.model.address import Ip
 from diag.model.docker import Container
+from diag.model.flow import Trace
 from diag.model.reasons import Reachability
 from diag.model.snapshot import Snapshot
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, reachability_of
 from diag.reach.windows import sampled
-from diag.symbolic.behaviours import Behaviour, Solution
+from diag.symbolic.behaviours import Behaviour, Decisions, Solution
 from diag.symbolic.engine import Solutions, solve
+from diag.symbolic.kinds import Kind
 
 T = TypeVar("T")
 Signature = tuple[object, ...]
+_Alike = tuple[Sequence[Target], tuple[Behaviour, ...], int]
+"""Addresses of a destination, what flows to each of them do, and the callers of whom that is so, a bit per container."""
 _Spans = tuple[tuple[int, Behaviour], ...]
 """Callers, a bit per container, with what their flows to one address do."""
 
@@ -95,9 +100,12 @@ class PairMatrix:
             if netns is not None:
                 self._in_netns[netns] = self._in_netns.get(netns, 0) | 1 << position
         if solutions is None:
-            solutions = solve(snapshot, pairs.tracer.world.topology, with_host=False)
+            solutions = solve(snapshot, pairs.tracer.world.topology, with_host="host" in self._in_netns)
+        self._decisions = Decisions(solutions)
         self._alike = dict(entry for solution in solutions.values() for entry in self._by_destination(solution))
-        self._witnesses: dict[Behaviour, PathFacts | None] = {}
+        self._witnesses: dict[tuple[bool, Behaviour], PathFacts | None] = {}
+        """By whether the host is called, and what the flows do."""
+        self._unheard: dict[Kind, Trace] = {}
         self._samples: dict[tuple[Behaviour, str, Target], PathFacts | None] = {}
 
     def columns(self) -> Iterator[Column]:
@@ -133,8 +141,7 @@ class PairMatrix:
             wanted = self._everyone if moved >> position & 1 else moved
             wanted &= ~(1 << position)
             masks = dict.fromkeys(Reachability, 0)
-            _, alike = self._covered(destination)
-            for behaviours, sources in alike.items():
+            for _, behaviours, sources in self._covered(destination):
                 best = min((reachability_of(b.allowed) for b in behaviours), key=ORDER.__getitem__)
                 masks[best] |= sources & wanted
                 wanted &= ~sources
@@ -149,23 +156,25 @@ class PairMatrix:
 
     def _solved(self, destination: Container) -> Iterator[Cell]:
         """The cells that the symbolic engine gives."""
-        targets, alike = self._covered(destination)
-        for behaviours, sources in alike.items():
-            cell = self._cell(sources, targets, behaviours)
+        on_host = self.snapshot.netns_of.get(destination.name) == "host"
+        for targets, behaviours, sources in self._covered(destination):
+            cell = self._cell(sources, targets, behaviours, to_host=on_host)
             if cell is not None:
                 yield cell
 
-    def _covered(self, destination: Container) -> tuple[Sequence[Target], dict[tuple[Behaviour, ...], int]]:
-        """Callers by what their flows to each of the destination's addresses do, as far as the symbolic engine covers them."""
+    def _covered(self, destination: Container) -> Sequence[_Alike]:
+        """As far as the symbolic engine covers them: callers by what their flows to each of the destination's addresses do."""
         there = self.snapshot.netns_of.get(destination.name)
+        if there == "host":
+            return self._callers_of_host
         targets = self.pairs.own_addresses(destination) if there is not None else ()
         spans = [self._alike.get(target.ip) for target in targets]
         if not spans or there is None:
-            return targets, {}
+            return ()
         alike: dict[tuple[Behaviour, ...], int] = {(): self._everyone & ~self._in_netns.get(there, 0)}
         for found in spans:
             if found is None:
-                return targets, {}
+                return ()
             finer: dict[tuple[Behaviour, ...], int] = {}
             for behaviours, sources in alike.items():
                 for mask, behaviour in found:
@@ -174,30 +183,45 @@ class PairMatrix:
                         key = (*behaviours, behaviour)
                         finer[key] = finer.get(key, 0) | both
             alike = finer
-        return targets, alike
+        return [(targets, behaviours, sources) for behaviours, sources in alike.items()]
 
-    def _cell(self, sources: int, targets: Sequence[Target], behaviours: tuple[Behaviour, ...]) -> Cell | None:
-        first = self.snapshot.containers[lowest(sources)]
+    @cached_property
+    def _callers_of_host(self) -> Sequence[_Alike]:
+        """The same of any container on the host's network: each caller has addresses of its own for the host."""
+        alike: dict[tuple[tuple[Target, ...], tuple[Behaviour, ...]], int] = {}
+        for netns, sources in self._in_netns.items():
+            targets = tuple(self.pairs.host_targets(netns)) if netns != "host" else ()
+            behaviours = tuple(b for t in targets if (b := self._decisions.behaviour(netns, t.ip)) is not None)
+            if targets and len(behaviours) == len(targets):
+                alike[targets, behaviours] = alike.get((targets, behaviours), 0) | sources
+        return [(targets, behaviours, sources) for (targets, behaviours), sources in alike.items()]
+
+    def _cell(
+        self, sources: int, targets: Sequence[Target], behaviours: tuple[Behaviour, ...], *, to_host: bool
+    ) -> Cell | None:
+        netns = self.snapshot.netns_of[self.snapshot.containers[lowest(sources)].name]
         paths = []
         for target, behaviour in zip(targets, behaviours, strict=True):
-            witness = self._witness(behaviour, self.snapshot.netns_of[first.name], target)
+            witness = self._witness(behaviour, netns, target, to_host=to_host)
             if witness is None:
                 return None
             paths.append(replace(witness, target=target))
         paths.sort(key=lambda path: ORDER[path.reachability])
         return replace(_cell(sources, paths[0].reachability, tuple(paths)), behaviours=behaviours)
 
-    def _witness(self, behaviour: Behaviour, netns: str, target: Target) -> PathFacts | None:
+    def _witness(self, behaviour: Behaviour, netns: str, target: Target, *, to_host: bool) -> PathFacts | None:
         """What the interpreter says of one pair of a behaviour; None where it says something else."""
-        if behaviour not in self._witnesses:
-            self._witnesses[behaviour] = self._sampled(behaviour, netns, target)
-        return self._witnesses[behaviour]
+        key = (to_host, behaviour)
+        if key not in self._witnesses:
+            self._witnesses[key] = self._sampled(behaviour, netns, target, to_host=to_host)
+        return self._witnesses[key]
 
-    def _sampled(self, behaviour: Behaviour, netns: str, target: Target) -> PathFacts | None:
+    def _sampled(self, behaviour: Behaviour, netns: str, target: Target, *, to_host: bool) -> PathFacts | None:
         """The same with traces of this pair."""
         key = (behaviour, netns, target)
         if key not in self._samples:
-            sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour)
+            unheard = self._unheard if to_host else None
+            sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour, unheard)
             self._samples[key] = self.pairs.path_of(target, sweep) if sweep is not None else None
         return self._samples[key]
 
@@ -211,9 +235,10 @@ class PairMatrix:
         source, destination = self.snapshot.containers[lowest(cell.sources)], column.destination
         if not cell.behaviours:
             return self.pairs.pair(source, destination)
-        netns, targets = self.snapshot.netns_of[source.name], self.pairs.own_addresses(destination)
+        netns, to_host = self.snapshot.netns_of[source.name], self.snapshot.netns_of[destination.name] == "host"
         paths = [
-            self._sampled(behaviour, netns, target) for behaviour, target in zip(cell.behaviours, targets, strict=True)
+            self._sampled(behaviour, netns, target, to_host=to_host)
+            for behaviour, target in zip(cell.behaviours, self.pairs.targets(netns, destination), strict=True)
         ]
         found = [path for path in paths if path is not None]
         if len(found) != len(paths):

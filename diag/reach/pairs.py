@@ -15,7 +15,7 @@ from diag.model.netns import Link, LinkKind
 from diag.model.provenance import Evidence
 from diag.model.reasons import Reachability, Reason
 from diag.model.snapshot import Snapshot
-from diag.reach.windows import Sweep, sweep
+from diag.reach.windows import Sweep, restricted, sweep
 
 _OF_RULES = frozenset({Reason.FIREWALL_DROP, Reason.FIREWALL_REJECT, Reason.POLICY_DROP})
 """Reasons of rules that may also stop the question for a neighbour, before there is a packet."""
@@ -118,13 +118,19 @@ class PairAnalyser:
         if not targets:
             paths: list[PathFacts] = [self._without_address(destination)]
         else:
-            paths = [self.path(netns, target) for target in targets]
+            on_host = self.snapshot.netns_of.get(destination.name) == "host"
+            paths = [self.to_host(netns, target) if on_host else self.path(netns, target) for target in targets]
         paths.sort(key=lambda p: ORDER[p.reachability])
         return PairFacts(source, destination.name, paths[0].reachability, tuple(paths))
 
     def path(self, netns: str, target: Target) -> PathFacts:
         """What one namespace can do with one address."""
         return self.path_of(target, self.sweep(netns, target.ip))
+
+    def to_host(self, netns: str, target: Target) -> PathFacts:
+        """The same as far as the host's own stack takes it: what is published there belongs to the containers."""
+        whole = self.sweep(netns, target.ip)
+        return self.path_of(target, restricted(whole, lambda trace: trace.delivered_to == "host"))
 
     def sweep(self, netns: str, ip: Ip) -> Sweep:
         """All flows of one namespace to one address, computed once."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 from msgspec.structs import replace
 
@@ -16,7 +16,7 @@ from diag.model.reasons import Disposition, Reachability, Reason
 from diag.model.snapshot import Snapshot
 from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, Uplink, uplink_addresses, uplinks, with_world
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, no_path, reachability_of
-from diag.reach.windows import Span, Sweep, agrees, allowed_of, part_of, restricted, sampled
+from diag.reach.windows import Span, Sweep, agrees, allowed_of, part_of, sampled
 from diag.symbolic.behaviours import Behaviour, Decisions, Taken
 from diag.symbolic.engine import Solutions, solve
 from diag.symbolic.kinds import Kind
@@ -87,6 +87,8 @@ class ReservedPairs:
         there = self.snapshot.container(destination)
         if there is None:
             raise ValueError(f"there is no container {destination!r}")
+        if source == HOST and self.snapshot.netns_of.get(destination) == netns:
+            return self._facts(source, destination, self._to_host(netns))
         if source == HOST:
             targets = self.pairs.targets(netns, there)
             found = [self._shared(netns, target) or self.pairs.path(netns, target) for target in targets]
@@ -108,7 +110,7 @@ class ReservedPairs:
         targets = outside if netns == WORLD else self.pairs.host_targets(netns)
         if not targets:
             return [no_path(Reason.NO_ROUTE, None)]
-        return [self._shared(netns, target) or self._to_host_itself(netns, target) for target in targets]
+        return [self._shared(netns, target) or self.pairs.to_host(netns, target) for target in targets]
 
     def _behaviour(self, netns: str, ip: Ip) -> Behaviour | None:
         if self._decisions is None:
@@ -122,9 +124,6 @@ class ReservedPairs:
             return self.pair(facts.source, facts.destination)
         finally:
             self._fresh = False
-
-    def _to_host_itself(self, netns: str, target: Target) -> PathFacts:
-        return self._restricted(netns, target, lambda trace: trace.delivered_to == "host")
 
     def _shared(self, netns: str, target: Target) -> PathFacts | None:
         """What the symbolic engine says, with traces that serve all callers that fare alike; None: it does not cover the pair."""
@@ -204,10 +203,6 @@ class ReservedPairs:
         }
         targets = self.pairs.targets(WORLD, container)
         return [t for t in targets if t.ip in outer or any(t.ip in prefix for prefix in known)]
-
-    def _restricted(self, netns: str, target: Target, keep: Callable[[Trace], bool]) -> PathFacts:
-        """The path as far as it ends where it is asked for."""
-        return self.pairs.path_of(target, restricted(self.pairs.sweep(netns, target.ip), keep))
 
 
 class _Bindings:
