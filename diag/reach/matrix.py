@@ -106,6 +106,8 @@ class PairMatrix:
         self._witnesses: dict[tuple[bool, Behaviour], PathFacts | None] = {}
         """By whether the host is called, and what the flows do."""
         self._unheard: dict[Kind, Trace] = {}
+        self._traces: dict[tuple[Behaviour, Target], dict[Kind, Trace]] = {}
+        """Of behaviours that are covered in part, by kind."""
         self._samples: dict[tuple[Behaviour, str, Target], PathFacts | None] = {}
 
     def columns(self) -> Iterator[Column]:
@@ -115,7 +117,10 @@ class PairMatrix:
             seen = 1 << position
             for cell in cells:
                 seen |= cell.sources
-            others = self._one_by_one(destination, self._everyone & ~seen)
+            others = [
+                _cell(1 << source, facts.reachability, facts.paths)
+                for source, facts in self._one_by_one(destination, self._everyone & ~seen)
+            ]
             yield Column(position, destination, tuple(_of_one_signature(chain(cells, others))))
 
     def _by_destination(self, solution: Solution) -> Iterator[tuple[Ip, _Spans]]:
@@ -145,8 +150,7 @@ class PairMatrix:
                 best = min((reachability_of(b.allowed) for b in behaviours), key=ORDER.__getitem__)
                 masks[best] |= sources & wanted
                 wanted &= ~sources
-            for source in bits(wanted):
-                facts = self.pairs.pair(self.snapshot.containers[source], destination)
+            for source, facts in self._one_by_one(destination, wanted):
                 masks[facts.reachability] |= 1 << source
             found.append((masks[Reachability.REACHABLE], masks[Reachability.PARTIAL]))
         return found
@@ -162,8 +166,14 @@ class PairMatrix:
             if cell is not None:
                 yield cell
 
-    def _covered(self, destination: Container) -> Sequence[_Alike]:
-        """As far as the symbolic engine covers them: callers by what their flows to each of the destination's addresses do."""
+    def _covered(self, destination: Container) -> Iterator[_Alike]:
+        """The callers all of whose flows the symbolic engine covers."""
+        for found in self._callers(destination):
+            if all(behaviour.covered for behaviour in found[1]):
+                yield found
+
+    def _callers(self, destination: Container) -> Sequence[_Alike]:
+        """Callers that the symbolic engine knows, by what their flows to each of the destination's addresses do."""
         there = self.snapshot.netns_of.get(destination.name)
         if there == "host":
             return self._callers_of_host
@@ -179,7 +189,7 @@ class PairMatrix:
             for behaviours, sources in alike.items():
                 for mask, behaviour in found:
                     both = sources & mask
-                    if both and behaviour.covered:
+                    if both:
                         key = (*behaviours, behaviour)
                         finer[key] = finer.get(key, 0) | both
             alike = finer
@@ -225,10 +235,28 @@ class PairMatrix:
             self._samples[key] = self.pairs.path_of(target, sweep) if sweep is not None else None
         return self._samples[key]
 
-    def _one_by_one(self, destination: Container, sources: int) -> Iterator[Cell]:
+    def _one_by_one(self, destination: Container, sources: int) -> Iterator[tuple[int, PairFacts]]:
+        """What the symbolic engine does not cover, or a part of which it does not."""
+        for targets, behaviours, alike in self._callers(destination):
+            if any(behaviour.partial for behaviour in behaviours):
+                for position in bits(sources & alike):
+                    yield position, self._in_part(self.snapshot.containers[position], destination, targets, behaviours)
+                sources &= ~alike
         for position in bits(sources):
-            facts = self.pairs.pair(self.snapshot.containers[position], destination)
-            yield _cell(1 << position, facts.reachability, facts.paths)
+            yield position, self.pairs.pair(self.snapshot.containers[position], destination)
+
+    def _in_part(
+        self, source: Container, destination: Container, targets: Sequence[Target], behaviours: tuple[Behaviour, ...]
+    ) -> PairFacts:
+        """One pair, as far as it goes by traces of others."""
+        netns = self.snapshot.netns_of[source.name]
+        paths = []
+        for target, behaviour in zip(targets, behaviours, strict=True):
+            traces = self._traces.setdefault((behaviour, target), {})
+            found = sampled(self.pairs.tracer, netns, target.ip, behaviour, traces=traces)
+            paths.append(self.pairs.path_of(target, found) if found is not None else self.pairs.path(netns, target))
+        paths.sort(key=lambda path: ORDER[path.reachability])
+        return PairFacts(source.name, destination.name, paths[0].reachability, tuple(paths))
 
     def example(self, column: Column, cell: Cell) -> PairFacts:
         """The first pair of a cell, with traces of its own, one for each kind of its flows."""

@@ -16,7 +16,7 @@ from diag.model.reasons import Disposition, Reachability, Reason
 from diag.model.snapshot import Snapshot
 from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, Uplink, uplink_addresses, uplinks, with_world
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, no_path, reachability_of
-from diag.reach.windows import Span, Sweep, agrees, allowed_of, part_of, sampled
+from diag.reach.windows import Span, Sweep, agrees, allowed_of, part_of, restricted, sampled
 from diag.symbolic.behaviours import Behaviour, Decisions, Taken
 from diag.symbolic.engine import Solutions, solve
 from diag.symbolic.kinds import Kind
@@ -45,6 +45,8 @@ class ReservedPairs:
         self._published: dict[Ip, dict[str, PathFacts] | None] = {}
         self._alike: dict[tuple[bool, bool, Behaviour], PathFacts | None] = {}
         """By whether the host calls, whether the world is called, and what the flows do."""
+        self._traces: dict[tuple[bool, bool, Behaviour], dict[Kind, Trace]] = {}
+        """Where a part of the flows is covered, by kind."""
         self._unheard: dict[Kind, Trace] = {}
         self._fresh = False
         """Whether traces of other pairs are not good enough."""
@@ -110,12 +112,14 @@ class ReservedPairs:
         targets = outside if netns == WORLD else self.pairs.host_targets(netns)
         if not targets:
             return [no_path(Reason.NO_ROUTE, None)]
-        return [self._shared(netns, target) or self.pairs.to_host(netns, target) for target in targets]
+        return [self._shared(netns, target, to_host=True) or self.pairs.to_host(netns, target) for target in targets]
 
     def _behaviour(self, netns: str, ip: Ip) -> Behaviour | None:
+        """None where the engine covers none of the flows."""
         if self._decisions is None:
             return None
-        return self._decisions.from_host(ip) if netns == "host" else self._decisions.behaviour(netns, ip)
+        found = self._decisions.known(netns, ip)
+        return found if found is not None and (found.covered or found.partial) else None
 
     def own(self, facts: PairFacts) -> PairFacts:
         """The same pair with traces of its own."""
@@ -125,17 +129,32 @@ class ReservedPairs:
         finally:
             self._fresh = False
 
-    def _shared(self, netns: str, target: Target) -> PathFacts | None:
-        """What the symbolic engine says, with traces that serve all callers that fare alike; None: it does not cover the pair."""
+    def _shared(self, netns: str, target: Target, *, to_host: bool = False) -> PathFacts | None:
+        """What the symbolic engine says, with traces that serve all callers that fare alike; None: it does not cover the pair.
+
+        Of flows to the host those count that its own stack takes.
+        """
         behaviour = self._behaviour(netns, target.ip)
         if behaviour is None:
             return None
         key = (netns == "host", target.ip in FAR.values(), behaviour)
+        if behaviour.partial:
+            return self._in_part(
+                netns, target, behaviour, {} if self._fresh else self._traces.setdefault(key, {}), to_host
+            )
         if key not in self._alike or self._fresh:
             sweep = sampled(self.pairs.tracer, netns, target.ip, behaviour, self._unheard)
             self._alike[key] = self.pairs.path_of(target, sweep) if sweep is not None else None
         known = self._alike[key]
         return replace(known, target=target) if known is not None else None
+
+    def _in_part(
+        self, netns: str, target: Target, behaviour: Behaviour, traces: dict[Kind, Trace], to_host: bool
+    ) -> PathFacts | None:
+        found = sampled(self.pairs.tracer, netns, target.ip, behaviour, self._unheard, traces=traces)
+        if found is not None and to_host:
+            found = restricted(found, lambda trace: trace.delivered_to == "host")
+        return self.pairs.path_of(target, found) if found is not None else None
 
     def _exposed(self, container: Container) -> list[PathFacts]:
         """What the outside gets to: by a binding of the host, or where the container's own address is known there."""

@@ -68,23 +68,33 @@ def sweep(tracer: Tracer, netns: str, address: Ip) -> Sweep:
     ping = tracer.trace(Flow(netns, address, Protocol.ICMP))
     spans = [Span(Protocol.ICMP, ((0, 0),), ping)]
     for protocol in (Protocol.TCP, Protocol.UDP):
-        spans.extend(_port_spans(tracer, netns, address, protocol))
+        spans.extend(_port_spans(tracer, netns, address, protocol, ((1, 65535),)))
     return Sweep(address, _allowed(spans), tuple(spans))
 
 
 def sampled(
-    tracer: Tracer, netns: str, address: Ip, behaviour: Behaviour, unheard: dict[Kind, Trace] | None = None
+    tracer: Tracer,
+    netns: str,
+    address: Ip,
+    behaviour: Behaviour,
+    unheard: dict[Kind, Trace] | None = None,
+    *,
+    traces: dict[Kind, Trace] | None = None,
 ) -> Sweep | None:
     """The same from what the symbolic engine says, with one trace for each kind of flows; None where a trace says otherwise.
 
-    Flows to the host that a container takes are left out. `unheard` holds traces of flows that nobody listens for: where
-    others arrive, one of any caller does, since nobody is shown its hops.
+    Flows that it leaves to the interpreter are traced one by one. Those to the host that a container takes are left out.
+    `unheard` holds traces of flows that nobody listens for: where others arrive, one of any caller does, since nobody is
+    shown its hops. `traces` are those of another pair of the same behaviour.
     """
-    traces: dict[Kind, Trace] = {}
+    traces = {} if traces is None else traces
     arrives = any(kind.delivered for _, kind, _ in behaviour.by_kind)
-    spans = []
+    spans: list[Span] = []
     for protocol, kind, ranges in behaviour.by_kind:
         if kind.elsewhere:
+            continue
+        if not kind.covered:
+            spans += _port_spans(tracer, netns, address, protocol, ranges)
             continue
         known = unheard if unheard is not None and kind.unheard and arrives else traces
         trace = known.get(kind)
@@ -93,7 +103,9 @@ def sampled(
             if not agrees(trace, kind):
                 return None
         spans.append(Span(protocol, ranges, trace))
-    return Sweep(address, behaviour.allowed, tuple(spans)) if spans else None
+    if not spans or len(spans) >= MAX_WINDOWS:
+        return None
+    return Sweep(address, behaviour.allowed if behaviour.covered else _allowed(spans), tuple(spans))
 
 
 def agrees(trace: Trace, kind: Kind) -> bool:
@@ -123,14 +135,16 @@ def allowed_of(flows: Iterable[tuple[Protocol, tuple[int, int]]]) -> Allowed:
     return Allowed(bool(known[Protocol.ICMP]), port_set(known[Protocol.TCP]), port_set(known[Protocol.UDP]))
 
 
-def _port_spans(tracer: Tracer, netns: str, address: Ip, protocol: Protocol) -> list[Span]:
+def _port_spans(tracer: Tracer, netns: str, address: Ip, protocol: Protocol, ranges: Ranges) -> list[Span]:
+    """Windows within ranges of ports."""
     spans: list[Span] = []
-    port = 1
-    while port <= 65535 and len(spans) < MAX_WINDOWS:
-        trace = tracer.trace(Flow(netns, address, protocol, port))
-        last = max(port, min(trace.window[1], 65535))
-        spans.append(Span(protocol, ((port, last),), trace))
-        port = last + 1
+    for first, last in ranges:
+        port = first
+        while port <= last and len(spans) < MAX_WINDOWS:
+            trace = tracer.trace(Flow(netns, address, protocol, port))
+            end = max(port, min(trace.window[1], last))
+            spans.append(Span(protocol, ((port, end),), trace))
+            port = end + 1
     return spans
 
 
@@ -145,7 +159,7 @@ def _allowed(spans: list[Span], *, complete: bool = True) -> Allowed:
         if span.protocol is Protocol.ICMP:
             icmp = None if disposition is Disposition.UNKNOWN else disposition is Disposition.DELIVERED
             continue
-        swept[span.protocol] = span.ranges[-1][1]
+        swept[span.protocol] = max(swept[span.protocol], span.ranges[-1][1])
         if disposition is Disposition.DELIVERED:
             known[span.protocol].extend(span.ranges)
         elif disposition is Disposition.UNKNOWN:

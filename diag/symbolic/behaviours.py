@@ -34,6 +34,11 @@ class Behaviour(Struct, frozen=True, eq=False, dict=True):
         return all(kind.covered for _, spans in self.flows for _, _, kind in spans)
 
     @cached_property
+    def partial(self) -> bool:
+        """Whether the engine can tell of some flows only."""
+        return not self.covered and any(kind.covered for _, spans in self.flows for _, _, kind in spans)
+
+    @cached_property
     def allowed(self) -> Allowed:
         """What is delivered and answered."""
         known = {protocol: _ports(spans, lambda kind: kind.delivered) for protocol, spans in self.flows}
@@ -98,18 +103,23 @@ class Decisions:
         self._by_family = solutions
 
     def behaviour(self, netns: str, ip: Ip) -> Behaviour | None:
-        """What a namespace's flows to an address do; None: the engine does not cover the pair.
+        """What a namespace's flows to an address do; None: the engine does not cover all of them.
 
         Flows to an address of the host count as delivered where the host's own stack takes them, not a container's.
         """
+        found = self.known(netns, ip)
+        return found if found is not None and found.covered else None
+
+    def known(self, netns: str, ip: Ip) -> Behaviour | None:
+        """The same where it may cover a part of them, or none."""
         decided = self._by_family.get(ip.family)
-        return decided.behaviour(netns, ip.value) if decided is not None else None
+        if decided is None:
+            return None
+        return decided.from_host.get(ip.value) if netns == "host" else decided.known(netns, ip.value)
 
     def from_host(self, ip: Ip) -> Behaviour | None:
-        """What the host's own flows to an address do."""
-        decided = self._by_family.get(ip.family)
-        behaviour = decided.from_host.get(ip.value) if decided is not None else None
-        return behaviour if behaviour is not None and behaviour.covered else None
+        """The same of the host's own flows."""
+        return self.behaviour("host", ip)
 
     def fate(self, netns: str, ip: Ip, protocol: Protocol, port: int) -> Taken | None:
         """One flow of a namespace; None: the engine cannot tell, or docker-proxy takes it."""
@@ -146,13 +156,12 @@ class Solution:
         self._published = _Published(sets)
         self._blockers = sets.blockers
 
-    def behaviour(self, netns: str, ip: int) -> Behaviour | None:
-        """As :meth:`Decisions.behaviour`; so the others."""
+    def known(self, netns: str, ip: int) -> Behaviour | None:
+        """As :meth:`Decisions.known`; so the others."""
         number, row = self._stacks.get(netns), self._rows.get(ip)
         if number is None or row is None or self._ports[row.destination].netns == netns:
             return None
-        behaviour = next(b for first, last, b in row.spans if first <= number <= last)
-        return behaviour if behaviour.covered else None
+        return next(behaviour for first, last, behaviour in row.spans if first <= number <= last)
 
     def blocker(self, kind: Kind, ip: Ip) -> Evidence | None:
         """As :meth:`Decisions.blocker`."""
@@ -161,18 +170,20 @@ class Solution:
         return found[0] if len(found) == 1 else None
 
     def fate(self, netns: str, ip: int, protocol: Protocol, port: int) -> Taken | None:
-        behaviour, number = self.behaviour(netns, ip), self._stacks.get(netns)
+        behaviour, number = self.known(netns, ip), self._stacks.get(netns)
         if behaviour is None or number is None:
             return None
         kind, destination = behaviour.kind(protocol, port), self._rows[ip].destination
+        if not kind.covered:
+            return None
         if not kind.elsewhere:
             return Taken(protocol, (port, port), self._ports[destination].netns, kind)
         found = self._published.fate(destination, number, protocol, port)
         return found if found is not None and found.kind.covered else None
 
     def taken(self, netns: str, ip: int) -> tuple[Taken, ...] | None:
-        behaviour, number = self.behaviour(netns, ip), self._stacks.get(netns)
-        if behaviour is None or number is None:
+        behaviour, number = self.known(netns, ip), self._stacks.get(netns)
+        if behaviour is None or number is None or not behaviour.covered:
             return None
         found = tuple(self._published.taken(self._rows[ip].destination, number))
         elsewhere = sum(high - low + 1 for _, spans in behaviour.flows for low, high, kind in spans if kind.elsewhere)

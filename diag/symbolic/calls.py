@@ -179,7 +179,7 @@ class Calls:
         self.space = ground.space
         self.kinds: dict[Kind, Set] = {}
         self.unclear = ground.unsure
-        """What is left to the interpreter: all flows of a pair, or none."""
+        """What is left to the interpreter."""
         self.doubtful = self.space.empty
         """What may be stopped on its way."""
 
@@ -193,9 +193,8 @@ class Calls:
         self.add(Kind(delivered=False, unknown=True, routed=routed), flows & self.doubtful)
 
     def give_up(self, flows: Set) -> None:
-        """Leave their pairs to the interpreter."""
-        if flows != self.space.empty:
-            self.unclear = self.unclear | self.space.pairs_with(flows)
+        """Leave them to the interpreter."""
+        self.unclear = self.unclear | flows
 
     def outcome(self) -> Outcome:
         return Outcome.none(self.space.empty)

@@ -41,7 +41,6 @@ class PacketSpace:
         self._cubes: dict[tuple[str, int, int], Set] = {}
         self._lower_bits: dict[tuple[str, int, int], Set] = {}
         """By how many bits they are."""
-        self._of_one_pair = self._every((*self._protocol, *self._port))
         self._of_pair = self._every((*self._destination, *self._source))
         self._of_destination = self._every(self._destination)
         self._destination_and_port = self._every((*self._destination, *self._port))
@@ -97,10 +96,6 @@ class PacketSpace:
         """Destination ports in any of the ranges."""
         within = ((max(low, 0), min(high, 65535)) for low, high in ranges)
         return self.union(self._cube("port", self._port, low, high) for low, high in within if low <= high)
-
-    def pairs_with(self, flows: Set) -> Set:
-        """All flows of the pairs of which some flow is in the set."""
-        return flows.exists(self._of_one_pair)
 
     def ports_of(self, flows: Set) -> Set:
         """The protocols and ports of any of the flows, with every pair."""
