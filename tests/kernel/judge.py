@@ -14,7 +14,7 @@ from diag.model.address import Ip
 from diag.model.flow import Protocol
 from diag.parse.snapshot import build_snapshot
 from diag.reach.flows import FlowAnswerer
-from diag.symbolic.behaviours import Behaviour, Decisions
+from diag.symbolic.behaviours import Decisions
 from diag.symbolic.engine import solve
 from tests.kernel.lab import Kernel
 from tests.kernel.layout import DOCKER_HOST, Layout
@@ -162,9 +162,10 @@ def compare(kernel: Kernel, truth: dict[Flow, str]) -> list[Difference]:
         if kind:
             found.append(Difference(kind, flow, result, answer))
         netns = answerer.netns_of(flow.source)
-        behaviour = _behaviour(decisions, netns or "", Ip.parse(flow.address))
-        if behaviour is not None and answer["disposition"] != "unknown":
-            delivers = behaviour.kind(Protocol(flow.protocol), flow.port).delivered
+        behaviour = decisions.known(netns or "", Ip.parse(flow.address))
+        known = behaviour.kind(Protocol(flow.protocol), flow.port) if behaviour is not None else None
+        if known is not None and known.covered and answer["disposition"] != "unknown":
+            delivers = known.delivered
             delivered = answer["disposition"] == "delivered"
             taken = answer["delivered_to"] == "host" or flow.address not in host
             fate = decisions.fate(netns or "", Ip.parse(flow.address), Protocol(flow.protocol), flow.port)
@@ -173,10 +174,6 @@ def compare(kernel: Kernel, truth: dict[Flow, str]) -> list[Difference]:
             ):
                 found.append(Difference("engines", flow, result, {**answer, "symbolic": delivers}))
     return found
-
-
-def _behaviour(decisions: Decisions, netns: str, ip: Ip) -> Behaviour | None:
-    return decisions.from_host(ip) if netns == "host" else decisions.behaviour(netns, ip)
 
 
 def _kind(result: str, disposition: str, symptom: str) -> str:
