@@ -7,7 +7,7 @@ each class, whose trace gives the reason: where it does not see the same set of 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import accumulate, chain, compress, count
 from operator import or_
 from typing import TypeVar
@@ -118,8 +118,8 @@ class PairMatrix:
             for cell in cells:
                 seen |= cell.sources
             others = [
-                _cell(1 << source, facts.reachability, facts.paths)
-                for source, facts in self._one_by_one(destination, self._everyone & ~seen)
+                _cell(sources, facts.reachability, facts.paths)
+                for sources, facts in self._one_by_one(destination, self._everyone & ~seen)
             ]
             yield Column(position, destination, tuple(_of_one_signature(chain(cells, others))))
 
@@ -150,8 +150,8 @@ class PairMatrix:
                 best = min((reachability_of(b.allowed) for b in behaviours), key=ORDER.__getitem__)
                 masks[best] |= sources & wanted
                 wanted &= ~sources
-            for source, facts in self._one_by_one(destination, wanted):
-                masks[facts.reachability] |= 1 << source
+            for sources, facts in self._one_by_one(destination, wanted):
+                masks[facts.reachability] |= sources
             found.append((masks[Reachability.REACHABLE], masks[Reachability.PARTIAL]))
         return found
 
@@ -196,6 +196,12 @@ class PairMatrix:
         return [(targets, behaviours, sources) for behaviours, sources in alike.items()]
 
     @cached_property
+    def _unseen(self) -> int:
+        """Callers without a captured link or route: whatever they send is as unknown as what the others do."""
+        lost = (s.id for s in self.snapshot.netns.values() if s.links is None and not any(s.routes.values()))
+        return reduce(or_, (self._in_netns.get(netns, 0) for netns in lost), 0)
+
+    @cached_property
     def _callers_of_host(self) -> Sequence[_Alike]:
         """The same of any container on the host's network: each caller has addresses of its own for the host."""
         alike: dict[tuple[tuple[Target, ...], tuple[Behaviour, ...]], int] = {}
@@ -236,14 +242,21 @@ class PairMatrix:
         return self._samples[key]
 
     def _one_by_one(self, destination: Container, sources: int) -> Iterator[tuple[int, PairFacts]]:
-        """What the symbolic engine does not cover, or a part of which it does not."""
+        """What the symbolic engine does not cover, or a part of which it does not: callers, and what each of them can do."""
         for targets, behaviours, alike in self._callers(destination):
             if any(behaviour.partial for behaviour in behaviours):
                 for position in bits(sources & alike):
-                    yield position, self._in_part(self.snapshot.containers[position], destination, targets, behaviours)
+                    source = self.snapshot.containers[position]
+                    yield 1 << position, self._in_part(source, destination, targets, behaviours)
                 sources &= ~alike
-        for position in bits(sources):
-            yield position, self.pairs.pair(self.snapshot.containers[position], destination)
+        there = self.snapshot.netns_of.get(destination.name)
+        unseen = (
+            sources & self._unseen if there != "host" else 0
+        )  # each calls the host by an address of its own network
+        unseen &= ~self._in_netns.get(there or "", 0)
+        for alike in (unseen, *(1 << position for position in bits(sources & ~unseen))):
+            if alike:
+                yield alike, self.pairs.pair(self.snapshot.containers[lowest(alike)], destination)
 
     def _in_part(
         self, source: Container, destination: Container, targets: Sequence[Target], behaviours: tuple[Behaviour, ...]

@@ -155,6 +155,7 @@ class Solution:
         self._rows = {pairs.ports[row.destination].ip: row for row in self.rows}
         self._published = _Published(sets)
         self._blockers = sets.blockers
+        self._rules_are_lost = sets.rules_are_lost
 
     def known(self, netns: str, ip: int) -> Behaviour | None:
         """As :meth:`Decisions.known`; so the others."""
@@ -183,7 +184,7 @@ class Solution:
 
     def taken(self, netns: str, ip: int) -> tuple[Taken, ...] | None:
         behaviour, number = self.known(netns, ip), self._stacks.get(netns)
-        if behaviour is None or number is None or not behaviour.covered:
+        if behaviour is None or number is None or not behaviour.covered or self._rules_are_lost:
             return None
         found = tuple(self._published.taken(self._rows[ip].destination, number))
         elsewhere = sum(high - low + 1 for _, spans in behaviour.flows for low, high, kind in spans if kind.elsewhere)

@@ -28,6 +28,7 @@ from diag.symbolic.pairs import Pairs
 from diag.symbolic.rules import Blocker, Outcome, RuleWalker
 from diag.symbolic.space import Set
 from diag.symbolic.stacks import NOWHERE, routes_by_mark
+from diag.symbolic.tables import TABLES
 from diag.symbolic.view import Packet, View
 
 _OF_MASKED = frozenset({Field.CT_STATUS, Field.CT_REPL_DADDR, Field.CT_REPL_DPORT})
@@ -63,6 +64,8 @@ class Ground:
         self.unheard = unheard(pairs, self.host, topology, self.rules, self.filtered)
         self.unheard = self.unheard | unheard_inside(pairs, self.own_rules)
         """Pairs of which somebody may not find a neighbour."""
+        self.rules_are_lost = bool(self.host.ruleset.missing.get(TABLES[self.family]))
+        """The host's were not captured: what meets the first of them is unknown."""
         self._views: dict[_ViewKey, View] = {}
 
     def _ask_sysctls(self, topology: Topology) -> None:

@@ -13,6 +13,7 @@ from msgspec.structs import replace
 from diag.kernel.topology import Topology
 from diag.model.address import Family
 from diag.model.netfilter import Hook, TableFamily
+from diag.model.netns import LinkKind
 from diag.model.snapshot import Snapshot
 from diag.symbolic.behaviours import Solution
 from diag.symbolic.calls import Ground
@@ -26,6 +27,7 @@ from diag.symbolic.tables import TABLES
 from diag.symbolic.translated_calls import TranslatedCalls
 
 _LINK_FAMILIES = frozenset({TableFamily.BRIDGE, TableFamily.NETDEV, TableFamily.ARP})
+_DEVICE_HOOKS = (Hook.INGRESS, Hook.EGRESS)
 
 
 Solutions = Mapping[Family, Solution]
@@ -47,7 +49,13 @@ def solve_family(
 ) -> Solution | None:
     """None where the engine covers no pair of the host, or its diagrams would grow too large."""
     host = snapshot.netns.get("host")
-    if host is None or host.ruleset.missing.get(TABLES[family]) or _has_link_rules(snapshot):
+    if host is None:
+        return None
+    at_uplinks, elsewhere = _link_rules(snapshot, topology, world)
+    if elsewhere:
+        return None
+    world = "" if at_uplinks else world
+    if family is Family.IPV6 and host.ruleset.missing.get(TABLES[family]):  # which questions for neighbours meet, too
         return None
     stacks = plain_stacks(snapshot, topology, family, world)
     if not stacks:
@@ -76,16 +84,33 @@ def _flow_sets(ground: Ground, *, with_host: bool) -> FlowSets:
         calls.diverting,
         translated,
         ground.rules.blockers,
+        ground.rules_are_lost,
     )
 
 
-def _has_link_rules(snapshot: Snapshot) -> bool:
-    tables = (table for netns in snapshot.netns.values() for table in netns.ruleset.tables)
-    device_hooks = (Hook.INGRESS, Hook.EGRESS)
-    return any(
-        chain.base is not None
-        and (chain.rules or chain.base.policy_drop)
-        and (table.family in _LINK_FAMILIES or chain.base.hook in device_hooks)
-        for table in tables
-        for chain in table.chains.values()
-    )
+def _link_rules(snapshot: Snapshot, topology: Topology, world: str) -> tuple[bool, bool]:
+    """Whether frames meet rules at links of the host that are no part of any bridge, and whether they do elsewhere."""
+    uplinks = {
+        link.name
+        for link in snapshot.netns["host"].links or ()
+        if link.kind not in (LinkKind.BRIDGE, LinkKind.LOOPBACK, LinkKind.VETH)
+        and not link.master
+        and topology.peers.get(("host", link.name), (world, ""))[0] == world
+    }
+    at_uplinks = elsewhere = False
+    for netns in snapshot.netns.values():
+        for table in netns.ruleset.tables:
+            for chain in table.chains.values():
+                base = chain.base
+                if base is None or not (chain.rules or base.policy_drop):
+                    continue
+                if (
+                    base.hook in _DEVICE_HOOKS
+                    and netns.id == "host"
+                    and base.devices
+                    and uplinks.issuperset(base.devices)
+                ):
+                    at_uplinks = True
+                elif table.family in _LINK_FAMILIES or base.hook in _DEVICE_HOOKS:
+                    elsewhere = True
+    return at_uplinks, elsewhere

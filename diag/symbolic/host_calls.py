@@ -24,6 +24,9 @@ class HostCalls(Calls):
             self.add(Kind(delivered=False, blocker=f"the way is {way.value}"), self.pairs.sent[way])
             nowhere = nowhere | self.pairs.sent[way]
         self.unclear = ~(near | nowhere)
+        if self.ground.rules_are_lost:
+            self.add(Kind(delivered=False, unknown=True), near)
+            return self.found(self.space.flows)
         outcome = self.outcome()
         sent = self.hook(Packet.REQUEST, Hook.OUTPUT, near, outcome)
         sent = self.hook(Packet.REQUEST, Hook.POSTROUTING, sent, outcome)

@@ -64,3 +64,5 @@ class FlowSets(Struct, frozen=True):
     """The same flows with the destination and port that they get; none of those that do not get one."""
     blockers: Mapping[tuple[str, About], Evidence | None]
     """The rule behind each blocker, by what it is about; None: there are several."""
+    rules_are_lost: bool = False
+    """The host's rules were not captured: nobody knows what they translate."""

@@ -71,6 +71,9 @@ class StackCalls(Calls):
         left = self.leave(Packet.REQUEST, ~nowhere & ~self.unclear)
         self.lose(left & forth[Way.LOST])
         direct, gateway, up = (forth[way] & left for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
+        if self.ground.rules_are_lost:
+            self.add(Kind(delivered=False, unknown=True), direct & filtered | gateway | up)
+            direct, gateway, up = direct & ~filtered, self.space.empty, self.space.empty
         inside, passed = self.hooks(Packet.REQUEST, direct & filtered, gateway, up, outcome)
         self.diverted = outcome.diverted
         self.diverting = outcome.diverting if outcome.diverting is not None else self.space.all

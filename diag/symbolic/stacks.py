@@ -14,7 +14,7 @@ from msgspec import Struct
 from diag.kernel import sysctl
 from diag.kernel.fib import DEFAULT_RULES, Fib, FibQuery, RouteNotCapturedError
 from diag.kernel.source_address import Sources
-from diag.kernel.topology import Obstacle, Topology
+from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip, Prefix
 from diag.model.enums import Word
 from diag.model.netfilter import Field, Hook, NfTable, Ruleset, TableFamily, Within
@@ -281,7 +281,7 @@ class _Finder:
             if plain and bridge is not None:
                 segment = self.topology.segment("host", name)
                 greedy = any(a.netns in self.greedy for a in segment.attachments)
-                plain = not (bridge.vlan_filtering or segment.external or greedy or _unknown_ends(segment.obstacles))
+                plain = not (bridge.vlan_filtering or segment.external or greedy)
                 plain = plain and not any(self.topology.children("host", name))
             self._bridges[name] = plain
         return self._bridges[name]
@@ -441,10 +441,6 @@ def _is_own(route: Route, own: set[int]) -> bool:
     if first <= route.destination.first <= route.destination.last <= last:
         return True
     return route.destination.length == family.bits and route.destination.value in own
-
-
-def _unknown_ends(obstacles: tuple[Obstacle, ...]) -> bool:
-    return any(obstacle.kind == "unknown-peer" for obstacle in obstacles)
 
 
 def _is_inert(ruleset: Ruleset, family: Family) -> bool:
