@@ -11,7 +11,7 @@ from diag.kernel import sysctl
 from diag.kernel.fib import Fib, RouteNotCapturedError
 from diag.model.address import Family
 from diag.model.enums import Word
-from diag.model.flow import Protocol
+from diag.model.flow import ICMP, ICMPV6, TCP, UDP, Protocol
 from diag.model.netfilter import (
     AddrType,
     AnyBit,
@@ -93,6 +93,9 @@ OF_PORTS = (
 """Fields that say nothing of the pair; all others say nothing of protocol and port."""
 _OF_EACH_FLOW = frozenset({Field.SADDR, Field.DADDR, Field.SPORT, Field.DPORT})
 """Most matches look at these."""
+_DIMENSIONS = frozenset({"ip", "net", "port"})
+"""Of ipsets, as far as they are turned into sets of flows."""
+_PORT_OF = {Field.SADDR: Field.SPORT, Field.DADDR: Field.DPORT}
 _OF_ADDRESSES = frozenset({Field.SADDR, Field.DADDR})
 _TYPES = frozenset({Field.SADDR_TYPE, Field.DADDR_TYPE, Field.SADDR_TYPE_IIF, Field.DADDR_TYPE_IIF})
 _NAMELESS = {Field.OIFNAME: (Hook.PREROUTING, Hook.INPUT), Field.IIFNAME: (Hook.OUTPUT,)}
@@ -185,11 +188,15 @@ class View:
     def _in_set(self, match: InSet, named: NamedSet | None) -> Set | None:
         if named is None or named.unmodelled or any(e.negated for e in named.elements):
             return None
-        if match.ipset and named.dimensions not in (("ip",), ("net",)):
+        if match.ipset and not _DIMENSIONS.issuperset(named.dimensions):
             return None
         found = self.space.empty
         for element in named.elements:
-            part = self.element(match.fields, element)
+            part = (
+                self._ipset_element(match.fields, named, element)
+                if match.ipset
+                else self.element(match.fields, element)
+            )
             if part is None:
                 return None
             found = found | part
@@ -197,6 +204,30 @@ class View:
             return found
         present = self._present(match.fields)
         return present & ~found if present is not None else None
+
+    def _ipset_element(self, fields: tuple[Field, ...], named: NamedSet, element: SetElement) -> Set | None:
+        """The same of an ipset, whose ports have the number of their protocol before them."""
+        if len(fields) != len(element.key):
+            return self.space.empty
+        found = self.space.all
+        for where, dimension, key in zip(fields, named.dimensions, element.key, strict=True):
+            if dimension == "port":
+                part = self._ipset_ports(where, key)
+            else:
+                part = None if isinstance(key, str) else self._plain(Within(where, (key,)))
+            if part is None:
+                return None
+            found = found & part
+        return found
+
+    def _ipset_ports(self, where: Field, key: tuple[int, int] | str) -> Set | None:
+        if isinstance(key, str) or key[0] >> 16 in (ICMP, ICMPV6):
+            return None
+        protocol = {TCP: Protocol.TCP, UDP: Protocol.UDP}.get(key[0] >> 16)
+        if protocol is None:
+            return self.space.empty
+        ports = self._plain(Within(_PORT_OF[where], ((key[0] & 0xFFFF, key[1] & 0xFFFF),)))
+        return self.space.protocol[protocol] & ports if ports is not None else None
 
     def _present(self, fields: tuple[Field, ...]) -> Set | None:
         found = self.space.all

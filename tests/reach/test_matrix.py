@@ -8,6 +8,7 @@ import pytest
 from msgspec.structs import replace
 
 from diag.interpreter.trace import Tracer
+from diag.model.netns import Netns
 from diag.model.snapshot import Snapshot
 from diag.reach.matrix import Column, PairMatrix, bits
 from diag.reach.pairs import PairAnalyser
@@ -61,3 +62,59 @@ def test_callers_without_a_network_of_their_own_are_solved_with_the_others() -> 
         if column.destination.name in ("one", "two", "three"):
             solved = sum(cell.sources for cell in column.cells if cell.behaviours)
             assert all(solved >> position[name] & 1 for name in callers), column.destination.name
+
+
+PUBLISHED = """:DOCKER - [0:0]
+-A PREROUTING -m addrtype --dst-type LOCAL -j DOCKER
+-A DOCKER ! -i br-a -p tcp -m tcp --dport 8080 -j DNAT --to-destination 10.201.1.10:80"""
+
+
+def two_networks() -> Host:
+    host = Host().network("a", "10.201.1.0/24").network("b", "10.201.2.0/24").container("one", "a")
+    return host.container("two", "a").container("three", "b").container("four", "b").uplink()
+
+
+def test_containers_on_the_hosts_network_are_called_all_at_once() -> None:
+    host = two_networks().rules(PUBLISHED, "nat").container("agent", mode="host").container("probe", mode="host")
+    for column in assert_like_itself(host.snapshot()):
+        if column.destination.name in ("agent", "probe"):
+            solved = [cell.sources.bit_count() for cell in column.cells if cell.behaviours]
+            assert sorted(solved) == [2, 2], (
+                "one cell for each network, whose callers have the same address of the host"
+            )
+
+
+def test_what_is_published_on_the_host_is_not_of_a_container_on_its_network() -> None:
+    host = two_networks().rules(PUBLISHED, "nat").container("agent", mode="host")
+    snapshot = host.snapshot()
+    pairs = PairAnalyser(snapshot, Tracer(snapshot))
+    by_name = {container.name: container for container in snapshot.containers}
+    (path,) = pairs.pair(by_name["three"], by_name["agent"]).paths
+    assert 8080 not in path.allowed.tcp
+    assert 8081 in path.allowed.tcp
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
+        "-A FORWARD -p tcp -m tcp --dport 22 -m limit --limit 3/min -j ACCEPT\n-A FORWARD -p tcp -m tcp --dport 22 -j DROP",
+        "-A FORWARD -d 10.201.1.11/32 -p udp -m udp --dport 53 -j NFQUEUE --queue-num 0\n-A FORWARD -s 10.201.1.10/32 -j DROP",
+        "-A FORWARD -p tcp -m tcp --dport 443 -j MARK --set-xmark 0x1/0xffffffff\n-A FORWARD -m mark --mark 0x1 -j DROP",
+    ],
+)
+def test_flows_that_the_engine_cannot_tell_are_traced_alone(rules: str) -> None:
+    snapshot = two_networks().rules(rules).container("agent", mode="host").snapshot()
+    assert_like_itself(snapshot)
+    matrix = PairMatrix(snapshot, PairAnalyser(snapshot, Tracer(snapshot)))
+    found = {cell.behaviours for column in matrix.columns() for cell in column.cells}
+    assert () in found, "some pairs are not covered as a whole"
+
+
+def test_callers_that_were_not_captured_are_one_cell() -> None:
+    host = two_networks()
+    unseen = {host.netns_of(name) for name in ("one", "three")}
+    spaces = {name: Netns(name) if name in unseen else space for name, space in host.spaces.items()}
+    snapshot = replace(host, spaces=spaces).container("agent", mode="host").snapshot()
+    for column in assert_like_itself(snapshot):
+        if column.destination.name == "two":
+            assert {cell.sources.bit_count() for cell in column.cells if not cell.behaviours} == {2}

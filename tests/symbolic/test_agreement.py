@@ -14,10 +14,23 @@ from diag.interpreter.trace import Tracer
 from diag.kernel.fib import DEFAULT_RULES
 from diag.model.address import Family, Ip, Prefix
 from diag.model.flow import Flow, Protocol
-from diag.model.netfilter import Origin, Ruleset, TableFamily
+from diag.model.netfilter import (
+    Base,
+    Chain,
+    ChainType,
+    Drop,
+    Hook,
+    NfRule,
+    NfTable,
+    Origin,
+    Ruleset,
+    TableFamily,
+)
 from diag.model.netns import Address, BridgePort, Link, LinkKind, Netns, Nexthop, PolicyRule, Route, RouteType, Socket
+from diag.model.provenance import Evidence
 from diag.model.reasons import Disposition
 from diag.model.snapshot import Snapshot
+from diag.parse.ipset import parse_ipset
 from diag.parse.iptables_save import parse_iptables_save
 from diag.reach.beyond import WORLD, with_world
 from diag.reach.windows import restricted, sampled, sweep
@@ -865,3 +878,70 @@ def test_diagrams_that_grow_too_large_cover_nothing(monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(space, "_NODES", 256)
     _, solutions = solved(five("", {}).snapshot())
     assert not solutions
+
+
+def with_sets(host: Host) -> Host:
+    """The host has the sets that random rules ask for."""
+    sets = parse_ipset(rules.ipset_restore().encode(), "host/ipset.txt").value
+    space = host.spaces["host"]
+    return host.change("host", replace(space, ruleset=replace(space.ruleset, ipsets=MappingProxyType(dict(sets)))))
+
+
+@pytest.mark.apart
+@settings(max_examples=40, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(rules.iptables(), SWITCHES)
+def test_random_rules_with_sets(text: str, switches: dict[str, str]) -> None:
+    assert_agreement(with_sets(five(text, switches)))
+
+
+@pytest.mark.parametrize(
+    "match",
+    ["s-ip-port dst,dst", "s-net-port dst,dst", "s-net-port src,dst", "s-port dst", "s-net src", "s-ip-port src,src"],
+)
+def test_sets_of_ports(match: str) -> None:
+    for negation in ("", "! "):
+        rule = f"-A FORWARD -m set {negation}--match-set {match} -j DROP"
+        told = assert_agreement(with_sets(five("", {}).rules(rule)))
+        assert told > 300 or "icmp:8/0" in " ".join(rules.IPSETS[match.split()[0]].elements)
+
+
+def test_what_a_set_of_ports_does_with_an_element_of_icmp_is_left_to_the_interpreter() -> None:
+    host = with_sets(five("", {}).rules("-A FORWARD -m set --match-set s-ip-port dst,dst -j DROP"))
+    decisions = Decisions(solved(host.snapshot())[1])
+    assert decisions.behaviour(host.netns_of("zero"), host.address("two")) is None
+
+
+def with_device_rules(host: Host, *devices: str) -> Host:
+    """Rules at devices of the host, which drop what comes from everybody."""
+    base = Base(Hook.INGRESS, 0, ChainType.FILTER, devices=devices)
+    rule = NfRule((Drop(),), Evidence("host/nft-ruleset.json", 1, "drop"))
+    table = NfTable(TableFamily.NETDEV, "t", Origin.NFT, MappingProxyType({"c": Chain("c", (rule,), base)}))
+    space = host.spaces["host"]
+    return host.change("host", replace(space, ruleset=replace(space.ruleset, tables=(*space.ruleset.tables, table))))
+
+
+def test_rules_at_an_uplink_concern_what_is_beyond_it() -> None:
+    host = with_device_rules(five("", {}), "eth0")
+    assert assert_agreement(host) > 300
+    assert WORLD not in {stack.netns for stack in solved(host.snapshot())[1][Family.IPV4].pairs.stacks}
+    assert not solved(with_device_rules(five("", {}), "eth0", "br-a").snapshot())[1]
+
+
+def test_where_the_hosts_rules_are_lost_what_would_meet_them_is_unknown() -> None:
+    host = five("", {"net.bridge.bridge-nf-call-iptables": "0"})
+    space = host.spaces["host"]
+    lost = replace(space.ruleset, missing=MappingProxyType({TableFamily.IP: "not captured"}))
+    host = host.change("host", replace(space, ruleset=lost))
+    assert assert_agreement(host) > 0
+    _, solutions = solved(host.snapshot())
+    decisions, zero = Decisions(solutions), host.netns_of("zero")
+    known = {name: decisions.behaviour(zero, host.address(name)) for name in ("one", "two")}
+    assert [found.allowed.certain for found in known.values() if found is not None] == [True, False]
+    assert decisions.taken(WORLD, Ip.parse("192.0.2.10")) is None
+
+
+def test_a_neighbour_that_was_not_captured_leaves_the_others_known() -> None:
+    host = five("", {}).container("unseen", "a")
+    spaces = {name: space for name, space in host.spaces.items() if name != host.netns_of("unseen")}
+    host = replace(host, spaces={**spaces, host.netns_of("unseen"): Netns(host.netns_of("unseen"))})
+    assert assert_agreement(host, "zero", "one") > 100
