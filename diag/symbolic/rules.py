@@ -137,18 +137,21 @@ class Outcome(Struct):
         """The part of :meth:`add` that is about new destinations."""
         both = [cut for cut in (other.diverting, flows) if cut is not None]
         within = both[0] & both[-1] if both else None
+        self.elsewhere = self.elsewhere | (other.elsewhere if flows is None else other.elsewhere & flows)
         if not self.diverted:
             self.diverted, self.diverting = other.diverted.copy(), within
-            self.elsewhere = other.elsewhere if flows is None else other.elsewhere & flows
             return
         if self.diverting is not None:
             self.diverted = {key: found.within(self.diverting) for key, found in self.diverted.items()}
             self.diverting = None
         for translation, diverted in other.diverted.items():
-            self.divert(translation, diverted if within is None else diverted.within(within))
+            self._send(translation, diverted if within is None else diverted.within(within))
 
     def divert(self, translation: Translation, flows: Product) -> None:
         self.elsewhere = self.elsewhere | flows.flows
+        self._send(translation, flows)
+
+    def _send(self, translation: Translation, flows: Product) -> None:
         known = self.diverted.get(translation)
         self.diverted[translation] = flows if known is None else known.joined(flows)
 
