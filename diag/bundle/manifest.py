@@ -86,10 +86,9 @@ class FileRecords(Mapping[str, FileRecord]):
     def __contains__(self, path: object) -> bool:
         return path in self._fields
 
-    def sha256(self, path: str) -> object:
-        """What the manifest has as that of one file; None when there is none."""
-        fields = self._fields.get(path)
-        return None if fields is None else fields.sha256
+    def checksums(self) -> Iterator[tuple[str, object]]:
+        """What the manifest has as the SHA-256 of each file; None when there is none."""
+        return ((path, fields.sha256) for path, fields in self._fields.items())
 
 
 class Manifest(Struct, frozen=True):
@@ -221,9 +220,9 @@ def check_files(files: Mapping[str, bytes], records: FileRecords) -> tuple[Gap, 
     """A gap for each file whose SHA-256 is not the manifest's."""
     digests: dict[bytes, str] = {}  # containers have many files in common
     differ = []
-    for path, content in files.items():
-        stated = records.sha256(path)
-        if not stated:
+    for path, stated in records.checksums():
+        content = files.get(path)
+        if content is None or not stated:
             continue
         digest = digests.get(content)
         if digest is None:

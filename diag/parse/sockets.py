@@ -33,11 +33,10 @@ def parse_sockets(data: bytes, file: str, protocol: str) -> Parsed[tuple[Socket,
     gaps: list[Gap] = []
     found = []
     for number, line, bare in numbered_lines(data, file, gaps):
-        if "local_address" in line:
-            continue
         match = _ROW.match(line)
         if match is None:
-            gaps.append(unreadable(Evidence(file, number, bare), "/proc/net"))
+            if "local_address" not in line:
+                gaps.append(unreadable(Evidence(file, number, bare), "/proc/net"))
             continue
         address, port, state = match.groups()
         if state.upper() == wanted:

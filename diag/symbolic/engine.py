@@ -40,21 +40,21 @@ def solve(snapshot: Snapshot, topology: Topology, world: str = "", *, with_host:
     Without the host there are no flows to it, and from it only where containers share its namespace: they are as much work
     as all others.
     """
-    found = ((family, solve_family(snapshot, topology, family, world, with_host=with_host)) for family in Family)
+    if "host" not in snapshot.netns:
+        return {}
+    at_uplinks, elsewhere = _link_rules(snapshot, topology, world)
+    if elsewhere:
+        return {}
+    world = "" if at_uplinks else world
+    found = ((family, _solve_family(snapshot, topology, family, world, with_host=with_host)) for family in Family)
     return {family: solution for family, solution in found if solution is not None}
 
 
-def solve_family(
-    snapshot: Snapshot, topology: Topology, family: Family, world: str = "", *, with_host: bool = True
+def _solve_family(
+    snapshot: Snapshot, topology: Topology, family: Family, world: str, *, with_host: bool
 ) -> Solution | None:
     """None where the engine covers no pair of the host, or its diagrams would grow too large."""
-    host = snapshot.netns.get("host")
-    if host is None:
-        return None
-    at_uplinks, elsewhere = _link_rules(snapshot, topology, world)
-    if elsewhere:
-        return None
-    world = "" if at_uplinks else world
+    host = snapshot.netns["host"]
     if family is Family.IPV6 and host.ruleset.missing.get(TABLES[family]):  # which questions for neighbours meet, too
         return None
     stacks = plain_stacks(snapshot, topology, family, world)

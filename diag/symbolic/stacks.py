@@ -123,11 +123,14 @@ def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: 
     host = snapshot.netns.get("host")
     if host is None or host.links is None or not _host_routes_by_destination(host, family):
         return ()
+    inside = [snapshot.netns[netns] for netns in dict.fromkeys(snapshot.netns_of.values()) if netns != "host"]
+    if not any(_own_addresses(link, family) for netns in inside for link in netns.links or () if link.kind is not _LO):
+        return ()
     proxies = sysctl.neighbour_proxies(snapshot.netns.values(), family)
     if host.id in proxies:
         return ()  # it may answer for everybody, on every bridge
     finder = _Finder(snapshot, topology, host, family, world, proxies)
-    found = [finder.stack(snapshot.netns[netns]) for netns in dict.fromkeys(snapshot.netns_of.values())]
+    found = [finder.stack(netns) for netns in inside]
     stacks = [stack for stack in found if stack is not None]
     if not any(stack.ports for stack in stacks):
         return ()
@@ -217,7 +220,7 @@ class _Finder:
             return None
         ports = []
         for link in netns.links:
-            if link.kind is _LO or not self._addresses(link):
+            if link.kind is _LO or not _own_addresses(link, self.family):
                 continue
             port = self._port(netns, link)
             if port is None:
@@ -226,11 +229,8 @@ class _Finder:
         reaches = self._reaches(netns, ports)
         return Stack(netns.id, tuple(ports), reaches, filters) if reaches is not None else None
 
-    def _addresses(self, link: Link) -> list[Address]:
-        return [a for a in link.addresses if a.ip.family is self.family and not a.ip.is_link_local]
-
     def _port(self, netns: Netns, link: Link) -> Port | None:
-        addresses = self._addresses(link)
+        addresses = _own_addresses(link, self.family)
         if len(addresses) != 1 or addresses[0].tentative:
             return None
         ip = addresses[0].ip
@@ -360,6 +360,10 @@ class _Finder:
         own = bridge is not None and any(a.ip == gateway and not a.tentative for a in bridge.addresses)
         own = own and self.fib.is_local(gateway.value) and not self._ignores_questions(self.host, port.bridge)
         return Way.GATEWAY if own and self.owners.get(gateway.value) == ["host"] else Way.OTHER
+
+
+def _own_addresses(link: Link, family: Family) -> list[Address]:
+    return [a for a in link.addresses if a.ip.family is family and not a.ip.is_link_local]
 
 
 def _is_dead(route: Route) -> bool:
