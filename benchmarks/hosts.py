@@ -46,7 +46,7 @@ def write_host(folder: Path, spec: HostSpec) -> Written:
 
     Raises ValueError for a host that cannot be, UsageError for a folder that holds something.
     """
-    files = dict(_files(plan_host(spec)))
+    files = host_bundle_files(spec)
     records = {path: _record(path) for path in files}
     bundle = Bundle(
         str(folder),
@@ -58,6 +58,11 @@ def write_host(folder: Path, spec: HostSpec) -> Written:
     write_bundle(bundle, str(folder))
     rules = files["host/iptables-save.txt"].count(b"] -A ")
     return Written(len(files), sum(map(len, files.values())), rules)
+
+
+def host_bundle_files(spec: HostSpec) -> dict[str, bytes]:
+    """The files of a host by their paths in its bundle. Raises ValueError for a host that cannot be."""
+    return dict(_files(plan_host(spec)))
 
 
 def _files(host: Host) -> Iterator[tuple[str, bytes]]:

@@ -1,0 +1,194 @@
+"""Hosts with one thing out of the ordinary: `python -m benchmarks.odd --containers 100`.
+
+What the symbolic engine does not cover is traced pair by pair, and a large host has a million pairs: this says what one
+rule, one switch or one missing file costs. Each host is the made-up one with one change; it is analysed in this process.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any
+from unittest.mock import patch
+
+from benchmarks.hosts import host_bundle_files
+from benchmarks.namespaces import HOST_NAME
+from benchmarks.plan import HostSpec
+from diag.interpreter.trace import Tracer
+from diag.model.bundle import Bundle
+from diag.model.flow import Flow, Trace
+from diag.pipeline import analyse_snapshot, parse_bundle
+
+Files = dict[str, bytes]
+_RULES = "host/iptables-save.txt"
+_CONTAINERS = "docker/containers.json"
+
+
+def _admin_rules(*lines: str) -> Callable[[Files], None]:
+    """After the rule of DOCKER-USER for established connections."""
+
+    def change(files: Files) -> None:
+        before, first, after = files[_RULES].decode().partition("-A DOCKER-USER")
+        rule, _, rest = after.partition("\n")
+        files[_RULES] = "\n".join(
+            [f"{before}{first}{rule}", *(f"-A DOCKER-USER {line}" for line in lines), rest]
+        ).encode()
+
+    return change
+
+
+def _first_nat_rules(*lines: str) -> Callable[[Files], None]:
+    def change(files: Files) -> None:
+        before, first, after = files[_RULES].decode().partition("[0:0] -A PREROUTING -m addrtype")
+        files[_RULES] = "\n".join([before.rstrip("\n"), *lines, first + after]).encode()
+
+    return change
+
+
+def _marks(files: Files) -> None:
+    mangle = (
+        "*mangle\n:PREROUTING ACCEPT [0:0]\n-A PREROUTING -p tcp -m tcp --dport 443 -j MARK --set-xmark 0x1\nCOMMIT\n"
+    )
+    files[_RULES] = files[_RULES].replace(b"*filter\n", f"{mangle}*filter\n".encode(), 1)
+    _admin_rules("-m mark --mark 0x1 -j ACCEPT")(files)
+
+
+def _ipset(files: Files) -> None:
+    files["host/ipset.txt"] = b"create svc hash:ip,port family inet\nadd svc 10.0.1.2,tcp:80\nadd svc 10.0.2.2,udp:53\n"
+    _admin_rules("-m set --match-set svc dst,dst -j DROP")(files)
+
+
+def _without(*names: str) -> Callable[[Files], None]:
+    def change(files: Files) -> None:
+        for name in names:
+            del files[name]
+
+    return change
+
+
+def _folders(files: Files) -> list[str]:
+    return sorted({path.split("/")[1] for path in files if path.startswith("containers/")})
+
+
+def _uncaptured(files: Files) -> None:
+    """Every fifth container's namespace."""
+    gone = _folders(files)[::5]
+    for path in [path for path in files if path.startswith("containers/") and path.split("/")[1] in gone]:
+        del files[path]
+
+
+def _on_the_host(files: Files) -> None:
+    """Three more containers, on the host's network."""
+    containers: list[dict[str, Any]] = json.loads(files[_CONTAINERS])
+    for number in range(3):
+        made: dict[str, Any] = json.loads(json.dumps(containers[0]))
+        made |= {"Id": f"{number:x}" * 64, "Name": f"/agent-{number}"}
+        made["HostConfig"] |= {"NetworkMode": "host", "PortBindings": {}}
+        made["NetworkSettings"] |= {"Networks": {"host": {}}, "Ports": {}}
+        containers.append(made)
+    files[_CONTAINERS] = json.dumps(containers).encode()
+
+
+def _own_firewalls(files: Files) -> None:
+    """Ten containers'."""
+    own = (
+        "*filter\n:INPUT DROP [0:0]\n-A INPUT -i lo -j ACCEPT\n-A INPUT -p tcp -m tcp --dport 8080 -j ACCEPT\nCOMMIT\n"
+    )
+    for folder in _folders(files)[:10]:
+        files[f"containers/{folder}/iptables-save.txt"] += own.encode()
+
+
+def _at_the_uplink(files: Files) -> None:
+    where = {"family": "netdev", "table": "t"}
+    hook = {"type": "filter", "hook": "ingress", "prio": 0, "policy": "accept", "dev": "eth0"}
+    field = {"payload": {"protocol": "ip", "field": "saddr"}}
+    match = {"match": {"op": "==", "left": field, "right": "203.0.113.9"}}
+    listing = json.loads(files["host/nft-ruleset.json"])
+    listing["nftables"] += [
+        {"table": {"family": "netdev", "name": "t"}},
+        {"chain": {**where, "name": "c", **hook}},
+        {"rule": {**where, "chain": "c", "expr": [match, {"drop": None}]}},
+    ]
+    files["host/nft-ruleset.json"] = json.dumps(listing).encode()
+
+
+def _no_forwarding(files: Files) -> None:
+    files["host/sysctl.txt"] = re.sub(rb"(ip_forward|forwarding) = 1", rb"\1 = 0", files["host/sysctl.txt"])
+
+
+ODDITIES: Mapping[str, Callable[[Files], None]] = MappingProxyType(
+    {
+        "nothing": _without(),
+        "three containers on the host's network": _on_the_host,
+        "every fifth namespace not captured": _uncaptured,
+        "no rules captured": _without(_RULES, "host/nft-ruleset.json"),
+        "ten firewalls inside containers": _own_firewalls,
+        "-m string … -j DROP": _admin_rules("-p tcp -m string --string x --algo bm -j DROP"),
+        "-m limit … -j ACCEPT": _admin_rules(
+            "-p tcp --dport 22 -m limit --limit 3/min -j ACCEPT", "-p tcp --dport 22 -j DROP"
+        ),
+        "-m connlimit … -j REJECT": _admin_rules("-p tcp -m connlimit --connlimit-above 50 -j REJECT"),
+        "-j MARK, -m mark": _marks,
+        "hash:ip,port": _ipset,
+        "DNAT of every DNS request": _first_nat_rules(
+            "-A PREROUTING -p udp -m udp --dport 53 -j DNAT --to-destination 10.0.0.3"
+        ),
+        "REDIRECT of every DNS request": _first_nat_rules(
+            "-A PREROUTING -p udp -m udp --dport 53 -j REDIRECT --to-ports 5353"
+        ),
+        "netdev chain at the uplink": _at_the_uplink,
+        "no forwarding": _no_forwarding,
+    }
+)
+"""Each by what is odd about it."""
+
+
+def odd_bundle(files: Mapping[str, bytes], change: Callable[[Files], None]) -> Bundle:
+    """The bundle of these files, changed."""
+    changed = dict(files)
+    change(changed)
+    return Bundle("made up", MappingProxyType(changed), host=HOST_NAME)
+
+
+@contextmanager
+def counted_traces() -> Iterator[list[Flow]]:
+    """The flows that are traced meanwhile."""
+    asked: list[Flow] = []
+    trace = Tracer.trace
+
+    def counting(tracer: Tracer, flow: Flow) -> Trace:
+        asked.append(flow)
+        return trace(tracer, flow)
+
+    with patch.object(Tracer, "trace", counting):
+        yield asked
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command; returns its exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.odd", description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--containers", type=int, default=100, help="how many (default: 100)")
+    count = parser.parse_args(arguments).containers
+    files = host_bundle_files(HostSpec(count, max(2, count // 10)))
+    print(f"{count:,} containers\n| what is odd | CPU s | flows traced | groups |\n|-|-:|-:|-:|")
+    for name, change in ODDITIES.items():
+        bundle = odd_bundle(files, change)
+        with counted_traces() as asked:
+            started = time.process_time()
+            analysis = analyse_snapshot(parse_bundle(bundle))
+            seconds = time.process_time() - started
+        print(
+            f"| {name} | {seconds:.2f} | {len(asked):,} | {len(analysis.groups) + len(analysis.endpoints):,} |",
+            flush=True,
+        )
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
