@@ -108,6 +108,7 @@ class PairMatrix:
         self._unheard: dict[Kind, Trace] = {}
         self._traces: dict[tuple[Behaviour, Target], dict[Kind, Trace]] = {}
         """Of behaviours that are covered in part, by kind."""
+        self._in_parts: dict[tuple[Behaviour, str, Target, bool], PathFacts] = {}
         self._samples: dict[tuple[Behaviour, str, Target], PathFacts | None] = {}
 
     def columns(self) -> Iterator[Column]:
@@ -207,7 +208,7 @@ class PairMatrix:
         alike: dict[tuple[tuple[Target, ...], tuple[Behaviour, ...]], int] = {}
         for netns, sources in self._in_netns.items():
             targets = tuple(self.pairs.host_targets(netns)) if netns != "host" else ()
-            behaviours = tuple(b for t in targets if (b := self._decisions.behaviour(netns, t.ip)) is not None)
+            behaviours = tuple(b for t in targets if (b := self._decisions.to_host(netns, t.ip)) is not None)
             if targets and len(behaviours) == len(targets):
                 alike[targets, behaviours] = alike.get((targets, behaviours), 0) | sources
         return [(targets, behaviours, sources) for (targets, behaviours), sources in alike.items()]
@@ -259,22 +260,40 @@ class PairMatrix:
                 yield alike, self.pairs.pair(self.snapshot.containers[lowest(alike)], destination)
 
     def _in_part(
-        self, source: Container, destination: Container, targets: Sequence[Target], behaviours: tuple[Behaviour, ...]
+        self,
+        source: Container,
+        destination: Container,
+        targets: Sequence[Target],
+        behaviours: tuple[Behaviour, ...],
+        *,
+        alone: bool = False,
     ) -> PairFacts:
-        """One pair, as far as it goes by traces of others."""
+        """One pair of which a part is covered: by traces of others like it as far as these go, or with its own `alone`."""
         netns = self.snapshot.netns_of[source.name]
-        paths = []
-        for target, behaviour in zip(targets, behaviours, strict=True):
-            traces = self._traces.setdefault((behaviour, target), {})
-            found = sampled(self.pairs.tracer, netns, target.ip, behaviour, traces=traces)
-            paths.append(self.pairs.path_of(target, found) if found is not None else self.pairs.path(netns, target))
+        paths = [
+            self._path_in_part(behaviour, netns, target, alone=alone)
+            for target, behaviour in zip(targets, behaviours, strict=True)
+        ]
         paths.sort(key=lambda path: ORDER[path.reachability])
         return PairFacts(source.name, destination.name, paths[0].reachability, tuple(paths))
+
+    def _path_in_part(self, behaviour: Behaviour, netns: str, target: Target, *, alone: bool) -> PathFacts:
+        """One address. Containers on the host's network have the host's in common."""
+        key = (behaviour, netns, target, alone)
+        if key not in self._in_parts:
+            traces = {} if alone else self._traces.setdefault((behaviour, target), {})
+            found = sampled(self.pairs.tracer, netns, target.ip, behaviour, traces=traces)
+            path = self.pairs.path_of(target, found) if found is not None else self.pairs.path(netns, target)
+            self._in_parts[key] = path
+        return self._in_parts[key]
 
     def example(self, column: Column, cell: Cell) -> PairFacts:
         """The first pair of a cell, with traces of its own, one for each kind of its flows."""
         source, destination = self.snapshot.containers[lowest(cell.sources)], column.destination
         if not cell.behaviours:
+            for targets, behaviours, alike in self._callers(destination):
+                if alike & cell.sources & -cell.sources and any(behaviour.partial for behaviour in behaviours):
+                    return self._in_part(source, destination, targets, behaviours, alone=True)
             return self.pairs.pair(source, destination)
         netns, to_host = self.snapshot.netns_of[source.name], self.snapshot.netns_of[destination.name] == "host"
         paths = [

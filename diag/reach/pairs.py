@@ -118,8 +118,7 @@ class PairAnalyser:
         if not targets:
             paths: list[PathFacts] = [self._without_address(destination)]
         else:
-            on_host = self.snapshot.netns_of.get(destination.name) == "host"
-            paths = [self.to_host(netns, target) if on_host else self.path(netns, target) for target in targets]
+            paths = [self.path(netns, target) for target in targets]
         paths.sort(key=lambda p: ORDER[p.reachability])
         return PairFacts(source, destination.name, paths[0].reachability, tuple(paths))
 

@@ -89,8 +89,6 @@ class ReservedPairs:
         there = self.snapshot.container(destination)
         if there is None:
             raise ValueError(f"there is no container {destination!r}")
-        if source == HOST and self.snapshot.netns_of.get(destination) == netns:
-            return self._facts(source, destination, self._to_host(netns))
         if source == HOST:
             targets = self.pairs.targets(netns, there)
             found = [self._shared(netns, target) or self.pairs.path(netns, target) for target in targets]

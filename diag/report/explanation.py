@@ -135,7 +135,7 @@ def _listeners_line(result: Explanation) -> str:
     name = result.destination
     if not result.listeners:
         return say("Nothing listens in {name} in this capture.", name=name)
-    return say("{name} listens on {ports}.", name=name, ports=listed(_socket(s) for s in result.listeners))
+    return say("{name} listens on {ports}.", name=name, ports=listed(dict.fromkeys(map(_socket, result.listeners))))
 
 
 def _socket(socket: Socket) -> str:

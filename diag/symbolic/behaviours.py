@@ -13,6 +13,7 @@ from diag.model.analysis import Allowed, PortSet
 from diag.model.flow import Protocol
 from diag.model.netfilter import Ranges
 from diag.model.provenance import Evidence
+from diag.symbolic.answered import with_answers
 from diag.symbolic.coded import Coded, Spans, of_pair
 from diag.symbolic.kinds import FlowSets, Kind, Kinds
 from diag.symbolic.pairs import Pairs
@@ -121,6 +122,11 @@ class Decisions:
         """The same of the host's own flows."""
         return self.behaviour("host", ip)
 
+    def to_host(self, netns: str, ip: Ip) -> Behaviour | None:
+        """The same of an address of the host, where what containers take of the flows counts as it fares."""
+        decided = self._by_family.get(ip.family)
+        return decided.to_host(netns, ip.value) if decided is not None else None
+
     def fate(self, netns: str, ip: Ip, protocol: Protocol, port: int) -> Taken | None:
         """One flow of a namespace; None: the engine cannot tell, or docker-proxy takes it."""
         decided = self._by_family.get(ip.family)
@@ -145,6 +151,7 @@ class Solution:
 
     def __init__(self, sets: FlowSets) -> None:
         """Raises DDMemoryError where the diagrams grow too large."""
+        self._sets = sets
         self.pairs = pairs = sets.pairs
         self.rows = tuple(_rows(pairs, sets.kinds))
         """Every destination in order."""
@@ -162,7 +169,16 @@ class Solution:
         number, row = self._stacks.get(netns), self._rows.get(ip)
         if number is None or row is None or self._ports[row.destination].netns == netns:
             return None
-        return next(behaviour for first, last, behaviour in row.spans if first <= number <= last)
+        return _of(number, row)
+
+    @cached_property
+    def _to_host(self) -> Mapping[int, Row]:
+        rows = _rows(self.pairs, with_answers(self._sets))
+        return {port.ip: row for row in rows if (port := self._ports[row.destination]).netns == "host"}
+
+    def to_host(self, netns: str, ip: int) -> Behaviour | None:
+        number, row = self._stacks.get(netns), self._to_host.get(ip)
+        return _of(number, row) if number is not None and row is not None else None
 
     def blocker(self, kind: Kind, ip: Ip) -> Evidence | None:
         """As :meth:`Decisions.blocker`."""
@@ -191,6 +207,10 @@ class Solution:
         if sum(t.ports[1] - t.ports[0] + 1 for t in found) != elsewhere:
             return None
         return found if all(t.kind.covered for t in found) else None
+
+
+def _of(source: int, row: Row) -> Behaviour:
+    return next(behaviour for first, last, behaviour in row.spans if first <= source <= last)
 
 
 class _Published:

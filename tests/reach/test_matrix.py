@@ -84,16 +84,6 @@ def test_containers_on_the_hosts_network_are_called_all_at_once() -> None:
             )
 
 
-def test_what_is_published_on_the_host_is_not_of_a_container_on_its_network() -> None:
-    host = two_networks().rules(PUBLISHED, "nat").container("agent", mode="host")
-    snapshot = host.snapshot()
-    pairs = PairAnalyser(snapshot, Tracer(snapshot))
-    by_name = {container.name: container for container in snapshot.containers}
-    (path,) = pairs.pair(by_name["three"], by_name["agent"]).paths
-    assert 8080 not in path.allowed.tcp
-    assert 8081 in path.allowed.tcp
-
-
 @pytest.mark.parametrize(
     "rules",
     [
