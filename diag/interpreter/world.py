@@ -138,11 +138,13 @@ class World:
             for family in _LINK_FAMILIES
         )
         """Some frame may be stopped below layer 3."""
-        self._statements: dict[str, set[type]] = {
-            netns: like._statements[netns] if like and self._has_rules_of(like, netns) else _statements(space.ruleset)
+        self._statements_of: dict[str, set[type]] = {
+            netns: like._statements_of[netns]
+            if like and self._has_rules_of(like, netns)
+            else _statements(space.ruleset)
             for netns, space in snapshot.netns.items()
         }
-        statements = set[type]().union(*self._statements.values())
+        statements = set[type]().union(*self._statements_of.values())
         self.has_reject = Reject in statements
         """Some rule on this host answers instead of dropping in silence."""
         self.has_notrack = Notrack in statements

@@ -251,10 +251,8 @@ class PairMatrix:
                     yield 1 << position, self._in_part(source, destination, targets, behaviours)
                 sources &= ~alike
         there = self.snapshot.netns_of.get(destination.name)
-        unseen = (
-            sources & self._unseen if there != "host" else 0
-        )  # each calls the host by an address of its own network
-        unseen &= ~self._in_netns.get(there or "", 0)
+        # Each calls the host by an address of its own network: for those they are not alike.
+        unseen = sources & self._unseen & ~self._in_netns.get(there or "", 0) if there != "host" else 0
         for alike in (unseen, *(1 << position for position in bits(sources & ~unseen))):
             if alike:
                 yield alike, self.pairs.pair(self.snapshot.containers[lowest(alike)], destination)

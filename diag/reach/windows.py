@@ -105,7 +105,7 @@ def sampled(
         spans.append(Span(protocol, ranges, trace))
     if not spans or len(spans) >= MAX_WINDOWS:
         return None
-    return Sweep(address, behaviour.allowed if behaviour.covered else _allowed(spans), tuple(spans))
+    return Sweep(address, behaviour.allowed if behaviour.covered else _allowed(spans, complete=False), tuple(spans))
 
 
 def agrees(trace: Trace, kind: Kind) -> bool:
@@ -159,7 +159,7 @@ def _allowed(spans: list[Span], *, complete: bool = True) -> Allowed:
         if span.protocol is Protocol.ICMP:
             icmp = None if disposition is Disposition.UNKNOWN else disposition is Disposition.DELIVERED
             continue
-        swept[span.protocol] = max(swept[span.protocol], span.ranges[-1][1])
+        swept[span.protocol] = span.ranges[-1][1]
         if disposition is Disposition.DELIVERED:
             known[span.protocol].extend(span.ranges)
         elif disposition is Disposition.UNKNOWN:
