@@ -1,6 +1,6 @@
 """Hosts with one thing out of the ordinary: `python -m benchmarks.odd --containers 100`.
 
-What the symbolic engine does not cover is traced pair by pair, and a large host has a million pairs: this says what one
+What the symbolic engine does not cover is traced flow by flow, and a large host has a million pairs: this says what one
 rule, one switch or one missing file costs. Each host is the made-up one with one change; it is analysed in this process.
 """
 

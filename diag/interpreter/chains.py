@@ -19,7 +19,7 @@ from diag.interpreter.conntrack import ConntrackTable, apply_nat
 from diag.interpreter.matching import Context, Test, lookup
 from diag.interpreter.nat import Bound, NatBinder, look_up, map_data
 from diag.interpreter.selection import ReadyRule, RuleSelection
-from diag.kernel.hooks import CONNTRACK_PRIORITY, ENTRY_HOOKS, NAT_PRIORITY
+from diag.kernel.hooks import CONNTRACK_PRIORITY, DEVICE_HOOKS, ENTRY_HOOKS, NAT_PRIORITY
 from diag.kernel.icmp_errors import reject_kind
 from diag.model.address import Family
 from diag.model.flow import Hop, HopKind
@@ -59,7 +59,6 @@ from diag.model.netfilter import (
 )
 from diag.model.provenance import Evidence
 
-_DEVICE_HOOKS = frozenset({Hook.INGRESS, Hook.EGRESS})
 _EXIT_HOOKS = frozenset({Hook.INPUT, Hook.POSTROUTING})
 """Where its source may be rewritten, and a connection is confirmed."""
 MAX_DEPTH = 64
@@ -133,7 +132,7 @@ class HookTable:
         own = TableFamily.IP if family is Family.IPV4 else TableFamily.IP6
         return cls(
             ruleset,
-            lambda found, hook: found in (own, TableFamily.INET) and hook not in _DEVICE_HOOKS,
+            lambda found, hook: found in (own, TableFamily.INET) and hook not in DEVICE_HOOKS,
             ruleset.missing.get(own, ""),
         )
 
@@ -143,7 +142,7 @@ class HookTable:
         also = TableFamily.INET if family is TableFamily.NETDEV else None
         return cls(
             ruleset,
-            lambda found, hook: found is family or (found is also and hook in _DEVICE_HOOKS),
+            lambda found, hook: found is family or (found is also and hook in DEVICE_HOOKS),
             ruleset.missing.get(family, ""),
         )
 
@@ -327,7 +326,7 @@ class HookRun(Struct):
         return bound
 
     def _base_chain(self, table: NfTable, chain: Chain) -> Stopped | None:
-        if chain.base and self.hook in _DEVICE_HOOKS and not self._is_attached(table, chain, chain.base):
+        if chain.base and self.hook in DEVICE_HOOKS and not self._is_attached(table, chain, chain.base):
             return None
         verdict = self._chain(table, chain, 0)
         if isinstance(verdict, Stopped):

@@ -19,6 +19,7 @@ from diag.model.address import Family, Ip
 from diag.model.flow import ICMP, ICMPV6, TCP, UDP
 from diag.model.message import said, say
 from diag.model.netfilter import (
+    PORT_OF,
     AddrType,
     AnyBit,
     AnyOf,
@@ -415,9 +416,6 @@ def _in_set(match: InSet, found: NamedSet | None, context: Context) -> bool:
     return (element is not None) != match.negated
 
 
-_PORT_OF = {Field.SADDR: Field.SPORT, Field.DADDR: Field.DPORT}
-
-
 def lookup(named: NamedSet, fields: tuple[Field, ...], context: Context) -> SetElement | None:
     """The element that the packet's fields are in; the most specific one where several are (ipset `nomatch`)."""
     columns = [_column(named, position, where, context) for position, where in enumerate(fields)]
@@ -471,7 +469,7 @@ def _port_fits(key: tuple[int, int], where: Field, context: Context) -> bool:
     base = packet.protocol << 16
     if packet.protocol in (ICMP, ICMPV6):
         return key[0] <= base + (packet.icmp_type << 8) + packet.icmp_code <= key[1]
-    port = context.value(_PORT_OF[where])
+    port = context.value(PORT_OF[where])
     return isinstance(port, Port) and _in_ranges(port, ((key[0] - base, key[1] - base),), context)
 
 

@@ -73,7 +73,7 @@ class Neighbours(Frames):
         if found is None:
             attachments = self.world.topology.segment(netns, oif).attachments
             if not permanent and not nexthop.is_loopback:
-                may = self.world.may_answer(nexthop) | self.world.proxies[nexthop.family]
+                may = self.world.may_answer(nexthop) | self.world.topology.proxies[nexthop.family]
                 attachments = tuple([a for a in attachments if a.netns in may])
             others = [a for a in attachments if a.link != oif or a.netns != netns]
             if permanent:
@@ -349,7 +349,7 @@ class Neighbours(Frames):
 
         None: not known.
         """
-        if attachment.netns not in self.world.proxies[nexthop.family]:
+        if attachment.netns not in self.world.topology.proxies[nexthop.family]:
             return False
         switches = self.world.switches(attachment.netns, attachment.link)
         if nexthop.family is Family.IPV6:

@@ -43,7 +43,7 @@ class Tracer:
     """Answers flows about one snapshot; flows share its indexes."""
 
     def __init__(self, snapshot: Snapshot, like: World | None = None) -> None:
-        """`like` is of a snapshot that has namespaces in common with this one."""
+        """`like` is of the same host, with namespaces in common."""
         self.world = World(snapshot, like)
 
     def trace(self, flow: Flow) -> Trace:

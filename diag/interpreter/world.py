@@ -11,7 +11,7 @@ from diag.interpreter.chains import HookTable
 from diag.interpreter.matching import Surroundings
 from diag.kernel.fib import Fib
 from diag.kernel.source_address import Sources
-from diag.kernel.sysctl import Switches, bridge_nf_call, local_port_range, neighbour_proxies
+from diag.kernel.sysctl import Switches, bridge_nf_call, local_port_range
 from diag.kernel.topology import Attachment, Topology
 from diag.model.address import Family, Ip, is_loopback
 from diag.model.docker import Container, DockerNetwork, Endpoint, PublishedPort
@@ -93,7 +93,7 @@ class World:
     """Read-only after construction; caches are filled as flows need them."""
 
     def __init__(self, snapshot: Snapshot, like: World | None = None) -> None:
-        """`like` is of a snapshot that has namespaces in common with this one: what was made of these is shared."""
+        """`like` is of the same host, with namespaces in common: what was made of these is shared."""
         self.snapshot = snapshot
         self._like = like
         self.topology = Topology(snapshot)
@@ -114,8 +114,6 @@ class World:
         self._answering: Answering | None = None
         self.answers: dict[tuple[str, str, Family, int], tuple[Attachment, ...]] = {}
         """Who answers for an address, by the namespace and link that ask."""
-        self.proxies = {family: neighbour_proxies(snapshot.netns.values(), family) for family in Family}
-        """Namespaces that may answer for addresses of others."""
         self._switches: dict[tuple[str, str], Switches] = {}
         self._macs: dict[tuple[str, str], int | None] = {}
         self._labels: dict[str, str] = {}
@@ -165,11 +163,16 @@ class World:
             found = self._stacks[key] = self._stack_of(netns, family)
         return found
 
+    def _same(self, netns: str) -> World | None:
+        """The world that this one is like, where the namespace is the very one that it has there."""
+        like = self._like
+        return like if like and like.snapshot.netns.get(netns) is self.netns(netns) else None
+
     def _stack_of(self, netns: str, family: Family) -> Stack:
-        space, like = self.netns(netns), self._like
-        if like is not None and like.snapshot.netns.get(netns) is space:
-            return like.stack(netns, family)
-        fib = self.fib(netns, family)
+        same, like = self._same(netns), self._like
+        if same is not None:
+            return same.stack(netns, family)
+        space, fib = self.netns(netns), self.fib(netns, family)
         shared = like.stack(netns, family).hooks if like and self._has_rules_of(like, netns) else None
         return Stack(
             space,
@@ -184,9 +187,8 @@ class World:
         key = (netns, family)
         found = self._fibs.get(key)
         if found is None:
-            space, like = self.netns(netns), self._like
-            is_shared = like is not None and like.snapshot.netns.get(netns) is space
-            found = self._fibs[key] = like.fib(netns, family) if like and is_shared else Fib(space, family)
+            same = self._same(netns)
+            found = self._fibs[key] = same.fib(netns, family) if same else Fib(self.netns(netns), family)
         return found
 
     def switches(self, netns: str, dev: str) -> Switches:

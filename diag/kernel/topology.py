@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 from msgspec import Struct
 
+from diag.kernel.sysctl import neighbour_proxies
+from diag.model.address import Family
 from diag.model.message import say
 from diag.model.netns import Link, LinkKind, Netns
 from diag.model.snapshot import Snapshot
@@ -89,6 +92,11 @@ class Topology:
             if found is not None:
                 self._children.setdefault((found[0].id, found[1].name), []).append(key)
         self._segments: dict[LinkId, Segment] = {}
+
+    @cached_property
+    def proxies(self) -> Mapping[Family, frozenset[str]]:
+        """Namespaces that may answer for addresses of others."""
+        return {family: neighbour_proxies(self.netns.values(), family) for family in Family}
 
     def ports(self, netns: str, bridge: str) -> list[Link]:
         """The ports of a bridge."""

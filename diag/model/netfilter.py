@@ -429,6 +429,10 @@ class SetElement(Struct, frozen=True):
     """What a map gives for the key: per dimension a range."""
 
 
+PORT_OF = {Field.SADDR: Field.SPORT, Field.DADDR: Field.DPORT}
+"""The port that `src` or `dst` means in the `port` dimension of an ipset."""
+
+
 class NamedSet(Struct, frozen=True):
     """An ipset, an nft set or an nft verdict map."""
 

@@ -44,7 +44,7 @@ class Cell(Struct, frozen=True):
     """Best first; what they cite is of one of the pairs."""
     signature: Signature
     behaviours: tuple[Behaviour, ...] = ()
-    """Per address of the destination, where the symbolic engine covers the pairs."""
+    """Per address of the destination, where the symbolic engine covers the pairs, or a part of their flows."""
 
 
 class Column(Struct, frozen=True):
@@ -108,7 +108,7 @@ class PairMatrix:
         self._unheard: dict[Kind, Trace] = {}
         self._traces: dict[tuple[Behaviour, Target], dict[Kind, Trace]] = {}
         """Of behaviours that are covered in part, by kind."""
-        self._in_parts: dict[tuple[Behaviour, str, Target, bool], PathFacts] = {}
+        self._in_parts: dict[tuple[Behaviour, str, Target], PathFacts] = {}
         self._samples: dict[tuple[Behaviour, str, Target], PathFacts | None] = {}
 
     def columns(self) -> Iterator[Column]:
@@ -118,10 +118,7 @@ class PairMatrix:
             seen = 1 << position
             for cell in cells:
                 seen |= cell.sources
-            others = [
-                _cell(sources, facts.reachability, facts.paths)
-                for sources, facts in self._one_by_one(destination, self._everyone & ~seen)
-            ]
+            others = self._one_by_one(destination, self._everyone & ~seen)
             yield Column(position, destination, tuple(_of_one_signature(chain(cells, others))))
 
     def _by_destination(self, solution: Solution) -> Iterator[tuple[Ip, _Spans]]:
@@ -151,8 +148,8 @@ class PairMatrix:
                 best = min((reachability_of(b.allowed) for b in behaviours), key=ORDER.__getitem__)
                 masks[best] |= sources & wanted
                 wanted &= ~sources
-            for sources, facts in self._one_by_one(destination, wanted):
-                masks[facts.reachability] |= sources
+            for cell in self._one_by_one(destination, wanted):
+                masks[cell.reachability] |= cell.sources
             found.append((masks[Reachability.REACHABLE], masks[Reachability.PARTIAL]))
         return found
 
@@ -234,7 +231,7 @@ class PairMatrix:
         return self._witnesses[key]
 
     def _sampled(self, behaviour: Behaviour, netns: str, target: Target, *, to_host: bool) -> PathFacts | None:
-        """The same with traces of this pair."""
+        """The same with traces of this pair; what the engine does not cover of it is traced flow by flow."""
         key = (behaviour, netns, target)
         if key not in self._samples:
             unheard = self._unheard if to_host else None
@@ -242,44 +239,35 @@ class PairMatrix:
             self._samples[key] = self.pairs.path_of(target, sweep) if sweep is not None else None
         return self._samples[key]
 
-    def _one_by_one(self, destination: Container, sources: int) -> Iterator[tuple[int, PairFacts]]:
-        """What the symbolic engine does not cover, or a part of which it does not: callers, and what each of them can do."""
+    def _one_by_one(self, destination: Container, sources: int) -> Iterator[Cell]:
+        """What the symbolic engine does not cover, or a part of which it does not."""
         for targets, behaviours, alike in self._callers(destination):
             if any(behaviour.partial for behaviour in behaviours):
                 for position in bits(sources & alike):
-                    source = self.snapshot.containers[position]
-                    yield 1 << position, self._in_part(source, destination, targets, behaviours)
+                    yield self._in_part(position, targets, behaviours)
                 sources &= ~alike
         there = self.snapshot.netns_of.get(destination.name)
         # Each calls the host by an address of its own network: for those they are not alike.
         unseen = sources & self._unseen & ~self._in_netns.get(there or "", 0) if there != "host" else 0
         for alike in (unseen, *(1 << position for position in bits(sources & ~unseen))):
             if alike:
-                yield alike, self.pairs.pair(self.snapshot.containers[lowest(alike)], destination)
+                facts = self.pairs.pair(self.snapshot.containers[lowest(alike)], destination)
+                yield _cell(alike, facts.reachability, facts.paths)
 
-    def _in_part(
-        self,
-        source: Container,
-        destination: Container,
-        targets: Sequence[Target],
-        behaviours: tuple[Behaviour, ...],
-        *,
-        alone: bool = False,
-    ) -> PairFacts:
-        """One pair of which a part is covered: by traces of others like it as far as these go, or with its own `alone`."""
-        netns = self.snapshot.netns_of[source.name]
+    def _in_part(self, source: int, targets: Sequence[Target], behaviours: tuple[Behaviour, ...]) -> Cell:
+        """One pair of which a part is covered: by traces of others like it as far as these go."""
+        netns = self.snapshot.netns_of[self.snapshot.containers[source].name]
         paths = [
-            self._path_in_part(behaviour, netns, target, alone=alone)
-            for target, behaviour in zip(targets, behaviours, strict=True)
+            self._path_in_part(behaviour, netns, target) for behaviour, target in zip(behaviours, targets, strict=True)
         ]
         paths.sort(key=lambda path: ORDER[path.reachability])
-        return PairFacts(source.name, destination.name, paths[0].reachability, tuple(paths))
+        return replace(_cell(1 << source, paths[0].reachability, tuple(paths)), behaviours=behaviours)
 
-    def _path_in_part(self, behaviour: Behaviour, netns: str, target: Target, *, alone: bool) -> PathFacts:
+    def _path_in_part(self, behaviour: Behaviour, netns: str, target: Target) -> PathFacts:
         """One address. Containers on the host's network have the host's in common."""
-        key = (behaviour, netns, target, alone)
+        key = (behaviour, netns, target)
         if key not in self._in_parts:
-            traces = {} if alone else self._traces.setdefault((behaviour, target), {})
+            traces = self._traces.setdefault((behaviour, target), {})
             found = sampled(self.pairs.tracer, netns, target.ip, behaviour, traces=traces)
             path = self.pairs.path_of(target, found) if found is not None else self.pairs.path(netns, target)
             self._in_parts[key] = path
@@ -289,9 +277,6 @@ class PairMatrix:
         """The first pair of a cell, with traces of its own, one for each kind of its flows."""
         source, destination = self.snapshot.containers[lowest(cell.sources)], column.destination
         if not cell.behaviours:
-            for targets, behaviours, alike in self._callers(destination):
-                if alike & cell.sources & -cell.sources and any(behaviour.partial for behaviour in behaviours):
-                    return self._in_part(source, destination, targets, behaviours, alone=True)
             return self.pairs.pair(source, destination)
         netns, to_host = self.snapshot.netns_of[source.name], self.snapshot.netns_of[destination.name] == "host"
         paths = [

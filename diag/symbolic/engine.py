@@ -10,9 +10,10 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
+from diag.kernel.hooks import DEVICE_HOOKS
 from diag.kernel.topology import Topology
 from diag.model.address import Family
-from diag.model.netfilter import Hook, TableFamily
+from diag.model.netfilter import TableFamily
 from diag.model.netns import LinkKind
 from diag.model.snapshot import Snapshot
 from diag.symbolic.behaviours import Solution
@@ -27,7 +28,6 @@ from diag.symbolic.tables import TABLES
 from diag.symbolic.translated_calls import TranslatedCalls
 
 _LINK_FAMILIES = frozenset({TableFamily.BRIDGE, TableFamily.NETDEV, TableFamily.ARP})
-_DEVICE_HOOKS = (Hook.INGRESS, Hook.EGRESS)
 
 
 Solutions = Mapping[Family, Solution]
@@ -105,12 +105,12 @@ def _link_rules(snapshot: Snapshot, topology: Topology, world: str) -> tuple[boo
                 if base is None or not (chain.rules or base.policy_drop):
                     continue
                 if (
-                    base.hook in _DEVICE_HOOKS
+                    base.hook in DEVICE_HOOKS
                     and netns.id == "host"
                     and base.devices
                     and uplinks.issuperset(base.devices)
                 ):
                     at_uplinks = True
-                elif table.family in _LINK_FAMILIES or base.hook in _DEVICE_HOOKS:
+                elif table.family in _LINK_FAMILIES or base.hook in DEVICE_HOOKS:
                     elsewhere = True
     return at_uplinks, elsewhere

@@ -13,11 +13,12 @@ from msgspec import Struct
 
 from diag.kernel import sysctl
 from diag.kernel.fib import DEFAULT_RULES, Fib, FibQuery, RouteNotCapturedError
+from diag.kernel.hooks import DEVICE_HOOKS
 from diag.kernel.source_address import Sources
 from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip, Prefix
 from diag.model.enums import Word
-from diag.model.netfilter import Field, Hook, NfTable, Ruleset, TableFamily, Within
+from diag.model.netfilter import Field, NfTable, Ruleset, TableFamily, Within
 from diag.model.netns import Address, Link, LinkKind, Netns, Nexthop, PolicyRule, Route, RouteType
 from diag.model.snapshot import Snapshot
 from diag.symbolic.segments import Segments
@@ -50,7 +51,6 @@ class Way(Word):
 
 
 _DIRECT, _UNICAST, _LOCAL, _VETH, _LO = Way.DIRECT, RouteType.UNICAST, RouteType.LOCAL, LinkKind.VETH, LinkKind.LOOPBACK
-_DEVICE_HOOKS = (Hook.INGRESS, Hook.EGRESS)
 _BOTH_ENDS = (Field.SADDR, Field.DADDR)
 _OF_NOBODY = frozenset({RouteType.LOCAL, RouteType.MULTICAST})
 """Routes that hide no neighbour."""
@@ -126,10 +126,9 @@ def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: 
     inside = [snapshot.netns[netns] for netns in dict.fromkeys(snapshot.netns_of.values()) if netns != "host"]
     if not any(_own_addresses(link, family) for netns in inside for link in netns.links or () if link.kind is not _LO):
         return ()
-    proxies = sysctl.neighbour_proxies(snapshot.netns.values(), family)
-    if host.id in proxies:
+    if host.id in topology.proxies[family]:
         return ()  # it may answer for everybody, on every bridge
-    finder = _Finder(snapshot, topology, host, family, world, proxies)
+    finder = _Finder(snapshot, topology, host, family, world)
     found = [finder.stack(netns) for netns in inside]
     stacks = [stack for stack in found if stack is not None]
     if not any(stack.ports for stack in stacks):
@@ -181,15 +180,7 @@ def _ways_from_beyond(host: Netns, beyond: Netns, port: Port) -> Iterator[Reach]
 
 
 class _Finder:
-    def __init__(
-        self,
-        snapshot: Snapshot,
-        topology: Topology,
-        host: Netns,
-        family: Family,
-        world: str,
-        proxies: frozenset[str],
-    ) -> None:
+    def __init__(self, snapshot: Snapshot, topology: Topology, host: Netns, family: Family, world: str) -> None:
         self.topology = topology
         self.host = host
         self.family = family
@@ -203,7 +194,7 @@ class _Finder:
         self.fixed = {(n.dev, n.ip): n.mac for n in host.neighbours if n.state == "PERMANENT"}
         """The host's neighbours that it does not ask for."""
         takers = {netns.id for netns in snapshot.netns.values() if _takes_others(netns, family)}
-        self.greedy = takers | proxies
+        self.greedy = takers | topology.proxies[family]
         """They take more addresses for their own than their links have, or answer for what they route elsewhere."""
         self.segments = Segments(snapshot, topology, self.greedy)
         self.silence = Silence(snapshot, topology, self.owners, self.greedy | {world})
@@ -464,7 +455,7 @@ def _is_inert_table(table: NfTable, own: tuple[int, int]) -> bool:
     for chain in table.chains.values():
         if chain.base is None:
             continue
-        if chain.base.policy_drop or chain.base.hook in _DEVICE_HOOKS:
+        if chain.base.policy_drop or chain.base.hook in DEVICE_HOOKS:
             return False
         for rule in chain.rules:
             loopback = any(

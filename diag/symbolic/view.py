@@ -13,6 +13,7 @@ from diag.model.address import Family
 from diag.model.enums import Word
 from diag.model.flow import ICMP, ICMPV6, TCP, UDP, Protocol
 from diag.model.netfilter import (
+    PORT_OF,
     AddrType,
     AnyBit,
     AnyOf,
@@ -95,7 +96,6 @@ _OF_EACH_FLOW = frozenset({Field.SADDR, Field.DADDR, Field.SPORT, Field.DPORT})
 """Most matches look at these."""
 _DIMENSIONS = frozenset({"ip", "net", "port"})
 """Of ipsets, as far as they are turned into sets of flows."""
-_PORT_OF = {Field.SADDR: Field.SPORT, Field.DADDR: Field.DPORT}
 _OF_ADDRESSES = frozenset({Field.SADDR, Field.DADDR})
 _TYPES = frozenset({Field.SADDR_TYPE, Field.DADDR_TYPE, Field.SADDR_TYPE_IIF, Field.DADDR_TYPE_IIF})
 _NAMELESS = {Field.OIFNAME: (Hook.PREROUTING, Hook.INPUT), Field.IIFNAME: (Hook.OUTPUT,)}
@@ -226,7 +226,7 @@ class View:
         protocol = {TCP: Protocol.TCP, UDP: Protocol.UDP}.get(key[0] >> 16)
         if protocol is None:
             return self.space.empty
-        ports = self._plain(Within(_PORT_OF[where], ((key[0] & 0xFFFF, key[1] & 0xFFFF),)))
+        ports = self._plain(Within(PORT_OF[where], ((key[0] & 0xFFFF, key[1] & 0xFFFF),)))
         return self.space.protocol[protocol] & ports if ports is not None else None
 
     def _present(self, fields: tuple[Field, ...]) -> Set | None:

@@ -77,6 +77,8 @@ def test_exact_sets_of_real_hosts(name: str) -> None:
                 whole = restricted(whole, lambda trace: trace.delivered_to == "host")
                 in_part = restricted(in_part, lambda trace: trace.delivered_to == "host") if in_part else None
             assert not behaviour.covered or whole.allowed == behaviour.allowed, (netns, port)
+            told = any(not kind.elsewhere for _, kind, _ in behaviour.by_kind)
+            assert (in_part is not None) == told, (netns, port)
             assert in_part is None or whole.allowed == in_part.allowed, (netns, port)
 
 
@@ -894,15 +896,11 @@ def test_random_rules_with_sets(text: str, switches: dict[str, str]) -> None:
     assert_agreement(with_sets(five(text, switches)))
 
 
-@pytest.mark.parametrize(
-    "match",
-    ["s-ip-port dst,dst", "s-net-port dst,dst", "s-net-port src,dst", "s-port dst", "s-net src", "s-ip-port src,src"],
-)
-def test_sets_of_ports(match: str) -> None:
-    for negation in ("", "! "):
-        rule = f"-A FORWARD -m set {negation}--match-set {match} -j DROP"
-        told = assert_agreement(with_sets(five("", {}).rules(rule)))
-        assert told > 300 or "icmp:8/0" in " ".join(rules.IPSETS[match.split()[0]].elements)
+@pytest.mark.parametrize("match", ["s-net-port dst,dst", "s-net-port src,dst", "s-port dst"])
+@pytest.mark.parametrize("negation", ["", "! "])
+def test_sets_of_ports(match: str, negation: str) -> None:
+    rule = f"-A FORWARD -m set {negation}--match-set {match} -j DROP"
+    assert assert_agreement(with_sets(five("", {}).rules(rule))) > 300
 
 
 def test_what_a_set_of_ports_does_with_an_element_of_icmp_is_left_to_the_interpreter() -> None:
