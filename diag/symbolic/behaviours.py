@@ -230,7 +230,7 @@ class _Published:
 
     def taken(self, destination: int, source: int) -> Iterator[Taken]:
         """Everything that a source calls at one of the host's addresses, by their numbers, and a container gets."""
-        space = self._pairs.space
+        space, caller = self._pairs.space, self._pairs.calling(source, destination)
         diverting = of_pair(space, self._diverting, destination, source)
         called = []
         below: dict[Set, Set] = {}
@@ -248,14 +248,15 @@ class _Published:
             if number is not None
         )
         for number, _, ports, protocol in parts:
-            yield from self._taken(protocol, ports, called[number][0], source)
+            yield from self._taken(protocol, ports, called[number][0], caller)
 
     def fate(self, destination: int, source: int, protocol: Protocol, port: int) -> Taken | None:
         """One such flow; None: no container gets it by DNAT."""
         number = self._called.at(self._called.of_pair(destination, source), protocol, port)
         if number is None:
             return None
-        return next(self._taken(protocol, (port, port), self._translations[number][0], source))
+        caller = self._pairs.calling(source, destination)
+        return next(self._taken(protocol, (port, port), self._translations[number][0], caller))
 
     def _taken(
         self, protocol: Protocol, called: tuple[int, int], translation: Translation, source: int

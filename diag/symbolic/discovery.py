@@ -172,7 +172,7 @@ class _Discovery:
             for number in range(first, last + 1)
         ]
         owners = {self.pairs.owner[number] for number in numbers} - {NO_STACK}
-        found = self.space.destinations_among(numbers) | self.space.sources_among(owners)
+        found = self.space.destinations_among(numbers) | self.space.sources_among(owners) | self.pairs.split_of(owners)
         return found | (filtered & self._lost_between())
 
     def _lost_with_host(self) -> Set:

@@ -22,6 +22,7 @@ from diag.symbolic.ends import ends
 from diag.symbolic.host_calls import HostCalls
 from diag.symbolic.kinds import FlowSets
 from diag.symbolic.pairs import Pairs
+from diag.symbolic.proxied_calls import ProxiedCalls
 from diag.symbolic.stack_calls import StackCalls
 from diag.symbolic.stacks import plain_stacks
 from diag.symbolic.tables import TABLES
@@ -62,7 +63,9 @@ def _solve_family(
         return None
     try:
         host_ends = ends(snapshot, family, stacks)
-        pairs = Pairs(stacks, host_ends if with_host else replace(host_ends, ports=()), family, world)
+        shared = "host" in snapshot.netns_of.values()
+        called = host_ends if with_host else replace(host_ends, ports=())
+        pairs = Pairs(stacks, called, family, world, split=shared and with_host)
         return Solution(_flow_sets(Ground(snapshot, topology, pairs), with_host=with_host))
     except MemoryError:
         return None
@@ -74,7 +77,7 @@ def _flow_sets(ground: Ground, *, with_host: bool) -> FlowSets:
     shared = "host" in ground.snapshot.netns_of.values()
     from_host = HostCalls(ground).solve() if with_host or shared else ()
     if not with_host:
-        return FlowSets(ground.pairs, kinds, from_host, (), ground.space.empty, (), ground.rules.blockers)
+        return FlowSets(ground.pairs, kinds, from_host, (), ground.space.empty, (), (), ground.rules.blockers)
     translated = TranslatedCalls(ground, calls.diverted).solve()
     return FlowSets(
         ground.pairs,
@@ -83,6 +86,7 @@ def _flow_sets(ground: Ground, *, with_host: bool) -> FlowSets:
         tuple(calls.diverted.items()),
         calls.diverting,
         translated,
+        ProxiedCalls(ground, calls, from_host).solve() if shared else (),
         ground.rules.blockers,
         ground.rules_are_lost,
     )

@@ -22,7 +22,7 @@ class HostPorts(Struct, frozen=True):
     own: Ranges
     """Of the host itself."""
     bound: Ranges
-    """Those of them that are opened at this address and not at any."""
+    """That are opened at this address and not at any, docker-proxy's too."""
     proxied: Ranges
     """Of docker-proxy."""
 
@@ -66,7 +66,7 @@ class HostSockets:
         return frozenset(ports.get((protocol.value, 0), set()) | ports.get((protocol.value, ip.value), set()))
 
     def _ports(self, opened: frozenset[int], proxied: frozenset[int], bound: frozenset[int]) -> HostPorts:
-        here, taken = tuple(runs(bound - proxied)), tuple(runs(proxied))
+        here, taken = tuple(runs(bound)), tuple(runs(proxied))
         if self._captured and self._alone:
             return HostPorts(tuple(runs(opened - proxied)), here, taken)
         edges = [0, *sorted(proxied), _END]

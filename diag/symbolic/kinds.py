@@ -36,6 +36,8 @@ class Kind(Struct, frozen=True, cache_hash=True):
     """The reply is stopped, not the request."""
     elsewhere: bool = False
     """They are for the host, and a container takes them: by DNAT or docker-proxy."""
+    proxied: bool = False
+    """They are for the host, and docker-proxy answers them."""
     networks: tuple[str, str, bool] = ("", "", False)
     """What Docker says of the networks between: of the source's, the destination's, and whether they are one."""
     covered: bool = True
@@ -62,6 +64,8 @@ class FlowSets(Struct, frozen=True):
     """Flows to the host that DNAT gives another destination, as far as they are in the latter: disjoint sets."""
     translated: Kinds
     """The same flows with the destination and port that they get; none of those that do not get one."""
+    proxied: Kinds
+    """Those that docker-proxy takes."""
     blockers: Mapping[tuple[str, About], Evidence | None]
     """The rule behind each blocker, by what it is about; None: there are several."""
     rules_are_lost: bool = False

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 
-from diag.model.address import Family
+from diag.model.address import Family, Ip
 from diag.model.netfilter import Ranges
 from diag.symbolic.ends import Ends
 from diag.symbolic.space import PacketSpace, Set
@@ -27,7 +27,13 @@ class Pairs:
     Destinations are numbered by address, sources by their stacks.
     """
 
-    def __init__(self, stacks: tuple[Stack, ...], ends: Ends, family: Family, world: str = "") -> None:
+    def __init__(
+        self, stacks: tuple[Stack, ...], ends: Ends, family: Family, world: str = "", *, split: bool = False
+    ) -> None:
+        """With `split` a stack with several links has a further source for each, which calls the host by that link.
+
+        What DNAT makes of such a call hangs on the link, and no longer on which of the host's addresses was called.
+        """
         self.family = family
         self.stacks = stacks
         self.masks = ends.masks
@@ -40,7 +46,16 @@ class Pairs:
         """The stack of each destination; NO_STACK for the host's addresses."""
         self._ips = [ip for ip, _, _ in listed]
         self.bridge_of = {port.address: port.bridge for port in self.ports}
-        self.space = PacketSpace(len(self.ports), len(stacks))
+        several = [n for n, owner in enumerate(self.owner) if owner != NO_STACK and len(stacks[owner].ports) > 1]
+        self.by_link = {number: len(stacks) + place for place, number in enumerate(several if split else ())}
+        """Of the ports of stacks with several links: the source that calls by this one."""
+        self.space = PacketSpace(len(self.ports), len(stacks) + len(self.by_link))
+        self.split = self.space.sources_among(self.by_link.values())
+        """Pairs of such a source."""
+        self._of_stack: dict[int, list[int]] = defaultdict(list)
+        """The ports of stacks with several links."""
+        for number in several:
+            self._of_stack[self.owner[number]].append(number)
         self._calls = [self._called_by(number) for number in range(len(self.ports))]
         self._counts, self._firsts = [0], {0: self.space.empty}
         self._saddr: dict[tuple[tuple[int, int], ...], Set] = {}
@@ -104,6 +119,11 @@ class Pairs:
         return self._found[around]
 
     # Addresses
+
+    def number_of(self, address: Ip) -> int | None:
+        """The destination with an address."""
+        number = bisect_left(self._ips, address.value)
+        return number if number < len(self.ports) and self.ports[number].address == address else None
 
     def saddr(self, ranges: Ranges) -> Set:
         """Pairs whose source calls from an address in the ranges."""
@@ -176,7 +196,30 @@ class Pairs:
         if len(stack.ports) == 1:
             return None
         reached = [(r.first, r.last) for r in stack.reaches if r.link == port.link]
-        return self.space.sources(self.owner[number], self.owner[number]) & self.daddr(tuple(reached))
+        found = self.space.sources(self.owner[number], self.owner[number]) & self.daddr(tuple(reached))
+        source = self.by_link.get(number)
+        return found if source is None else found | self.space.sources(source, source)
+
+    def of_stacks(self, flows: Set) -> Set:
+        """Flows to the host; those of sources that stand for one link are told of their stacks."""
+        stacks = self.space.sources_among({self.owner[number] for number in self.by_link})
+        found = [flows & ~self.split & ~stacks]
+        for number, source in self.by_link.items():
+            mine = flows & self.space.sources(source, source)
+            if mine != self.space.empty:
+                found.append(self.space.anyone(mine) & self.calls_by(number) & ~self.split)
+        return self.space.union(found)
+
+    def split_of(self, stacks: Collection[int]) -> Set:
+        """Pairs of the sources that stand for one link of the stacks."""
+        return self.space.sources_among(source for n, source in self.by_link.items() if self.owner[n] in stacks)
+
+    def calling(self, source: int, destination: int) -> int:
+        """The source that stands for the link by which a stack calls a destination; the stack itself where it has but one."""
+        ports, ip = self._of_stack.get(source, ()), self._ips[destination]
+        reach = next((r for r in self.stacks[source].reaches if r.first <= ip <= r.last), None)
+        found = (n for n in ports if reach is not None and self.ports[n].link == reach.link)
+        return self.by_link.get(next(found, -1), source)
 
     def troubles(self) -> Iterator[tuple[str, Set]]:
         """Pairs by what is wrong with the links of both sides."""
@@ -226,6 +269,8 @@ class Pairs:
                 else:
                     found[way].append(host)
                 found[way].append(sources & others)
+        found[Way.UP].append(self.split & self.to_host)
+        found[Way.OTHER].append(self.split & ~self.to_host)
         found[Way.NONE].append(self.space.sources_among(n for n, stack in enumerate(self.stacks) if not stack.ports))
         self.by_gateway, self.by_gateway_perhaps = self.space.union(by_gateway), self.space.union(perhaps)
         return {way: self.space.union(sets) for way, sets in found.items()}

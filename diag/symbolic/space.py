@@ -42,6 +42,7 @@ class PacketSpace:
         self._lower_bits: dict[tuple[str, int, int], Set] = {}
         """By how many bits they are."""
         self._of_pair = self._every((*self._destination, *self._source))
+        self._of_source = self._every(self._source)
         self._of_destination = self._every(self._destination)
         self._destination_and_port = self._every((*self._destination, *self._port))
         self.protocol = {
@@ -104,6 +105,10 @@ class PacketSpace:
     def anywhere(self, flows: Set, *, any_port: bool) -> Set:
         """The same flows to every destination, and with `any_port` to every port."""
         return flows.exists(self._destination_and_port if any_port else self._of_destination)
+
+    def anyone(self, flows: Set) -> Set:
+        """The same flows from every source."""
+        return flows.exists(self._of_source)
 
     def union(self, sets: Iterable[Set]) -> Set:
         """By halves: small sets are joined with small ones."""

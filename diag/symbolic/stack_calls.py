@@ -25,6 +25,8 @@ class StackCalls(Calls):
         self.diverted: dict[Translation, Product] = {}
         self.diverting: Set = self.space.all
         """Flows to the host that get another destination, as far as they are in the latter."""
+        self.proxied: Set = self.space.empty
+        """Flows that docker-proxy takes."""
 
     def solve(self) -> Kinds:
         """All flows, by kind."""
@@ -104,10 +106,15 @@ class StackCalls(Calls):
             bound = bound | (here & self.space.ports(ports.bound))
             proxied = proxied | (here & self.space.ports(ports.proxied))
         self.give_up(inside & proxied & self.doubtful)
-        self.add(Kind(delivered=False, elsewhere=True), inside & proxied)
+        self.proxied = inside & proxied
+        self.add(Kind(delivered=False, elsewhere=True), self.proxied)
         self.add(Kind(delivered=False, blocker=UNHEARD), inside & ~taken & ~proxied)
-        taken = inside & taken
-        unbound = taken & self.space.protocol[Protocol.UDP] & ~bound
+        self.unbound = self.space.protocol[Protocol.UDP] & ~bound
+        return self.from_called(inside & taken)
+
+    def from_called(self, taken: Set) -> Set:
+        """Of the flows that a process of the host takes those that it answers from the address that was called."""
+        unbound = taken & self.unbound
         self.give_up(unbound & self.pairs.by_gateway_perhaps)
         astray = unbound & self.pairs.by_gateway
         self.add(Kind(delivered=False, blocker="the answer comes from another address", reply=True), astray)

@@ -65,10 +65,13 @@ class TranslatedCalls(Calls):
             yield Product(there & callers[flows.pairs, any_port], ports)
 
     def _plain(self) -> Set:
-        """Pairs of a caller with one address and no rules, which would see what was called, and a container on another bridge."""
-        single = (n for n, stack in enumerate(self.pairs.stacks) if len(stack.ports) == 1 and not stack.filters)
+        """Pairs of a caller with one link and no rules, which would see what was called, and a container on another bridge."""
         pairs = self.pairs
-        return self.space.sources_among(single) & pairs.routed & ~self.ground.one_link & ~pairs.to_host & ~pairs.beyond
+        unruled = [number for number, stack in enumerate(pairs.stacks) if not stack.filters]
+        single = self.space.sources_among(number for number in unruled if len(pairs.stacks[number].ports) == 1)
+        return (
+            (single | pairs.split_of(unruled)) & pairs.routed & ~self.ground.one_link & ~pairs.to_host & ~pairs.beyond
+        )
 
     def _there(self, packet: Packet, flows: Set, outcome: Outcome, *, masked: bool = False) -> Set:
         """What the host sends on of packets from the caller."""
