@@ -25,6 +25,7 @@ from diag.symbolic.kinds import Kind, Kinds
 from diag.symbolic.own_discovery import unheard_inside
 from diag.symbolic.own_rules import OwnRules
 from diag.symbolic.pairs import Pairs
+from diag.symbolic.policy_rules import picked
 from diag.symbolic.rules import Blocker, Outcome, RuleWalker
 from diag.symbolic.space import Set
 from diag.symbolic.stacks import NOWHERE, routes_by_mark
@@ -67,6 +68,7 @@ class Ground:
         self.rules_are_lost = bool(self.host.ruleset.missing.get(TABLES[self.family]))
         """The host's were not captured: what meets the first of them is unknown."""
         self._views: dict[_ViewKey, View] = {}
+        self.picked = picked(pairs, self.host, topology, self.one_link)
 
     def _ask_sysctls(self, topology: Topology) -> None:
         for name in self.pairs.bridges:
@@ -257,6 +259,7 @@ class Calls:
         back = packet is Packet.REPLY
         start = bridged | routed if back else bridged | routed | up
         passed = self.hook(packet, Hook.PREROUTING, start, outcome, masked=masked)
+        self.give_up(passed & (routed & self.ground.picked.sent_on | up & self.ground.picked.answered))
         refused = passed & routed & (self.ground.closed_back if back else self.ground.closed)
         if refused != self.space.empty:
             outcome.stop(Blocker("forwarding is off"), refused)

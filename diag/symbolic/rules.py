@@ -513,14 +513,24 @@ class RuleWalker:
         return key
 
     def _nat(self, view: View, rule: NfRule, nat: Nat, here: Set, found: Outcome) -> None:
-        if _masks(view, nat):
-            found.masked = found.masked | here
+        masked = here & self._masked(view, nat)
+        found.masked, here = found.masked | masked, here & ~masked
+        if here == found.nothing:
             return
         translation = self._translation(view, nat, rule.evidence)
         if translation is not None:
             found.divert(translation, Product(here))
         else:
             found.unclear = found.unclear | here
+
+    def _masked(self, view: View, nat: Nat) -> Set:
+        """Flows whose source becomes the host's address on the link by which they leave, if the rule matches."""
+        if view.hook is not Hook.POSTROUTING or not _keeps_ports(nat):
+            return view.space.empty
+        if nat.kind is NatKind.SNAT and len(nat.addresses) == 1:
+            low, high = nat.addresses[0]
+            return view.pairs.mask(((low.value, low.value),)) if low == high else view.space.empty
+        return view.space.all if nat.kind is NatKind.MASQUERADE else view.space.empty
 
     def _translation(self, view: View, nat: Nat, evidence: Evidence) -> Translation | None:
         """Where DNAT to one place that is not the host's own sends everything."""
@@ -595,10 +605,14 @@ def have(rules: tuple[NfRule, ...], kind: type) -> bool:
     return any(kind in map(type, rule.parts) for rule in rules)
 
 
+def _keeps_ports(nat: Nat) -> bool:
+    """Whether it rewrites no more than one address, and ports only where it must."""
+    return not (nat.unmodelled or nat.ports or nat.random or nat.address_map or nat.port_map)
+
+
 def _masks(view: View, nat: Nat) -> bool:
     """Whether it is MASQUERADE to any port, and nothing more."""
-    plain = not (nat.unmodelled or nat.ports or nat.random or nat.address_map or nat.port_map)
-    return nat.kind is NatKind.MASQUERADE and plain and view.hook is Hook.POSTROUTING
+    return nat.kind is NatKind.MASQUERADE and _keeps_ports(nat) and view.hook is Hook.POSTROUTING
 
 
 def _about(rule: NfRule, family: Family) -> About:

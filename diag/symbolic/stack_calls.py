@@ -31,7 +31,7 @@ class StackCalls(Calls):
     def solve(self) -> Kinds:
         """All flows, by kind."""
         forth, back = self.pairs.request, self.pairs.reply
-        self.unclear = self.unclear | forth[Way.OTHER] | self.ground.unheard
+        self.unclear = self.unclear | forth[Way.OTHER] | self.ground.unheard | self.ground.picked.refused
         for blocker, flows in self._without_way(forth[Way.NONE] & ~self.unclear):
             self.add(Kind(delivered=False, blocker=blocker), flows)
         for way in NOWHERE[1:]:

@@ -397,16 +397,19 @@ def _routes_by_destination(netns: Netns, family: Family) -> bool:
 
 
 def _host_routes_by_destination(host: Netns, family: Family) -> bool:
-    """The same of the host, as far as unmarked packets are concerned: VPN services let their own marked ones go another way.
+    """The same of the host, as far as packets are concerned that no policy rule picks by their mark, source or input interface.
 
-    What sets a mark that a policy rule looks at is left to the interpreter.
+    VPN services let their own marked ones go another way, and a second uplink those from its address. What sets a mark that
+    a policy rule looks at is left to the interpreter.
     """
     rules = host.rules.get(family)
     if not rules or host.routes.get(family) is None:
         return _routes_by_destination(host, family)
     first = min(rules, key=lambda rule: rule.priority)
     return first == PolicyRule(0, "lookup", "local", evidence=first.evidence) and all(
-        rule.action in _POLICY_ACTIONS and not (rule.source or rule.iif or rule.oif or rule.unmodelled)
+        rule.action in _POLICY_ACTIONS
+        and not (rule.oif or rule.iif == "lo" or rule.unmodelled)
+        and not (rule.inverted and (rule.source or rule.iif))
         for rule in rules
     )
 

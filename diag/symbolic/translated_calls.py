@@ -34,7 +34,7 @@ class TranslatedCalls(Calls):
         everything = union(self.space, self._turned()) & self.space.flows
         if everything == self.space.empty:
             return ()
-        self.unclear = self.unclear | self.ground.unheard | ~self._plain()
+        self.unclear = self.unclear | self.ground.unheard | self.ground.picked.refused | ~self._plain()
         back, outcome = self.pairs.reply, self.outcome()
         passed = self._there(Packet.REQUEST, everything & ~self.unclear, outcome)
         self.note(outcome, reply=False)
@@ -76,6 +76,7 @@ class TranslatedCalls(Calls):
     def _there(self, packet: Packet, flows: Set, outcome: Outcome, *, masked: bool = False) -> Set:
         """What the host sends on of packets from the caller."""
         passed = self.hook(packet, Hook.PREROUTING, flows, outcome, masked=masked)
+        self.give_up(passed & self.ground.picked.sent_on)
         refused = passed & self.ground.closed
         if refused != self.space.empty:
             outcome.stop(Blocker("forwarding is off"), refused)

@@ -761,6 +761,57 @@ def test_marked_packets_of_a_host_that_routes_by_mark_are_left_to_the_interprete
     assert_agreement(host)
 
 
+A, B = Prefix.parse("10.201.1.0/24"), Prefix.parse("10.201.2.0/24")
+POLICIES = (
+    (PolicyRule(100, "lookup", "away", source=A), False),
+    (PolicyRule(100, "prohibit", source=B), False),
+    (PolicyRule(100, "lookup", "away", iif="br-a"), False),
+    (PolicyRule(100, "lookup", "away", source=A, iif="br-a", fwmark=1), False),
+    (PolicyRule(100, "lookup", "away", source=A, destination=B), False),
+    (PolicyRule(100, "lookup", "away", iif="eth0"), True),
+    (PolicyRule(100, "lookup", "away", source=Prefix.parse("10.201.2.12/32")), True),
+    (PolicyRule(100, "lookup", "away", source=Prefix.parse("10.201.2.1/32")), True),
+    (PolicyRule(100, "lookup", "away", source=Prefix.parse("192.0.2.10/32")), True),
+)
+"""With whether calls between containers on two networks may be looked at."""
+
+
+def with_policy(host: Host, *rules: PolicyRule) -> Host:
+    """Some packets of the host take another table, which sends all to the second uplink but for what is on network b."""
+    host = two_uplinks(host)
+    space = host.spaces["host"]
+    main = space.routes.get(Family.IPV4) or ()
+    kept = [r for r in main if r.table == "main" and any(n.dev in ("br-b", "eth1") for n in r.nexthops)]
+    away = tuple(replace(route, table="away") for route in kept)
+    policy = (DEFAULT_RULES[0], *rules, *DEFAULT_RULES[1:])
+    routes = MappingProxyType({**space.routes, Family.IPV4: (*main, *away)})
+    return host.change("host", replace(space, rules=MappingProxyType({Family.IPV4: policy}), routes=routes))
+
+
+@pytest.mark.parametrize(("policy", "spared"), POLICIES)
+def test_policy_rules_that_look_at_where_packets_come_from(policy: PolicyRule, spared: bool) -> None:
+    host = with_policy(five("", {}).rules(PUBLISHED, "nat"), policy)
+    assert assert_agreement(host) > 100
+    assert assert_fates(host)
+    decisions = Decisions(solved(host.snapshot())[1])
+    assert (decisions.behaviour(host.netns_of("three"), host.address("zero")) is not None) == spared
+    assert decisions.behaviour(host.netns_of("zero"), host.address("one")) is not None
+
+
+@pytest.mark.parametrize(
+    "policy", [replace(POLICIES[0][0], inverted=True), PolicyRule(100, "lookup", "away", iif="lo")]
+)
+def test_policy_rules_that_pick_what_the_host_sends_are_left_to_the_interpreter(policy: PolicyRule) -> None:
+    assert not solved(with_policy(five("", {}), policy).snapshot())[1]
+
+
+@pytest.mark.apart
+@settings(max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(rules.iptables(), SWITCHES, st.sampled_from(POLICIES))
+def test_random_rules_beside_policy_rules(text: str, switches: dict[str, str], policy: tuple[PolicyRule, bool]) -> None:
+    assert_agreement(with_policy(five(text, switches), policy[0]))
+
+
 def without_address(routes: list[dict[str, str]]) -> None:
     routes[:] = [route for route in routes if route.get("type") != "local" or route["dst"].startswith("127.")]
 
@@ -943,3 +994,26 @@ def test_a_neighbour_that_was_not_captured_leaves_the_others_known() -> None:
     spaces = {name: space for name, space in host.spaces.items() if name != host.netns_of("unseen")}
     host = replace(host, spaces={**spaces, host.netns_of("unseen"): Netns(host.netns_of("unseen"))})
     assert assert_agreement(host, "zero", "one") > 100
+
+
+@pytest.mark.parametrize(
+    ("rule", "told"),
+    [
+        ("-s 10.201.0.0/16 -o eth0 -j SNAT --to-source 192.0.2.10", True),
+        ("-s 10.201.1.0/24 -o br-b -j SNAT --to-source 10.201.2.1", True),
+        ("-s 10.201.1.0/24 ! -o br-a -j SNAT --to-source 192.0.2.10", False),
+        ("-s 10.201.1.0/24 -o br-b -j SNAT --to-source 10.201.2.1-10.201.2.2", False),
+        ("-s 10.201.1.0/24 -o br-b -p udp -j SNAT --to-source 10.201.2.1:1024-2048", False),
+        ("-s 10.201.1.0/24 -o br-b -j SNAT --to-source 10.201.2.1 --random", False),
+        ("-s 10.201.1.0/24 -o br-b -j SNAT --to-source 10.201.2.12", False),
+    ],
+)
+def test_source_nat_to_the_hosts_address_on_the_link_is_what_masquerading_is(rule: str, told: bool) -> None:
+    host = five("", {}).rules(f"-A POSTROUTING {rule}", "nat")
+    assert_agreement(host)
+    decisions = Decisions(solved(host.snapshot())[1])
+    called = [
+        host.address("two"),
+        *(port.address for port in ports_of(solved(host.snapshot())[1]) if port.netns == WORLD),
+    ]
+    assert all((decisions.behaviour(host.netns_of("zero"), ip) is not None) for ip in called) == told
