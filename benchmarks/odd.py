@@ -43,9 +43,9 @@ def _admin_rules(*lines: str) -> Callable[[Files], None]:
     return change
 
 
-def _first_nat_rules(*lines: str) -> Callable[[Files], None]:
+def _first_nat_rules(*lines: str, before_rule: str = "PREROUTING -m addrtype") -> Callable[[Files], None]:
     def change(files: Files) -> None:
-        before, first, after = files[_RULES].decode().partition("[0:0] -A PREROUTING -m addrtype")
+        before, first, after = files[_RULES].decode().partition(f"[0:0] -A {before_rule}")
         files[_RULES] = "\n".join([before.rstrip("\n"), *lines, first + after]).encode()
 
     return change
@@ -118,6 +118,13 @@ def _at_the_uplink(files: Files) -> None:
     files["host/nft-ruleset.json"] = json.dumps(listing).encode()
 
 
+def _policy_rule(files: Files) -> None:
+    """One network's packets ask another table first."""
+    rules: list[dict[str, Any]] = json.loads(files["host/ip-rule.json"])
+    rules.insert(1, {"priority": 100, "src": "10.0.1.0", "srclen": 24, "table": "100"})
+    files["host/ip-rule.json"] = json.dumps(rules).encode()
+
+
 def _no_forwarding(files: Files) -> None:
     files["host/sysctl.txt"] = re.sub(rb"(ip_forward|forwarding) = 1", rb"\1 = 0", files["host/sysctl.txt"])
 
@@ -142,6 +149,10 @@ ODDITIES: Mapping[str, Callable[[Files], None]] = MappingProxyType(
         "REDIRECT of every DNS request": _first_nat_rules(
             "-A PREROUTING -p udp -m udp --dport 53 -j REDIRECT --to-ports 5353"
         ),
+        "SNAT of a network to the uplink's address": _first_nat_rules(
+            "-A POSTROUTING -s 10.0.1.0/24 -o eth0 -j SNAT --to-source 192.0.2.10", before_rule="POSTROUTING"
+        ),
+        "policy rule of a network": _policy_rule,
         "netdev chain at the uplink": _at_the_uplink,
         "no forwarding": _no_forwarding,
     }

@@ -6,7 +6,7 @@ RFC 6724 section 5 with the default policy table.
 
 from __future__ import annotations
 
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 from diag.model.address import Family, Ip, Prefix
 from diag.model.netns import Address, Netns, Nexthop, Route, RouteType
@@ -58,28 +58,43 @@ class Sources:
             return usable[0].ip.value
         return next((a.ip.value for found in self._by_dev.values() for a in found if a.scope == "global"), None)
 
+    @cached_property
+    def _by_scope(self) -> dict[int, dict[str, list[Address]]]:
+        """By scope, then by interface."""
+        found: dict[int, dict[str, list[Address]]] = {}
+        for dev, addresses in self._by_dev.items():
+            for address in addresses:
+                found.setdefault(_scope(address.ip), {}).setdefault(dev, []).append(address)
+        return found
+
+    @cached_property
+    def _devs_of(self) -> dict[int, set[str]]:
+        """The interfaces that have an address."""
+        found: dict[int, set[str]] = {}
+        for dev, addresses in self._by_dev.items():
+            for address in addresses:
+                found.setdefault(address.ip.value, set()).add(dev)
+        return found
+
     def _select_ipv6(self, dev: str, target: Ip) -> int | None:
+        """The rules of RFC 6724 one after the other: a host has thousands of addresses, and few that the first leave."""
         wanted = _scope(target)
-        candidates = [
-            (on, address)
-            for on, found in self._by_dev.items()
-            if on == dev or not (target.is_multicast or wanted <= _LINK_SCOPE)
-            for address in found
-        ]
+        anywhere = not (target.is_multicast or wanted <= _LINK_SCOPE)
+        owners = self._devs_of.get(target.value, set())
+        if dev in owners or (anywhere and owners):
+            return target.value
+        scopes = [scope for scope, by_dev in self._by_scope.items() if anywhere or dev in by_dev]
+        if not scopes:
+            return None
+        by_dev = self._by_scope[max(scopes, key=lambda scope: -scope if scope >= wanted else scope - 128)]
+        fitting = by_dev.get(dev) or [address for addresses in by_dev.values() for address in addresses]
+        label = _label(target)
 
-        def rank(candidate: tuple[str, Address]) -> tuple[bool, int, bool, bool, int]:
-            on, address = candidate
-            scope = _scope(address.ip)
+        def rank(address: Address) -> tuple[bool, int]:
             common = 128 - (address.ip.value ^ target.value).bit_length()
-            return (
-                address.ip == target,
-                -scope if scope >= wanted else scope - 128,
-                on == dev,
-                _label(address.ip) == _label(target),
-                min(common, address.prefix.length),
-            )
+            return _label(address.ip) == label, min(common, address.prefix.length)
 
-        return max(candidates, key=rank)[1].ip.value if candidates else None
+        return max(fitting, key=rank).ip.value
 
 
 _LINK_SCOPE, _GLOBAL_SCOPE = 2, 14
@@ -104,5 +119,6 @@ def _scope(ip: Ip) -> int:
     return _LINK_SCOPE if ip.is_link_local or ip.is_loopback else _GLOBAL_SCOPE
 
 
+@lru_cache(maxsize=1 << 12)
 def _label(ip: Ip) -> int:
     return next(label for prefix, label in _LABELS if ip in prefix)
