@@ -62,7 +62,8 @@ def make_host(spec: HostSpec, folder: Path) -> str:
     """
     values = ("containers", "networks", "published", "multihomed", "admin_rules", "seed")
     options = [word for name in values for word in (f"--{name.replace('_', '-')}", str(getattr(spec, name)))]
-    said = python("benchmarks.hosts", str(folder), *options, *["--distinct"] * spec.distinct)
+    options += [*["--distinct"] * spec.distinct, *["--ipv6"] * spec.ipv6]
+    said = python("benchmarks.hosts", str(folder), *options)
     return said.partition(": ")[2].strip()
 
 

@@ -93,6 +93,8 @@ _DOCKER0_OPTIONS = {
 
 def _bridge(bridge: Bridge, members: Iterable[tuple[Container, Endpoint]], options: Mapping[str, str]) -> Json:
     subnet = [{"Subnet": str(bridge.subnet), "Gateway": str(bridge.gateway)}]
+    if bridge.subnet6 is not None:
+        subnet.append({"Subnet": str(bridge.subnet6), "Gateway": str(bridge.gateway6)})
     labels = {"com.docker.compose.project": bridge.project} if bridge.project else {}
     listed = {container.id: _member(container, endpoint) for container, endpoint in members}
     return {
@@ -102,7 +104,7 @@ def _bridge(bridge: Bridge, members: Iterable[tuple[Container, Endpoint]], optio
         "Scope": "local",
         "Driver": "bridge",
         "EnableIPv4": True,
-        "EnableIPv6": False,
+        "EnableIPv6": bridge.subnet6 is not None,
         "IPAM": {"Driver": "default", "Config": subnet},
         "Internal": False,
         "Attachable": False,
@@ -132,7 +134,7 @@ def _member(container: Container, endpoint: Endpoint) -> Json:
         "EndpointID": endpoint.id,
         "MacAddress": endpoint.mac,
         "IPv4Address": f"{endpoint.address}/{endpoint.bridge.subnet.prefixlen}",
-        "IPv6Address": "",
+        "IPv6Address": f"{endpoint.address6}/{endpoint.bridge.subnet6.prefixlen}" if endpoint.bridge.subnet6 else "",
     }
 
 
@@ -204,9 +206,9 @@ def _endpoint(container: Container, endpoint: Endpoint) -> Json:
         "Gateway": str(endpoint.bridge.gateway),
         "IPAddress": str(endpoint.address),
         "IPPrefixLen": endpoint.bridge.subnet.prefixlen,
-        "IPv6Gateway": "",
-        "GlobalIPv6Address": "",
-        "GlobalIPv6PrefixLen": 0,
+        "IPv6Gateway": str(endpoint.bridge.gateway6 or ""),
+        "GlobalIPv6Address": str(endpoint.address6 or ""),
+        "GlobalIPv6PrefixLen": endpoint.bridge.subnet6.prefixlen if endpoint.bridge.subnet6 is not None else 0,
         "MacAddress": endpoint.mac,
         "GwPriority": 0,
         "DriverOpts": None,

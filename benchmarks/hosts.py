@@ -2,7 +2,7 @@
 
     python -m benchmarks.hosts OUT --containers 1000 --networks 100
 
-Docker 29 with the iptables backend, IPv4 only. The same options always give the same bytes.
+Docker 29 with the iptables backend, IPv4 and with `--ipv6` IPv6 too. The same options always give the same bytes.
 """
 
 from __future__ import annotations
@@ -117,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
         shown = f"{text} (default {defaults[name]})"
         parser.add_argument(f"--{name.replace('_', '-')}", type=kind, default=defaults[name], metavar="N", help=shown)
     parser.add_argument("--distinct", action="store_true", help="every container also has admin rules of its own")
+    parser.add_argument("--ipv6", action="store_true", help="every network has IPv6 as well")
     return parser
 
 

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from ipaddress import IPv4Address, IPv4Interface, IPv6Address
+from ipaddress import IPv4Address, IPv4Interface, IPv6Address, IPv6Interface
 from typing import Any
 
-from benchmarks.plan import DOCKER0, UPLINK, UPLINK_GATEWAY, Bridge, Container, Endpoint, Host, Listener
+from benchmarks.plan import (
+    DOCKER0,
+    UPLINK,
+    UPLINK6,
+    UPLINK_GATEWAY,
+    UPLINK_GATEWAY6,
+    Bridge,
+    Container,
+    Endpoint,
+    Host,
+    Listener,
+)
 from benchmarks.rules import container_tables, host_tables, host_tables6, nft_json, save_text
 from diag.capture.iproute_json import encode
 
@@ -25,7 +36,7 @@ _NO_SETS = b"# no rule uses a set\n"
 
 def host_files(host: Host) -> Files:
     """The files of `host/`, by name."""
-    tables, tables6 = host_tables(host), host_tables6()
+    tables, tables6 = host_tables(host), host_tables6(host)
     raw, filters, nat = tables
     interfaces = ["docker0", "eth0", "lo", *(b.interface for b in host.bridges), *(e.veth for _, e in host.endpoints)]
     return {
@@ -41,7 +52,7 @@ def host_files(host: Host) -> Files:
         # In the order in which Docker made them.
         "nft-ruleset.json": nft_json((nat, filters, *reversed(tables6), raw)),
         "ipset.txt": _NO_SETS,
-        "sysctl.txt": _sysctls(interfaces, forwarding=True, without_ipv6=()),
+        "sysctl.txt": _sysctls(interfaces, forwarding=True, forwarding6=host.spec.ipv6, without_ipv6=()),
         **_socket_files(_host_listeners(host), mix=9949),
         "hosts": f"127.0.0.1 localhost\n127.0.1.1 {HOST_NAME}\n".encode(),
         "resolv.conf": f"nameserver {NAME_SERVER}\n".encode(),
@@ -56,9 +67,11 @@ def container_files(container: Container) -> Files:
     return {
         "ip-addr.json": encode([_loopback(), *(_inner_link(endpoint) for endpoint in container.endpoints)]),
         "ip-route.json": encode(list(_container_routes(container))),
-        "ip6-route.json": encode([_LOCAL6]),
+        "ip6-route.json": encode(list(_container_routes6(container))),
         **_rule_files(),
-        "ip-neigh.json": encode([_stale(e.bridge.gateway, e.device, e.bridge.mac) for e in container.endpoints]),
+        "ip-neigh.json": encode(
+            [_stale(ip, e.device, e.bridge.mac) for e in container.endpoints for ip in _gateways(e)]
+        ),
         "bridge-link.json": encode([]),
         "bridge-fdb.json": encode(
             [_multicast(m, d) for d in devices for m in ("33:33:00:00:00:01", "01:00:5e:00:00:01")]
@@ -67,7 +80,7 @@ def container_files(container: Container) -> Files:
         "ip6tables-save.txt": _NO_RULES6,
         "nft-ruleset.json": nft_json(tables),
         "ipset.txt": _NO_SETS,
-        "sysctl.txt": _sysctls([*devices, "lo"], forwarding=False, without_ipv6=devices),
+        "sysctl.txt": _sysctls([*devices, "lo"], forwarding=False, without_ipv6=_without_ipv6(container)),
         **_socket_files((*container.listeners, *resolver), mix=container.number),
         "hosts": _hosts(container),
         "resolv.conf": _RESOLV_CONF,
@@ -107,7 +120,7 @@ _PORT: Json = {
 
 def _host_links(host: Host) -> Iterator[Json]:
     yield _loopback()
-    addresses = [_inet(UPLINK, "eth0"), _link_local(_UPLINK_MAC)]
+    addresses = [_inet(UPLINK, "eth0"), *([_inet6(UPLINK6)] if host.spec.ipv6 else []), _link_local(_UPLINK_MAC)]
     yield _ethernet(2, "eth0", _UPLINK_MAC, {}, addresses, qdisc="fq_codel")
     yield _bridge_link(DOCKER0, carrier=False)
     populated = {endpoint.bridge.name for _, endpoint in host.endpoints}
@@ -206,7 +219,9 @@ def _bridge_link(bridge: Bridge, *, carrier: bool) -> Json:
         "nf_call_arptables": 0,
     }
     # A bridge has no link-local address before its first port is up.
-    addresses = [_inet(_own_interface(bridge), bridge.interface), *([_link_local(bridge.mac)] if carrier else [])]
+    addresses = [_inet(_own_interface(bridge), bridge.interface)]
+    addresses += [_inet6(own, nodad=True) for own in _own_interface6(bridge)]
+    addresses += [_link_local(bridge.mac)] if carrier else []
     info = {"info_kind": "bridge", "info_data": data}
     return _ethernet(bridge.index, bridge.interface, bridge.mac, info, addresses, carrier=carrier)
 
@@ -236,7 +251,14 @@ def _inner_link(endpoint: Endpoint) -> Json:
         endpoint.device,
         endpoint.mac,
         {"info_kind": "veth"},
-        [_inet(_interface_of(endpoint), endpoint.device)],
+        [
+            _inet(_interface_of(endpoint), endpoint.device),
+            *(
+                part
+                for own in _interface6_of(endpoint)
+                for part in (_inet6(own, nodad=True), _link_local(endpoint.mac))
+            ),
+        ],
         peer=endpoint.veth_index,
         netnsid=0,
     )
@@ -267,6 +289,16 @@ def _interface_of(endpoint: Endpoint) -> IPv4Interface:
     return IPv4Interface((endpoint.address, endpoint.bridge.subnet.prefixlen))
 
 
+def _own_interface6(bridge: Bridge) -> list[IPv6Interface]:
+    """None or one."""
+    return [IPv6Interface((bridge.gateway6, bridge.subnet6.prefixlen))] if bridge.gateway6 and bridge.subnet6 else []
+
+
+def _interface6_of(endpoint: Endpoint) -> list[IPv6Interface]:
+    subnet, address = endpoint.bridge.subnet6, endpoint.address6
+    return [IPv6Interface((address, subnet.prefixlen))] if address and subnet else []
+
+
 def _lifetimes() -> Json:
     return {"valid_life_time": _FOREVER, "preferred_life_time": _FOREVER}
 
@@ -279,6 +311,17 @@ def _inet(interface: IPv4Interface, label: str) -> Json:
         "broadcast": str(interface.network.broadcast_address),
         "scope": "global",
         "label": label,
+        **_lifetimes(),
+    }
+
+
+def _inet6(interface: IPv6Interface, *, nodad: bool = False) -> Json:
+    return {
+        "family": "inet6",
+        "local": str(interface.ip),
+        "prefixlen": interface.network.prefixlen,
+        "scope": "global",
+        **({"nodad": True} if nodad else {}),
         **_lifetimes(),
     }
 
@@ -356,18 +399,47 @@ def _route(dst: str, device: str, source: IPv4Address, scope: str, *, kind: str 
     }
 
 
+_TAIL6 = {"protocol": "kernel", "metric": 256, "flags": [], "pref": "medium"}
+_FOUND6 = {"dev": "", "metric": 1024, "flags": [], "pref": "medium"}
+
+
 def _host_routes6(host: Host) -> Iterator[Json]:
     populated = {endpoint.bridge.name for _, endpoint in host.endpoints}
     macs = {"eth0": _UPLINK_MAC} | {b.interface: b.mac for b in host.bridges if b.name in populated}
     macs |= {endpoint.veth: endpoint.veth_mac for _, endpoint in host.endpoints}
-    tail = {"protocol": "kernel", "metric": 256, "flags": [], "pref": "medium"}
+    own = [(interface, bridge.interface) for bridge in host.bridges for interface in _own_interface6(bridge)]
+    if host.spec.ipv6:
+        own.insert(0, (UPLINK6, "eth0"))
+        yield {"dst": "default", "gateway": str(UPLINK_GATEWAY6), **_FOUND6, "dev": "eth0", "protocol": "ra"}
+    yield from _connected6(own, macs, anycast=host.spec.ipv6)
+
+
+def _container_routes6(container: Container) -> Iterator[Json]:
+    first = container.gateway_endpoint
+    own = [(interface, endpoint.device) for endpoint in container.endpoints for interface in _interface6_of(endpoint)]
+    if own:
+        yield {"dst": "default", "gateway": str(first.bridge.gateway6), **_FOUND6, "dev": first.device}
+    yield from _connected6(own, {endpoint.device: endpoint.mac for endpoint in container.endpoints} if own else {})
+
+
+def _connected6(
+    own: Sequence[tuple[IPv6Interface, str]], macs: Mapping[str, str], *, anycast: bool = False
+) -> Iterator[Json]:
+    """What the kernel adds for global addresses and for those that it makes of MACs; `anycast` where it forwards."""
+    for interface, device in own:
+        yield {"dst": str(interface.network), "dev": device, **_TAIL6}
     for device in macs:
-        yield {"dst": "fe80::/64", "dev": device, **tail}
+        yield {"dst": "fe80::/64", "dev": device, **_TAIL6}
     yield _LOCAL6
-    for address, device in sorted((_eui64(mac), device) for device, mac in macs.items()):
+    addresses = [(interface.ip, device) for interface, device in own]
+    addresses += [(_eui64(mac), device) for device, mac in macs.items()]
+    for address, device in sorted(addresses):
         yield {**_LOCAL6, "dst": str(address), "dev": device}
+    if anycast:
+        for interface, device in own:
+            yield {**_LOCAL6, "type": "anycast", "dst": str(interface.network.network_address), "dev": device}
     for device in macs:
-        yield {"type": "multicast", "dst": "ff00::/8", "dev": device, "table": "local", **tail}
+        yield {"type": "multicast", "dst": "ff00::/8", "dev": device, "table": "local", **_TAIL6}
 
 
 def _rule_files() -> Files:
@@ -376,14 +448,28 @@ def _rule_files() -> Files:
     return {"ip-rule.json": encode(rules), "ip6-rule.json": encode(rules[:2])}
 
 
-def _stale(address: IPv4Address, device: str, mac: str) -> Json:
+def _stale(address: IPv4Address | IPv6Address, device: str, mac: str) -> Json:
     return {"dst": str(address), "dev": device, "lladdr": mac, "state": ["STALE"]}
+
+
+def _gateways(endpoint: Endpoint) -> list[IPv4Address | IPv6Address]:
+    return [gateway for gateway in (endpoint.bridge.gateway, endpoint.bridge.gateway6) if gateway is not None]
 
 
 def _host_neighbours(host: Host) -> Iterator[Json]:
     yield {"dst": str(UPLINK_GATEWAY), "dev": "eth0", "lladdr": _ROUTER_MAC, "state": ["REACHABLE"]}
+    if host.spec.ipv6:
+        yield {
+            "dst": str(UPLINK_GATEWAY6),
+            "dev": "eth0",
+            "lladdr": _ROUTER_MAC,
+            "router": None,
+            "state": ["REACHABLE"],
+        }
     for _, endpoint in host.endpoints:
         yield _stale(endpoint.address, endpoint.bridge.interface, endpoint.mac)
+        if endpoint.address6 is not None:
+            yield _stale(endpoint.address6, endpoint.bridge.interface, endpoint.mac)
 
 
 def _multicast(mac: str, device: str) -> Json:
@@ -410,7 +496,13 @@ def _host_fdb(host: Host) -> Iterator[Json]:
 # /proc and /etc
 
 
-def _sysctls(interfaces: Iterable[str], *, forwarding: bool, without_ipv6: Iterable[str]) -> bytes:
+def _without_ipv6(container: Container) -> list[str]:
+    return [endpoint.device for endpoint in container.endpoints if endpoint.address6 is None]
+
+
+def _sysctls(
+    interfaces: Iterable[str], *, forwarding: bool, forwarding6: bool = False, without_ipv6: Iterable[str]
+) -> bytes:
     """The settings of a namespace; `without_ipv6` are the interfaces on which Docker has switched it off."""
     values = {
         "net.ipv4.ip_forward": int(forwarding),
@@ -433,7 +525,7 @@ def _sysctls(interfaces: Iterable[str], *, forwarding: bool, without_ipv6: Itera
         for key in ("rp_filter", "route_localnet", "arp_ignore", "accept_local", "src_valid_mark", "proxy_arp"):
             values[f"net.ipv4.conf.{name}.{key}"] = 0
     for name in names:
-        values[f"net.ipv6.conf.{name}.forwarding"] = 0
+        values[f"net.ipv6.conf.{name}.forwarding"] = int(forwarding6)
         values[f"net.ipv6.conf.{name}.disable_ipv6"] = int(name in off)
     return "".join(f"{name} = {value}\n" for name, value in values.items()).encode()
 
@@ -517,5 +609,6 @@ def _hosts(container: Container) -> bytes:
         "ff02::1\tip6-allnodes",
         "ff02::2\tip6-allrouters",
         *(f"{endpoint.address}\t{container.short_id}" for endpoint in container.endpoints),
+        *(f"{endpoint.address6}\t{container.short_id}" for endpoint in container.endpoints if endpoint.address6),
     ]
     return "".join(f"{line}\n" for line in lines).encode()

@@ -12,13 +12,18 @@ import itertools
 import random
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Interface, IPv6Network
 
 POOL = IPv4Network("10.0.0.0/8")
 """Where the networks get their subnets from."""
 UPLINK = ipaddress.IPv4Interface("192.0.2.10/24")
 """The host's own address."""
 UPLINK_GATEWAY = IPv4Address("192.0.2.1")
+POOL6 = IPv6Network("fd00:1::/32")
+"""The same of IPv6."""
+UPLINK6 = IPv6Interface("2001:db8:7::10/64")
+UPLINK_GATEWAY6 = IPv6Address("fe80::1")
+"""What a router advertises."""
 FIRST_HOST_PORT = 10_000
 FIRST_OWN_PORT = 40_000
 """The port that the first container's own rules name, see :attr:`HostSpec.distinct`."""
@@ -45,6 +50,8 @@ class HostSpec:
     """Rules in DOCKER-USER that are drawn at random; a rule for established connections comes before them."""
     distinct: bool = False
     """Every container also has admin rules of its own, so that no two behave alike."""
+    ipv6: bool = False
+    """Every network has a subnet of IPv6 as well, and the host an address."""
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -70,11 +77,16 @@ class Bridge:
     interface: str
     index: int
     mac: str
+    subnet6: IPv6Network | None = None
 
     @property
     def gateway(self) -> IPv4Address:
         """The bridge's own address, the first of the subnet."""
         return self.subnet[1]
+
+    @property
+    def gateway6(self) -> IPv6Address | None:
+        return self.subnet6[1] if self.subnet6 is not None else None
 
 
 DOCKER0 = Bridge(
@@ -102,6 +114,12 @@ class Endpoint:
     veth: str
     veth_index: int
     veth_mac: str
+
+    @property
+    def address6(self) -> IPv6Address | None:
+        """With the number that the other address has in its subnet."""
+        subnet, place = self.bridge.subnet6, int(self.address) - int(self.bridge.subnet.network_address)
+        return subnet[place] if subnet is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,7 +284,8 @@ def _bridge(spec: HostSpec, network: int, subnet: IPv4Network) -> Bridge:
     name = f"{project}_default"
     identity = _id(spec, "network", name)
     index = _DOCKER0_INDEX + 1 + network
-    return Bridge(name, identity, project, subnet, f"br-{identity[:12]}", index, _mac(spec, "bridge", name))
+    subnet6 = IPv6Network((int(POOL6.network_address) + (network << 64), 64)) if spec.ipv6 else None
+    return Bridge(name, identity, project, subnet, f"br-{identity[:12]}", index, _mac(spec, "bridge", name), subnet6)
 
 
 def _endpoint(spec: HostSpec, bridge: Bridge, owner: str, position: int, place: int, veth_index: int) -> Endpoint:

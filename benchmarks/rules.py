@@ -10,14 +10,16 @@ import json
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_network
 from types import MappingProxyType
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks.plan import DOCKER0, FIRST_OWN_PORT, Bridge, Container, Endpoint, Host, Port
 
 Json = dict[str, Any]
-Target = IPv4Network | IPv4Address
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+Target = Network | Address
 
 _WHEN = "Mon Nov 23 18:53:38 2026"
 _VERSION = {"version": "1.0.6", "release_name": "Lester Gooch #5", "json_schema_version": 1}
@@ -81,10 +83,10 @@ def _compare(left: Json, right: object, *, no: bool = False) -> Json:
 
 
 def _address(option: str, name: str, rank: int, target: Target, *, no: bool = False) -> Match:
-    network = IPv4Network(target)
+    network = ip_network(target)
     one = network.prefixlen == network.max_prefixlen
     right = str(network[0]) if one else {"prefix": {"addr": str(network[0]), "len": network.prefixlen}}
-    left = {"payload": {"protocol": "ip", "field": name}}
+    left = {"payload": {"protocol": "ip" if network.version == 4 else "ip6", "field": name}}
     return Match(f"{'! ' * no}{option} {network}", _compare(left, right, no=no), rank)
 
 
@@ -125,42 +127,77 @@ def _multiport(protocol: str, ports: str) -> tuple[Match, Match]:
 _ESTABLISHED = _extension("-m conntrack --ctstate RELATED,ESTABLISHED", "conntrack")
 _TO_LOCAL = _extension("-m addrtype --dst-type LOCAL", "addrtype")
 _LOOPBACK = IPv4Network("127.0.0.0/8")
-_LOOPBACK6 = Match("! -d ::1/128", _compare({"payload": {"protocol": "ip6", "field": "daddr"}}, "::1", no=True), rank=4)
+_LOOPBACK6 = IPv6Address("::1")
 _RESOLVER = IPv4Address("127.0.0.11")
 
 
 # Docker's rules
 
 
-def host_tables(host: Host) -> tuple[Table, ...]:
-    """The host's IPv4 tables, in the order of `iptables-save`."""
-    bridges = (DOCKER0, *host.bridges)
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """IPv4 or IPv6, as far as the rules of a host are concerned."""
+
+    table: str
+    """Family of its tables."""
+    loopback: Target
+
+    def address(self, endpoint: Endpoint) -> Address:
+        return endpoint.address if self.table == "ip" else _known(endpoint.address6)
+
+    def subnet(self, bridge: Bridge) -> Network:
+        return bridge.subnet if self.table == "ip" else _known(bridge.subnet6)
+
+    def socket(self, endpoint: Endpoint, port: int) -> str:
+        """As DNAT writes an address with a port."""
+        shown = str(self.address(endpoint))
+        return f"{shown}:{port}" if self.table == "ip" else f"[{shown}]:{port}"
+
+
+IPV4, IPV6 = Protocol("ip", _LOOPBACK), Protocol("ip6", _LOOPBACK6)
+_T = TypeVar("_T")
+
+
+def _known(found: _T | None) -> _T:
+    assert found is not None
+    return found
+
+
+def host_tables(host: Host, protocol: Protocol = IPV4) -> tuple[Table, ...]:
+    """The host's tables of networks with a protocol, in the order of `iptables-save`."""
+    bridges = (DOCKER0, *host.bridges) if protocol is IPV4 else host.bridges
     return (
-        Table("ip", "raw", ("PREROUTING",), tuple(_direct_access(host))),
+        Table(protocol.table, "raw", ("PREROUTING",), tuple(_direct_access(host, protocol))),
         Table(
-            "ip",
+            protocol.table,
             "filter",
             ("DOCKER", "DOCKER-FORWARD", "DOCKER-BRIDGE", "DOCKER-CT", "DOCKER-INTERNAL", "FORWARD", "DOCKER-USER"),
-            (*_filter_rules(host, bridges), *admin_rules(host)),
+            (*_filter_rules(host, bridges, protocol), *admin_rules(host, protocol)),
             MappingProxyType({"FORWARD": "DROP"}),
         ),
-        Table("ip", "nat", ("DOCKER", "PREROUTING", "OUTPUT", "POSTROUTING"), tuple(_nat_rules(host, bridges))),
+        Table(
+            protocol.table,
+            "nat",
+            ("DOCKER", "PREROUTING", "OUTPUT", "POSTROUTING"),
+            tuple(_nat_rules(host, bridges, protocol)),
+        ),
     )
 
 
-def _direct_access(host: Host) -> Iterable[Rule]:
+def _direct_access(host: Host, protocol: Protocol) -> Iterable[Rule]:
     """No address of a container is to be reached from elsewhere than its own bridge."""
     for _, endpoint in host.endpoints:
-        yield Rule("PREROUTING", (_daddr(endpoint.address), _iif(endpoint.bridge.interface, no=True)), "DROP")
+        matches = _daddr(protocol.address(endpoint)), _iif(endpoint.bridge.interface, no=True)
+        yield Rule("PREROUTING", matches, "DROP")
 
 
-def _filter_rules(host: Host, bridges: Sequence[Bridge]) -> Iterable[Rule]:
+def _filter_rules(host: Host, bridges: Sequence[Bridge], protocol: Protocol) -> Iterable[Rule]:
     yield Rule("FORWARD", (), "DOCKER-USER")
     yield Rule("FORWARD", (), "DOCKER-FORWARD")
     for endpoint, port in reversed(_published(host)):
         name = endpoint.bridge.interface
         matches = (
-            _daddr(endpoint.address),
+            _daddr(protocol.address(endpoint)),
             _iif(name, no=True),
             _oif(name),
             _port(port.protocol, "dport", port.number),
@@ -176,28 +213,30 @@ def _filter_rules(host: Host, bridges: Sequence[Bridge]) -> Iterable[Rule]:
         yield Rule("DOCKER-FORWARD", (_iif(bridge.interface),), "ACCEPT")
 
 
-def _nat_rules(host: Host, bridges: Sequence[Bridge]) -> Iterable[Rule]:
+def _nat_rules(host: Host, bridges: Sequence[Bridge], protocol: Protocol) -> Iterable[Rule]:
     yield Rule("PREROUTING", (_TO_LOCAL,), "DOCKER")
-    yield Rule("OUTPUT", (_daddr(_LOOPBACK, no=True), _TO_LOCAL), "DOCKER")
+    yield Rule("OUTPUT", (_daddr(protocol.loopback, no=True), _TO_LOCAL), "DOCKER")
     for bridge in reversed(bridges):
-        yield Rule("POSTROUTING", (_saddr(bridge.subnet), _oif(bridge.interface, no=True)), "MASQUERADE")
+        yield Rule("POSTROUTING", (_saddr(protocol.subnet(bridge)), _oif(bridge.interface, no=True)), "MASQUERADE")
     for endpoint, port in _published(host):
         matches = (_iif(endpoint.bridge.interface, no=True), _port(port.protocol, "dport", port.host_port))
-        yield Rule("DOCKER", matches, f"DNAT --to-destination {endpoint.address}:{port.number}")
+        yield Rule("DOCKER", matches, f"DNAT --to-destination {protocol.socket(endpoint, port.number)}")
 
 
 def _published(host: Host) -> list[tuple[Endpoint, Port]]:
     return [(container.gateway_endpoint, port) for container in host.containers for port in container.ports]
 
 
-def host_tables6() -> tuple[Table, ...]:
-    """The host's IPv6 tables when no network has IPv6, in the order of `ip6tables-save`."""
+def host_tables6(host: Host) -> tuple[Table, ...]:
+    """The host's IPv6 tables, in the order of `ip6tables-save`: few rules where no network has IPv6."""
+    if host.spec.ipv6:
+        return host_tables(host, IPV6)
     filters = tuple(Rule("DOCKER-FORWARD", (), f"DOCKER-{name}") for name in ("CT", "INTERNAL", "BRIDGE"))
-    nat = (Rule("PREROUTING", (_TO_LOCAL,), "DOCKER"), Rule("OUTPUT", (_LOOPBACK6, _TO_LOCAL), "DOCKER"))
+    output = Rule("OUTPUT", (_daddr(_LOOPBACK6, no=True), _TO_LOCAL), "DOCKER")
     chains = ("DOCKER", "DOCKER-FORWARD", "DOCKER-BRIDGE", "DOCKER-CT", "DOCKER-INTERNAL", "FORWARD", "DOCKER-USER")
     return (
         Table("ip6", "filter", chains, filters),
-        Table("ip6", "nat", ("DOCKER", "PREROUTING", "OUTPUT"), nat),
+        Table("ip6", "nat", ("DOCKER", "PREROUTING", "OUTPUT"), (Rule("PREROUTING", (_TO_LOCAL,), "DOCKER"), output)),
     )
 
 
@@ -220,73 +259,73 @@ def container_tables(container: Container) -> tuple[Table, ...]:
 # The administrator's rules
 
 
-def admin_rules(host: Host) -> tuple[Rule, ...]:
+def admin_rules(host: Host, protocol: Protocol = IPV4) -> tuple[Rule, ...]:
     """What is in DOCKER-USER: established connections, then each container's own rules, then those drawn at random."""
     rng = random.Random(host.spec.seed)  # noqa: S311
-    own = tuple(_own_rules(host)) if host.spec.distinct else ()
+    own = tuple(_own_rules(host, protocol)) if host.spec.distinct else ()
     count = host.spec.admin_rules if host.containers else 0
-    drawn = tuple(rng.choice(_KINDS)(host, rng) for _ in range(count))
+    drawn = tuple(rng.choice(_KINDS)(host, protocol, rng) for _ in range(count))
     found = (*own, *drawn)
     return (Rule("DOCKER-USER", (_ESTABLISHED,), "ACCEPT"), *found) if found else ()
 
 
-def _own_rules(host: Host) -> Iterable[Rule]:
+def _own_rules(host: Host, of: Protocol) -> Iterable[Rule]:
     """As a client a container lacks one TCP port everywhere, as a server it lacks one UDP port."""
     for container, endpoint in host.endpoints:
         port = FIRST_OWN_PORT + container.number
-        yield Rule("DOCKER-USER", (_saddr(endpoint.address), _port("tcp", "dport", port)), "DROP")
-        yield Rule("DOCKER-USER", (_daddr(endpoint.address), _port("udp", "dport", port)), "DROP")
+        yield Rule("DOCKER-USER", (_saddr(of.address(endpoint)), _port("tcp", "dport", port)), "DROP")
+        yield Rule("DOCKER-USER", (_daddr(of.address(endpoint)), _port("udp", "dport", port)), "DROP")
 
 
-_Draw = Callable[[Host, random.Random], Rule]
+_Draw = Callable[[Host, Protocol, random.Random], Rule]
 _PORTS = (22, 53, 80, 443, 3306, 5432, 6379, 8008, 8080, 8443, 9100, 9200)
 
 
-def _one(host: Host, rng: random.Random) -> tuple[IPv4Network, IPv4Address, Port | None]:
+def _one(host: Host, of: Protocol, rng: random.Random) -> tuple[Network, Address, Port | None]:
     """The subnet of some clients, in half of all cases the server's own; the server's address; a port it publishes."""
     server = rng.choice(host.containers)
     endpoint = rng.choice(server.endpoints)
     bridge = endpoint.bridge if rng.random() < 0.5 else rng.choice(host.bridges)
-    return bridge.subnet, endpoint.address, rng.choice(server.ports) if server.ports else None
+    return of.subnet(bridge), of.address(endpoint), rng.choice(server.ports) if server.ports else None
 
 
-def _deny_service(host: Host, rng: random.Random) -> Rule:
-    subnet, server, port = _one(host, rng)
+def _deny_service(host: Host, of: Protocol, rng: random.Random) -> Rule:
+    subnet, server, port = _one(host, of, rng)
     protocol, number = (port.protocol, port.number) if port else ("tcp", rng.choice(_PORTS))
     return Rule("DOCKER-USER", (_saddr(subnet), _daddr(server), _port(protocol, "dport", number)), "DROP")
 
 
-def _allow_service(host: Host, rng: random.Random) -> Rule:
-    subnet, server, port = _one(host, rng)
+def _allow_service(host: Host, of: Protocol, rng: random.Random) -> Rule:
+    subnet, server, port = _one(host, of, rng)
     protocol, number = (port.protocol, port.number) if port else ("tcp", rng.choice(_PORTS))
     return Rule("DOCKER-USER", (_saddr(subnet), _daddr(server), _port(protocol, "dport", number)), "ACCEPT")
 
 
-def _deny_port_of_subnet(host: Host, rng: random.Random) -> Rule:
-    subnet, _, _ = _one(host, rng)
+def _deny_port_of_subnet(host: Host, of: Protocol, rng: random.Random) -> Rule:
+    subnet, _, _ = _one(host, of, rng)
     return Rule("DOCKER-USER", (_saddr(subnet), _port("tcp", "dport", rng.choice(_PORTS))), "DROP")
 
 
-def _deny_range_of_server(host: Host, rng: random.Random) -> Rule:
-    _, server, _ = _one(host, rng)
+def _deny_range_of_server(host: Host, of: Protocol, rng: random.Random) -> Rule:
+    _, server, _ = _one(host, of, rng)
     first = rng.randrange(1024, 30_000)
     return Rule("DOCKER-USER", (_daddr(server), _port("udp", "dport", first, first + rng.randrange(1, 2000))), "DROP")
 
 
-def _multiport_of_subnet(host: Host, rng: random.Random) -> Rule:
-    subnet, server, _ = _one(host, rng)
+def _multiport_of_subnet(host: Host, of: Protocol, rng: random.Random) -> Rule:
+    subnet, server, _ = _one(host, of, rng)
     ports = ",".join(str(port) for port in sorted(rng.sample(_PORTS, 3)))
     where = (_saddr(subnet),) if rng.random() < 0.5 else (_saddr(subnet), _daddr(server))
     return Rule("DOCKER-USER", (*where, *_multiport("tcp", f"{ports},9990:9999")), rng.choice(("ACCEPT", "DROP")))
 
 
-def _deny_client(host: Host, rng: random.Random) -> Rule:
-    subnet, client, _ = _one(host, rng)
+def _deny_client(host: Host, of: Protocol, rng: random.Random) -> Rule:
+    subnet, client, _ = _one(host, of, rng)
     return Rule("DOCKER-USER", (_saddr(client), _daddr(subnet), _port("tcp", "dport", rng.choice(_PORTS))), "DROP")
 
 
-def _allow_client(host: Host, rng: random.Random) -> Rule:
-    subnet, client, _ = _one(host, rng)
+def _allow_client(host: Host, of: Protocol, rng: random.Random) -> Rule:
+    subnet, client, _ = _one(host, of, rng)
     return Rule("DOCKER-USER", (_saddr(client), _daddr(subnet)), "ACCEPT")
 
 

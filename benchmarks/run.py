@@ -95,6 +95,7 @@ class Options:
     flows_at: int
     """The size of the host that flows are traced on."""
     distinct: bool
+    ipv6: bool
 
 
 def run(options: Options, say: Callable[[str], None]) -> list[HostResult]:
@@ -103,7 +104,8 @@ def run(options: Options, say: Callable[[str], None]) -> list[HostResult]:
 
 
 def _run_host(size: int, options: Options, say: Callable[[str], None]) -> HostResult:
-    spec = HostSpec(size, max(2, size // _CONTAINERS_PER_NETWORK), distinct=options.distinct)
+    networks = max(2, size // _CONTAINERS_PER_NETWORK)
+    spec = HostSpec(size, networks, distinct=options.distinct, ipv6=options.ipv6)
     with tempfile.TemporaryDirectory(prefix="benchmark-") as temporary:
         work = Path(temporary)
 
@@ -267,7 +269,9 @@ def as_json(results: Iterable[HostResult], options: Options) -> Json:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; returns its exit status: 1 when a command failed, other than by taking too long."""
     words = _parser().parse_args(arguments)
-    options = Options(words.containers, words.runs, words.limit, words.flows, words.flows_at, words.distinct)
+    options = Options(
+        words.containers, words.runs, words.limit, words.flows, words.flows_at, words.distinct, words.ipv6
+    )
     compile_as_installed()
     results = run(options, lambda what: print(what, file=sys.stderr, flush=True))
     print_table(results)
@@ -286,6 +290,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--flows", type=int, default=20_000, metavar="N", help="flows to trace (default 20000)")
     parser.add_argument("--flows-at", type=int, default=100, metavar="N", help="on the host of this size (default 100)")
     parser.add_argument("--distinct", action="store_true", help="hosts on which no two containers behave alike")
+    parser.add_argument("--ipv6", action="store_true", help="hosts whose networks have IPv6 as well")
     parser.add_argument("--json", type=Path, metavar="FILE", help="also write everything as JSON")
     return parser
 

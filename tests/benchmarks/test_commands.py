@@ -28,7 +28,7 @@ def test_why_a_run_gives_no_figures(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "spec",
     [
-        HostSpec(4, 2, admin_rules=3, distinct=True),
+        HostSpec(4, 2, admin_rules=3, distinct=True, ipv6=True),
         HostSpec(4, 2, published=0, multihomed=0, admin_rules=0, seed=7),
     ],
 )

@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import subprocess
+from collections import Counter
 from collections.abc import Iterator
 from ipaddress import ip_address, ip_network
 from pathlib import Path
@@ -16,7 +17,17 @@ from typing import Any
 import pytest
 
 from benchmarks.hosts import HostSpec, container_name, main, write_host
-from benchmarks.plan import FIRST_HOST_PORT, FIRST_OWN_PORT, LAST_PORT, UPLINK, Container, Endpoint, Host, plan_host
+from benchmarks.plan import (
+    FIRST_HOST_PORT,
+    FIRST_OWN_PORT,
+    LAST_PORT,
+    UPLINK,
+    UPLINK6,
+    Container,
+    Endpoint,
+    Host,
+    plan_host,
+)
 from benchmarks.rules import host_tables
 from diag.bundle.layout import FACTS, Scope
 from diag.bundle.reader import read_bundle
@@ -28,6 +39,7 @@ from diag.reach.flows import FlowAnswerer
 
 PLAIN = HostSpec(containers=12, networks=4, multihomed=0.2, admin_rules=0)
 RULED = HostSpec(containers=12, networks=4, multihomed=0.2, admin_rules=40)
+DUAL = HostSpec(containers=12, networks=4, multihomed=0.2, admin_rules=40, ipv6=True)
 DISTINCT = HostSpec(containers=6, networks=2, multihomed=0, admin_rules=0, distinct=True)
 
 
@@ -67,6 +79,11 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Made:
 @pytest.fixture(scope="module")
 def ruled(tmp_path_factory: pytest.TempPathFactory) -> Made:
     return Made(RULED, tmp_path_factory.mktemp("ruled") / "host")
+
+
+@pytest.fixture(scope="module")
+def dual(tmp_path_factory: pytest.TempPathFactory) -> Made:
+    return Made(DUAL, tmp_path_factory.mktemp("dual") / "host")
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +187,25 @@ def test_distinct_containers_have_rules_of_their_own(distinct: Made) -> None:
         assert blocked == [("tcp", source.number), ("udp", target.number)]
 
 
+def test_flows_of_both_families_fare_alike(dual: Made) -> None:
+    """Not all processes listen in both."""
+    published = [
+        (UPLINK.ip, UPLINK6.ip, port.protocol, port.host_port) for c in dual.host.containers for port in c.ports
+    ]
+    own = [
+        (endpoint.address, endpoint.address6, port.protocol, port.number)
+        for container, endpoint in dual.host.endpoints
+        for port in container.ports
+    ]
+    seen: Counter[str] = Counter()
+    for source, (address, address6, protocol, port) in itertools.product(dual.host.containers, (*published, *own)):
+        one, other = (dual.ask(source, ip, protocol, port) for ip in (address, address6))
+        alike = ("disposition", "reason", "delivered_to")
+        assert [one[part] for part in alike] == [other[part] for part in alike], (source.name, address6, port)
+        seen[one["reason"]] += 1
+    assert {Reason.SAME_BRIDGE, Reason.DIRECT_ACCESS_DROP, Reason.PUBLISHED_PORT, Reason.FIREWALL_DROP} <= seen.keys()
+
+
 def test_the_same_spec_gives_the_same_bytes(plain: Made, tmp_path: Path) -> None:
     assert write_host(tmp_path / "again", PLAIN) == plain.written
     assert read_bundle(str(tmp_path / "again")).files == plain.bundle.files
@@ -245,9 +281,12 @@ def namespace() -> Iterator[list[str]]:
     subprocess.run(["ip", "netns", "del", name], check=True)
 
 
-@pytest.mark.parametrize("where", ["host", "container"])
-def test_the_kernel_takes_the_rules_and_shows_the_same(namespace: list[str], ruled: Made, where: str) -> None:
-    folder = ruled.folder / ("host" if where == "host" else f"containers/{ruled.host.containers[0].short_id}")
+@pytest.mark.parametrize(("made", "where"), [("ruled", "host"), ("ruled", "container"), ("dual", "host")])
+def test_the_kernel_takes_the_rules_and_shows_the_same(
+    namespace: list[str], request: pytest.FixtureRequest, made: str, where: str
+) -> None:
+    host: Made = request.getfixturevalue(made)
+    folder = host.folder / ("host" if where == "host" else f"containers/{host.host.containers[0].short_id}")
     for family in ("ip", "ip6"):
         text = (folder / f"{family}tables-save.txt").read_text()
         subprocess.run([*namespace, f"{family}tables-nft-restore"], input=text, text=True, check=True)
