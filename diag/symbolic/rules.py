@@ -256,24 +256,31 @@ class RuleWalker:
         yield from sorted(found, key=lambda item: item[0])
 
     def run(self, view: View, table: NfTable, chain: Chain, flows: Set, outcome: Outcome) -> Set:
-        """A base chain; returns what passes, and adds the rest to `outcome`."""
+        """A base chain; returns what passes, and adds the rest to `outcome`.
+
+        What a rule may let pass before another one stops it, passes, and may be stopped.
+        """
         found = self._chain(_Where(view, table, flows), chain)
+        nothing, perhaps = view.space.empty, flows & found.may_pass
         outcome.unclear = outcome.unclear | (flows & found.unclear)
         outcome.masked = outcome.masked | (flows & found.masked)
-        nothing = view.space.empty
-        for blocker, stopped in found.stopped.items():
-            here = flows & stopped
-            if here != nothing:
-                outcome.stop(blocker, here)
         if found.diverted:
             outcome.add_diverted(found, flows)
         passed, rest = flows & (found.accepted | found.masked), flows & found.back
+        stopped = list(found.stopped.items())
         if chain.base is None or not chain.base.policy_drop:
             passed = passed | rest
         else:
             evidence = chain.base.evidence or Evidence("", 0, f"policy of {chain.name}")
-            outcome.stop(Blocker(_key(evidence, {})), rest)
-        outcome.unclear = outcome.unclear | (flows & found.may_pass & ~passed)
+            stopped.append((Blocker(_key(evidence, {})), rest))
+        for blocker, ended in stopped:
+            here = flows & ended
+            if here == nothing:
+                continue
+            outcome.stop(blocker, here & ~perhaps)
+            outcome.may_stop = outcome.may_stop | (here & perhaps)
+            passed = passed | (here & perhaps)
+        outcome.unclear = outcome.unclear | (perhaps & (found.masked | ~passed))
         outcome.may_stop = outcome.may_stop | (flows & found.may_stop)
         return passed
 

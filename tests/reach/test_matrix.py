@@ -87,7 +87,6 @@ def test_containers_on_the_hosts_network_are_called_all_at_once() -> None:
 @pytest.mark.parametrize(
     "rules",
     [
-        "-A FORWARD -p tcp -m tcp --dport 22 -m limit --limit 3/min -j ACCEPT\n-A FORWARD -p tcp -m tcp --dport 22 -j DROP",
         "-A FORWARD -d 10.201.1.11/32 -p udp -m udp --dport 53 -j NFQUEUE --queue-num 0\n-A FORWARD -s 10.201.1.10/32 -j DROP",
         "-A FORWARD -p tcp -m tcp --dport 443 -j MARK --set-xmark 0x1/0xffffffff\n-A FORWARD -m mark --mark 0x1 -j DROP",
     ],

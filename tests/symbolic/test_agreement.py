@@ -927,6 +927,42 @@ def test_what_hangs_on_an_unknown_match_is_covered_as_unknown() -> None:
     assert str(behaviour.allowed) == "icmp; tcp? all; udp all"
 
 
+@pytest.mark.parametrize(
+    ("rules", "table", "called", "told"),
+    [
+        (
+            "-A FORWARD -p tcp -m limit --limit 3/min -j ACCEPT\n-A FORWARD -p tcp -j DROP",
+            "filter",
+            "",
+            "icmp; tcp?; udp",
+        ),
+        ("-A FORWARD -p udp -m geoip --source-country XX -j ACCEPT\n-A FORWARD -j DROP", "filter", "", "udp?"),
+        (
+            "-A INPUT -m limit --limit 3/min -j ACCEPT\n-A INPUT -i br-a -p icmp -j DROP",
+            "filter",
+            "10.201.1.1",
+            "icmp?",
+        ),
+        ("-A PREROUTING -m limit --limit 3/min -j ACCEPT\n-A PREROUTING -j DROP", "mangle", "", "icmp?; tcp?; udp?"),
+    ],
+)
+def test_what_an_unknown_match_may_let_pass_before_it_is_stopped_is_unknown(
+    rules: str, table: str, called: str, told: str
+) -> None:
+    host = five("", {}).rules(rules, table)
+    assert_agreement(host)
+    ip = Ip.parse(called) if called else host.address("two")
+    behaviour = Decisions(solved(host.snapshot())[1]).behaviour(host.netns_of("zero"), ip)
+    assert behaviour is not None
+    assert str(behaviour.allowed).replace(" all", "").replace("none", "") == told
+
+
+def test_whether_a_packet_is_masqueraded_hangs_on_an_unknown_match() -> None:
+    rules = """-A POSTROUTING -s 10.201.1.0/24 -p tcp -m limit --limit 1/sec -j ACCEPT
+-A POSTROUTING -s 10.201.1.0/24 ! -o br-a -j MASQUERADE"""
+    assert_agreement(five("", {}).rules(rules, "nat"))
+
+
 def test_diagrams_that_grow_too_large_cover_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(space, "_NODES", 256)
     _, solutions = solved(five("", {}).snapshot())
