@@ -36,6 +36,7 @@ _OF_MASKED = frozenset({Field.CT_STATUS, Field.CT_REPL_DADDR, Field.CT_REPL_DPOR
 """What is different where the host's address stands for the caller's."""
 _OF_TRANSLATED = frozenset({Field.CT_STATUS, Field.CT_ORIG_DADDR, Field.CT_ORIG_DPORT})
 """What is different where a flow got another destination."""
+_PORTS_OF_BRIDGES = frozenset({Field.PHYSIN, Field.PHYSOUT})
 _DESTINATION = frozenset({Field.DADDR, Field.DADDR_TYPE, Field.DADDR_TYPE_IIF})
 _CALLED = _DESTINATION | {Field.DPORT}
 _ANSWERING = frozenset({Field.SADDR, Field.SADDR_TYPE, Field.SADDR_TYPE_IIF, Field.SPORT})
@@ -57,11 +58,13 @@ class Ground:
         self.rules = RuleWalker(self.host.ruleset, self.family, own, pairs.bridge_of, routes_by_mark=marks)
         self.own_rules = OwnRules(snapshot, pairs)
         self.filtered = self.unsure = self.closed = self.closed_back = self.space.empty
-        """Pairs on one bridge whose packets meet iptables there; those of which a sysctl is not known; and those whose
-        packets, or replies, come in where the host does not forward."""
+        """Pairs on one bridge whose packets meet iptables there; those of which a sysctl is not known, or a port that rules
+        ask for; and those whose packets, or replies, come in where the host does not forward."""
         self._calling: list[str] = []
         """Bridges that call iptables, and the uplink, which is none and has no ports."""
         self._ask_sysctls(topology)
+        if not self.rules.reads.isdisjoint(_PORTS_OF_BRIDGES):
+            self.unsure = self.unsure | pairs.unseen  # nobody knows their ports
         self.unheard = unheard(pairs, self.host, topology, self.rules, self.filtered)
         self.unheard = self.unheard | unheard_inside(pairs, self.own_rules)
         """Pairs of which somebody may not find a neighbour."""
@@ -120,7 +123,7 @@ class Ground:
     @functools.cached_property
     def _framed(self) -> tuple[Set, Set] | None:
         """Pairs whose packets, and those whose replies, come in by a port of a bridge that calls iptables, if a rule asks."""
-        if self.rules.reads.isdisjoint((Field.PHYSIN, Field.PHYSOUT)):
+        if self.rules.reads.isdisjoint(_PORTS_OF_BRIDGES):
             return None
         forth, back = self.pairs.from_bridge, self.pairs.to_bridge
         return self.space.union(forth[b] for b in self._calling), self.space.union(back[b] for b in self._calling)
@@ -196,6 +199,11 @@ class Calls:
         """Note what gets there and back, for certain or perhaps."""
         self.add(Kind(delivered=True, routed=routed), flows & ~self.doubtful)
         self.add(Kind(delivered=False, unknown=True, routed=routed), flows & self.doubtful)
+
+    def vanish(self, arrived: Set) -> Set:
+        """Of flows that arrive those that can be followed: the others get to a namespace that was not captured."""
+        self.add(Kind(delivered=False, unknown=True), arrived & self.pairs.unseen)
+        return arrived & ~self.pairs.unseen
 
     def give_up(self, flows: Set) -> None:
         """Leave them to the interpreter."""

@@ -18,8 +18,8 @@ class HostCalls(Calls):
     def solve(self) -> Kinds:
         """All flows, by kind."""
         known, nowhere = self.pairs.mask_where(lambda _ip: True) & ~self.pairs.beyond, self.space.empty
-        near = known & self.pairs.answers_masks & self.pairs.routed & ~self.ground.unheard
-        near = near & ~self.ground.picked.called
+        near = known & (self.pairs.answers_masks | self.pairs.unseen) & self.pairs.routed & ~self.ground.unheard
+        near = near & ~self.ground.picked.called & ~(self.ground.unsure & self.pairs.unseen)
         near = near | (known & self.pairs.sent[Way.LOST])
         for way in NOWHERE:
             self.add(Kind(delivered=False, blocker=f"the way is {way.value}"), self.pairs.sent[way])
@@ -35,7 +35,7 @@ class HostCalls(Calls):
         self.note(outcome, reply=False)
         self.lose(sent & self.pairs.sent[Way.LOST])
         sent = sent & ~self.pairs.sent[Way.LOST]
-        sent = self.arrive(Packet.REQUEST, sent & ~self.unclear, masked=True)
+        sent = self.vanish(self.arrive(Packet.REQUEST, sent & ~self.unclear, masked=True))
         left = self.leave(Packet.REPLY, sent, masked=True)
         outcome = self.outcome()
         back = self.hook(Packet.REPLY, Hook.PREROUTING, left, outcome)

@@ -64,6 +64,10 @@ class Pairs:
         """Pairs with an address that the host sends to by its link, or that is its own."""
         self.to_host = self.space.destinations_among(host)
         self._host_on = {self.ports[number].bridge: self.space.destinations(number, number) for number in host}
+        self.unseen = self.space.destinations_among(
+            n for n, owner in enumerate(self.owner) if owner != NO_STACK and stacks[owner].unseen
+        )
+        """Pairs with an address in a namespace that was not captured."""
         self.beyond = self.space.destinations_among(n for n, port in enumerate(self.ports) if port.netns == world)
         self.sent = {
             way: self.space.destinations_among(n for n, port in enumerate(self.ports) if port.sent is way)

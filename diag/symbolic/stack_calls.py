@@ -36,7 +36,7 @@ class StackCalls(Calls):
             self.add(Kind(delivered=False, blocker=blocker), flows)
         for way in NOWHERE[1:]:
             self.add(Kind(delivered=False, blocker=f"the way is {way.value}"), forth[way] & ~self.unclear)
-        plain, masked = self._requests()
+        plain, masked = map(self.vanish, self._requests())
         self.give_up(plain & self._uneven() | masked & ~self.pairs.answers_masks)
         plain, masked = plain & ~self.unclear, masked & ~self.unclear
         gone = self.space.union(back[way] for way in (*NOWHERE, Way.LOST))
@@ -73,6 +73,7 @@ class StackCalls(Calls):
         left = self.leave(Packet.REQUEST, ~nowhere & ~self.unclear)
         self.lose(left & forth[Way.LOST])
         direct, gateway, up = (forth[way] & left for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
+        direct = self.vanish(direct)  # before any rule: its neighbour is asked for first
         if self.ground.rules_are_lost:
             self.add(Kind(delivered=False, unknown=True), direct & filtered | gateway | up)
             direct, gateway, up = direct & ~filtered, self.space.empty, self.space.empty

@@ -6,6 +6,7 @@ interpreter, with all of its pairs. Nothing here is a verdict.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -17,6 +18,7 @@ from diag.kernel.hooks import DEVICE_HOOKS
 from diag.kernel.source_address import Sources
 from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip, Prefix
+from diag.model.docker import Endpoint
 from diag.model.enums import Word
 from diag.model.netfilter import Field, NfTable, Ruleset, TableFamily, Within
 from diag.model.netns import Address, Link, LinkKind, Netns, Nexthop, PolicyRule, Route, RouteType
@@ -113,6 +115,8 @@ class Stack(Struct, frozen=True):
     """All addresses, in order."""
     filters: bool = False
     """Its own rules may meet packets from or to others."""
+    unseen: bool = False
+    """Its namespace was not captured: what gets to it is unknown. It is no source."""
 
 
 def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: str = "") -> tuple[Stack, ...]:
@@ -129,7 +133,7 @@ def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: 
     if host.id in topology.proxies[family]:
         return ()  # it may answer for everybody, on every bridge
     finder = _Finder(snapshot, topology, host, family, world)
-    found = [finder.stack(netns) for netns in inside]
+    found = [finder.stack(netns) if netns.links is not None else finder.unseen(netns) for netns in inside]
     stacks = [stack for stack in found if stack is not None]
     if not any(stack.ports for stack in stacks):
         return ()
@@ -198,6 +202,10 @@ class _Finder:
         """They take more addresses for their own than their links have, or answer for what they route elsewhere."""
         self.segments = Segments(snapshot, topology, self.greedy)
         self.silence = Silence(snapshot, topology, self.owners, self.greedy | {world})
+        self._docker_bridges = {n.name: n.bridge_name for n in snapshot.networks if n.driver == "bridge"}
+        self._endpoints: dict[str, list[Endpoint]] = defaultdict(list)
+        for container in snapshot.containers:
+            self._endpoints[snapshot.netns_of.get(container.name, "")] += container.endpoints
         self._bridges: dict[str, bool] = {}
         self._bridges_around: dict[str, tuple[frozenset[str] | None, str]] = {}
 
@@ -219,6 +227,20 @@ class _Finder:
             ports.append(port)
         reaches = self._reaches(netns, ports)
         return Stack(netns.id, tuple(ports), reaches, filters) if reaches is not None else None
+
+    def unseen(self, netns: Netns) -> Stack | None:
+        """A stack that was not captured, at the addresses that Docker gave it."""
+        ports = []
+        for endpoint in self._endpoints[netns.id]:
+            ip = endpoint.ip if self.family is Family.IPV4 else endpoint.ip6
+            if ip is None:
+                continue
+            bridge = self._docker_bridges.get(endpoint.network, "")
+            if ip.value in self.owners or not self._is_plain_bridge(bridge) or self._sent(ip, bridge) != (_DIRECT, ""):
+                return None
+            around, trouble = self._around_bridge(bridge)
+            ports.append(Port(netns.id, "", ip, bridge, around=around, trouble=(trouble, "")))
+        return Stack(netns.id, tuple(ports), (), unseen=True) if ports else None
 
     def _port(self, netns: Netns, link: Link) -> Port | None:
         addresses = _own_addresses(link, self.family)

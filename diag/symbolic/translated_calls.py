@@ -40,6 +40,7 @@ class TranslatedCalls(Calls):
         self.note(outcome, reply=False)
         masked = self.arrive(Packet.REQUEST, passed & outcome.masked & ~self.unclear, masked=True)
         plain = self.arrive(Packet.REQUEST, passed & ~outcome.masked & ~self.unclear)
+        plain, masked = self.vanish(plain & ~self.unclear), self.vanish(masked & ~self.unclear)
         self.give_up(plain & ~(back[Way.GATEWAY] | back[Way.NONE]) | masked & ~self.pairs.answers_masks)
         plain, masked = plain & ~self.unclear, masked & ~self.unclear
         self.add(Kind(delivered=False, blocker="no way", reply=True), plain & back[Way.NONE])
