@@ -204,6 +204,11 @@ class Netns(Struct, frozen=True):
     resolv: ResolvConf | None = None
     fdb: tuple[FdbEntry, ...] = ()
 
+    @property
+    def unseen(self) -> bool:
+        """Neither links nor routes were captured: what it does with a packet is unknown, whichever it is."""
+        return self.links is None and not any(self.routes.values())
+
 
 class HostsEntry(Struct, frozen=True):
     """A line of `/etc/hosts`, `hosts(5)`."""

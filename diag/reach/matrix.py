@@ -195,8 +195,8 @@ class PairMatrix:
 
     @cached_property
     def _unseen(self) -> int:
-        """Callers without a captured link or route: whatever they send is as unknown as what the others do."""
-        lost = (s.id for s in self.snapshot.netns.values() if s.links is None and not any(s.routes.values()))
+        """Callers of which whatever they send is as unknown as what the others do."""
+        lost = (netns.id for netns in self.snapshot.netns.values() if netns.unseen)
         return reduce(or_, (self._in_netns.get(netns, 0) for netns in lost), 0)
 
     @cached_property

@@ -47,6 +47,8 @@ class ReservedPairs:
         """By whether the host calls, whether the world is called, and what the flows do."""
         self._traces: dict[tuple[bool, bool, Behaviour], dict[Kind, Trace]] = {}
         """Where a part of the flows is covered, by kind."""
+        self._of_unseen: dict[tuple[Ip, bool], PathFacts] = {}
+        """By address, and whether the host's own stack alone counts."""
         self._unheard: dict[Kind, Trace] = {}
         self._fresh = False
         """Whether traces of other pairs are not good enough."""
@@ -82,7 +84,7 @@ class ReservedPairs:
                 source, destination, [no_path(Reason.NOT_RUNNING, container.evidence if container else None)]
             )
         if destination == WORLD:
-            paths = [self._shared(netns, target) or self.pairs.path(netns, target) for target in self._far]
+            paths = [self._path(netns, target) for target in self._far]
             return self._facts(source, destination, paths)
         if destination == HOST:
             return self._facts(source, destination, self._to_host(netns))
@@ -91,7 +93,7 @@ class ReservedPairs:
             raise ValueError(f"there is no container {destination!r}")
         if source == HOST:
             targets = self.pairs.targets(netns, there)
-            found = [self._shared(netns, target) or self.pairs.path(netns, target) for target in targets]
+            found = [self._path(netns, target) for target in targets]
             return self._facts(source, destination, found or list(self.pairs.facts(source, netns, there).paths))
         return self._facts(source, destination, self._exposed(there))
 
@@ -110,7 +112,21 @@ class ReservedPairs:
         targets = outside if netns == WORLD else self.pairs.host_targets(netns)
         if not targets:
             return [no_path(Reason.NO_ROUTE, None)]
-        return [self._shared(netns, target, to_host=True) or self.pairs.to_host(netns, target) for target in targets]
+        return [self._path(netns, target, to_host=True) for target in targets]
+
+    def _path(self, netns: str, target: Target, *, to_host: bool = False) -> PathFacts:
+        """One address, with traces of its own where nothing is shared. Unseen callers are all alike."""
+        found = self._shared(netns, target, to_host=to_host)
+        if found is not None:
+            return found
+        key = target.ip, to_host
+        unseen = not self._fresh and self.pairs.snapshot.netns[netns].unseen
+        if unseen and key in self._of_unseen:
+            return replace(self._of_unseen[key], target=target)
+        found = self.pairs.to_host(netns, target) if to_host else self.pairs.path(netns, target)
+        if unseen:
+            self._of_unseen[key] = found
+        return found
 
     def _behaviour(self, netns: str, ip: Ip) -> Behaviour | None:
         """None where the engine covers none of the flows."""
@@ -175,6 +191,9 @@ class ReservedPairs:
         published = self._published[ip]
         if published is not None:
             return published.get(there)
+        behaviour = self._behaviour(WORLD, ip)
+        if behaviour is not None and all(kind.unknown for _, kind, _ in behaviour.by_kind):
+            return self._shared(WORLD, Target(ip, ""))  # as it is of every container
         if ip not in self._bindings:
             self._bindings[ip] = _Bindings(self.pairs.sweep(WORLD, ip), self.pairs.tracer.world)
         found = self._bindings[ip].of(container, there)

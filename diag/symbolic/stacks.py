@@ -128,12 +128,13 @@ def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: 
     if host is None or host.links is None or not _host_routes_by_destination(host, family):
         return ()
     inside = [snapshot.netns[netns] for netns in dict.fromkeys(snapshot.netns_of.values()) if netns != "host"]
-    if not any(_own_addresses(link, family) for netns in inside for link in netns.links or () if link.kind is not _LO):
+    links = (link for netns in inside for link in netns.links or () if link.kind is not _LO)
+    if not any(netns.unseen for netns in inside) and not any(_own_addresses(link, family) for link in links):
         return ()
     if host.id in topology.proxies[family]:
         return ()  # it may answer for everybody, on every bridge
     finder = _Finder(snapshot, topology, host, family, world)
-    found = [finder.stack(netns) if netns.links is not None else finder.unseen(netns) for netns in inside]
+    found = [finder.unseen(netns) if netns.unseen else finder.stack(netns) for netns in inside]
     stacks = [stack for stack in found if stack is not None]
     if not any(stack.ports for stack in stacks):
         return ()

@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from diag.interpreter.trace import Tracer
+from diag.model.analysis import Allowed, PortSet
+from diag.model.netfilter import TableFamily
+from diag.model.netns import Netns
+from diag.model.reasons import Reachability
+from diag.model.snapshot import Snapshot
 from diag.reach.beyond import with_world
-from diag.reach.pairs import PairAnalyser
+from diag.reach.pairs import PairAnalyser, PairFacts
 from diag.reach.reserved import ReservedPairs
 from tests.loading import snapshot_of
 
@@ -23,3 +29,43 @@ def test_shared_answers_are_those_of_single_traces(name: str) -> None:
         assert [(p.target, p.allowed, p.reason) for p in facts.paths] == [
             (p.target, p.allowed, p.reason) for p in wanted.paths
         ], (facts.source, facts.destination)
+
+
+def without_rules(snapshot: Snapshot) -> Snapshot:
+    host = snapshot.netns["host"]
+    missing = dict.fromkeys(TableFamily, "iptables-save")
+    lost = replace(host, ruleset=replace(host.ruleset, tables=(), missing=missing))
+    return replace(snapshot, netns={**snapshot.netns, "host": lost})
+
+
+def without_namespaces(snapshot: Snapshot, *names: str) -> Snapshot:
+    lost = {snapshot.netns_of[name] for name in names}
+    return replace(snapshot, netns={**snapshot.netns, **{netns: Netns(netns) for netns in lost}})
+
+
+def by_address(facts: PairFacts) -> dict[object, Allowed]:
+    return {path.target: path.allowed for path in facts.paths}
+
+
+def ports(found: PortSet) -> set[int]:
+    return {port for low, high in found.ranges for port in range(low, high + 1)}
+
+
+@pytest.mark.parametrize("lost", [("pub_any",), ("pub_udp", "client_a"), ("client_a", "client_b", "pub_any", "pub_gw")])
+@pytest.mark.parametrize("rules", [True, False])
+def test_what_was_not_captured_is_unknown_of_those_whom_it_concerns(lost: tuple[str, ...], rules: bool) -> None:
+    """The same as single traces say, of which those of published ports do not tell whom they are for."""
+    snapshot = without_namespaces(snapshot_of("published-d29"), *lost)
+    snapshot = snapshot if rules else without_rules(snapshot)
+    world = with_world(snapshot)
+    alone = ReservedPairs(snapshot, PairAnalyser(world, Tracer(world)))
+    for facts in ReservedPairs.of(snapshot).all_pairs():
+        wanted = by_address(alone.own(facts))
+        for target, allowed in by_address(facts).items():
+            where = facts.source, facts.destination, target
+            if target not in wanted:
+                assert facts.reachability is Reachability.UNREACHABLE, where
+                continue
+            assert (allowed.tcp, allowed.udp) == (wanted[target].tcp, wanted[target].udp), where
+            assert ports(allowed.unknown_tcp) <= ports(wanted[target].unknown_tcp), where
+            assert ports(allowed.unknown_udp) <= ports(wanted[target].unknown_udp), where
