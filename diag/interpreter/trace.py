@@ -384,9 +384,11 @@ class _OneRun(Struct):
         if address is None or self._proxied:
             return None
         inner = Flow("host", address, self.flow.protocol, published.container_port)
-        second = _OneRun(self.world, inner, Walk(self.world, self.walk.choices), _proxied=True).run()
+        tcp = self.flow.protocol is Protocol.TCP
+        choices = Choices() if tcp else self.walk.choices  # what is unknown there decides nothing for TCP
+        second = _OneRun(self.world, inner, Walk(self.world, choices), _proxied=True).run()
         self.forth = (*self.forth, *second.forth)
-        if second.disposition is Disposition.DELIVERED or self.flow.protocol is Protocol.TCP:
+        if second.disposition is Disposition.DELIVERED or tcp:
             return None
         return replace(second, flow=self.flow, forth=self.forth)
 

@@ -9,6 +9,7 @@ import pytest
 from msgspec.structs import replace
 
 from diag.model.address import Family, Ip, Prefix
+from diag.model.docker import PublishedPort
 from diag.model.netns import BridgePort, Link, Netns, Nexthop, Route, RouteType, Socket
 from diag.model.reasons import Disposition, Reason, Symptom
 from diag.parse.nft_json import parse_nft_json
@@ -241,6 +242,20 @@ def test_a_host_port_that_nobody_opened_is_refused() -> None:
     trace = TWO.send("web", Ip.parse("10.1.0.1"), tcp=80)
     assert (trace.disposition, trace.reason) == (Disposition.REJECTED, Reason.UNPUBLISHED_PORT)
     assert trace.symptom is Symptom.ECONNREFUSED
+
+
+def test_what_docker_proxy_calls_decides_nothing_for_a_tcp_caller() -> None:
+    """It is connected before: what is unknown of the proxy's own connection is not tried out."""
+    unknown = "\n".join(
+        f"-A OUTPUT -o br-a -m geoip --source-country X{n} -j MARK --set-xmark 0x{n}" for n in range(1, 9)
+    )
+    host = ONE.rules(f"{unknown}\n-A OUTPUT -m mark --mark 0x3 -j DROP", "mangle")
+    containers = tuple(replace(c, ports=(PublishedPort(80, "tcp", 8080),)) for c in host.containers if c.name == "web")
+    space = replace(host.spaces["host"], sockets=(Socket("tcp", Ip.parse("0.0.0.0"), 8080),))
+    host = replace(host, containers=(*containers, host.containers[1])).change("host", space).network("b", "10.2.0.0/24")
+    host = host.container("client", "b")
+    trace = host.send("client", Ip.parse("10.2.0.1"), tcp=8080)
+    assert (trace.disposition, trace.reason) == (Disposition.DELIVERED, Reason.DOCKER_PROXY)
 
 
 def test_forwarding_loop_ends() -> None:
