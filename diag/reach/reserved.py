@@ -193,7 +193,9 @@ class ReservedPairs:
             return published.get(there)
         behaviour = self._behaviour(WORLD, ip)
         if behaviour is not None and all(kind.unknown for _, kind, _ in behaviour.by_kind):
-            return self._shared(WORLD, Target(ip, ""))  # as it is of every container
+            shared = self._shared(WORLD, Target(ip, ""))  # as it is of every container
+            if shared is not None:
+                return shared
         if ip not in self._bindings:
             self._bindings[ip] = _Bindings(self.pairs.sweep(WORLD, ip), self.pairs.tracer.world)
         found = self._bindings[ip].of(container, there)

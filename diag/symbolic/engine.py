@@ -66,15 +66,15 @@ def _solve_family(
         shared = "host" in snapshot.netns_of.values()
         called = host_ends if with_host else replace(host_ends, ports=())
         pairs = Pairs(stacks, called, family, world, split=shared and with_host)
-        return Solution(_flow_sets(Ground(snapshot, topology, pairs), with_host=with_host))
+        return Solution(_flow_sets(Ground(snapshot, topology, pairs), with_host=with_host, shared=shared))
     except MemoryError:
         return None
 
 
-def _flow_sets(ground: Ground, *, with_host: bool) -> FlowSets:
+def _flow_sets(ground: Ground, *, with_host: bool, shared: bool) -> FlowSets:
+    """`shared`: containers are on the host's network."""
     calls = StackCalls(ground)
     kinds = calls.solve()
-    shared = "host" in ground.snapshot.netns_of.values()
     from_host = HostCalls(ground).solve() if with_host or shared else ()
     if not with_host:
         return FlowSets(ground.pairs, kinds, from_host, (), ground.space.empty, (), (), ground.rules.blockers)

@@ -532,12 +532,12 @@ class RuleWalker:
 
     def _masked(self, view: View, nat: Nat) -> Set:
         """Flows whose source becomes the host's address on the link by which they leave, if the rule matches."""
-        if view.hook is not Hook.POSTROUTING or not _keeps_ports(nat):
-            return view.space.empty
-        if nat.kind is NatKind.SNAT and len(nat.addresses) == 1:
+        if _masks(view, nat):
+            return view.space.all
+        if nat.kind is NatKind.SNAT and view.hook is Hook.POSTROUTING and _keeps_ports(nat) and len(nat.addresses) == 1:
             low, high = nat.addresses[0]
             return view.pairs.mask(((low.value, low.value),)) if low == high else view.space.empty
-        return view.space.all if nat.kind is NatKind.MASQUERADE else view.space.empty
+        return view.space.empty
 
     def _translation(self, view: View, nat: Nat, evidence: Evidence) -> Translation | None:
         """Where DNAT to one place that is not the host's own sends everything."""

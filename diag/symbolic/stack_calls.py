@@ -27,6 +27,8 @@ class StackCalls(Calls):
         """Flows to the host that get another destination, as far as they are in the latter."""
         self.proxied: Set = self.space.empty
         """Flows that docker-proxy takes."""
+        self.unbound: Set = self.space.empty
+        """Those of UDP that a socket takes which is bound to no address."""
 
     def solve(self) -> Kinds:
         """All flows, by kind."""

@@ -22,11 +22,11 @@ def files() -> Mapping[str, bytes]:
 
 @pytest.mark.apart
 @pytest.mark.parametrize("name", ODDITIES)
-def test_what_is_odd_costs_less_than_a_trace_for_each_pair(name: str, files: Mapping[str, bytes]) -> None:
+def test_what_is_odd_costs_less_than_a_trace_for_every_fourth_pair(name: str, files: Mapping[str, bytes]) -> None:
     snapshot = parse_bundle(odd_bundle(files, ODDITIES[name]))
     with counted_traces() as asked:
         analysis = analyse_snapshot(snapshot)
-    assert len(asked) < PAIRS
+    assert len(asked) < PAIRS // 4
     covered = sum(len(set(g.sources) - {d}) for g in analysis.groups for d in g.destinations)
     assert covered == len(snapshot.containers) * (len(snapshot.containers) - 1)
 
