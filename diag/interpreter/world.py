@@ -114,7 +114,8 @@ class World:
         self._answering: Answering | None = None
         self.answers: dict[tuple[str, str, Family, int], tuple[Attachment, ...]] = {}
         """Who answers for an address, by the namespace and link that ask."""
-        self._switches: dict[tuple[str, str], Switches] = {}
+        self._switches: dict[tuple[int, str], Switches] = dict(like._switches) if like else {}
+        """By the identity of sysctls, which containers have in common, and the interface."""
         self._macs: dict[tuple[str, str], int | None] = {}
         self._labels: dict[str, str] = {}
         self._sockets: dict[str, Sockets | None] = {}
@@ -192,7 +193,7 @@ class World:
         return found
 
     def switches(self, netns: str, dev: str) -> Switches:
-        key = (netns, dev)
+        key = (id(self.netns(netns).sysctl), dev)  # the snapshot keeps them alive
         found = self._switches.get(key)
         if found is None:
             found = self._switches[key] = Switches.of(self.netns(netns), dev)
