@@ -7,9 +7,9 @@ from diag.interpreter.outcome import Cause, Failed
 from diag.interpreter.packet import Packet
 from diag.interpreter.world import World
 from diag.kernel.fib import FibQuery
+from diag.kernel.source_validation import passes_rp_filter
 from diag.model.address import Family
 from diag.model.message import say
-from diag.model.netns import RouteType
 
 
 def validate_source(
@@ -31,14 +31,13 @@ def validate_source(
         return Failed(Cause.MARTIAN, netns, packet, detail, iif=iif)
     mark = packet.mark if switches.src_valid_mark else 0
     back = fib.lookup(FibQuery(packet.saddr, packet.daddr, iif=oif or "lo", mark=mark))
-    loose_fails = back is None or back.type is not RouteType.UNICAST
-    if back is not None and not loose_fails and any(n.dev == iif for n in back.nexthops):
-        return None
     mode = switches.rp_filter
-    if mode is None:
+    passes = passes_rp_filter(back, iif, mode)
+    if passes is None:
         cause = say("rp_filter of {iif} in {who} was not captured", iif=iif, who=world.label(netns))
-        mode = 1 if choices.ask(("rp_filter", netns, iif), cause) else 0
-    if mode == 0 or (mode == 2 and not loose_fails):
+        mode = 1
+        passes = not choices.ask(("rp_filter", netns, iif), cause)
+    if passes:
         return None
     name = f"net.ipv4.conf.{iif}.rp_filter"
     space = world.netns(netns)

@@ -58,16 +58,16 @@ class Ground:
         self.rules = RuleWalker(self.host.ruleset, self.family, own, pairs.bridge_of, routes_by_mark=marks)
         self.own_rules = OwnRules(snapshot, pairs)
         self.filtered = self.unsure = self.closed = self.closed_back = self.space.empty
-        """Pairs on one bridge whose packets meet iptables there; those of which a sysctl is not known, or a port that rules
-        ask for; and those whose packets, or replies, come in where the host does not forward."""
+        """Pairs on one bridge whose packets meet iptables there; those of which a sysctl is not known; and those whose
+        packets, or replies, come in where the host does not forward."""
         self._calling: list[str] = []
         """Bridges that call iptables, and the uplink, which is none and has no ports."""
         self._ask_sysctls(topology)
-        if not self.rules.reads.isdisjoint(_PORTS_OF_BRIDGES):
-            self.unsure = self.unsure | pairs.unseen  # nobody knows their ports
         self.unheard = unheard(pairs, self.host, topology, self.rules, self.filtered)
         self.unheard = self.unheard | unheard_inside(pairs, self.own_rules)
-        """Pairs of which somebody may not find a neighbour."""
+        if not self.rules.reads.isdisjoint(_PORTS_OF_BRIDGES):
+            self.unheard = self.unheard | pairs.unseen
+        """Pairs of which somebody may not find a neighbour, or is behind a port that rules ask for and nobody knows."""
         self.rules_are_lost = bool(self.host.ruleset.missing.get(TABLES[self.family]))
         """The host's were not captured: what meets the first of them is unknown."""
         self._views: dict[_ViewKey, View] = {}

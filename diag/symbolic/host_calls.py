@@ -19,7 +19,7 @@ class HostCalls(Calls):
         """All flows, by kind."""
         known, nowhere = self.pairs.mask_where(lambda _ip: True) & ~self.pairs.beyond, self.space.empty
         near = known & (self.pairs.answers_masks | self.pairs.unseen) & self.pairs.routed & ~self.ground.unheard
-        near = near & ~self.ground.picked.called & ~(self.ground.unsure & self.pairs.unseen)
+        near = near & ~self.ground.picked.called
         near = near | (known & self.pairs.sent[Way.LOST])
         for way in NOWHERE:
             self.add(Kind(delivered=False, blocker=f"the way is {way.value}"), self.pairs.sent[way])

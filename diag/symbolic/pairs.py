@@ -52,10 +52,6 @@ class Pairs:
         self.space = PacketSpace(len(self.ports), len(stacks) + len(self.by_link))
         self.split = self.space.sources_among(self.by_link.values())
         """Pairs of such a source."""
-        self._of_stack: dict[int, list[int]] = defaultdict(list)
-        """The ports of stacks with several links."""
-        for number in several:
-            self._of_stack[self.owner[number]].append(number)
         self._calls = [self._called_by(number) for number in range(len(self.ports))]
         self._counts, self._firsts = [0], {0: self.space.empty}
         self._saddr: dict[tuple[tuple[int, int], ...], Set] = {}
@@ -220,10 +216,9 @@ class Pairs:
 
     def calling(self, source: int, destination: int) -> int:
         """The source that stands for the link by which a stack calls a destination; the stack itself where it has but one."""
-        ports, ip = self._of_stack.get(source, ()), self._ips[destination]
-        reach = next((r for r in self.stacks[source].reaches if r.first <= ip <= r.last), None)
-        found = (n for n in ports if reach is not None and self.ports[n].link == reach.link)
-        return self.by_link.get(next(found, -1), source)
+        own = {self.ports[n].link: by for n, by in self.by_link.items() if self.owner[n] == source}
+        ip = self._ips[destination]
+        return next((own.get(r.link, source) for r in self.stacks[source].reaches if r.first <= ip <= r.last), source)
 
     def troubles(self) -> Iterator[tuple[str, Set]]:
         """Pairs by what is wrong with the links of both sides."""

@@ -13,11 +13,12 @@ from msgspec import Struct
 
 from diag.kernel import sysctl
 from diag.kernel.fib import Fib, FibQuery, RouteNotCapturedError
+from diag.kernel.source_validation import passes_rp_filter
 from diag.kernel.topology import Topology
 from diag.model.address import Family
 from diag.model.flow import Protocol
 from diag.model.netfilter import Ranges
-from diag.model.netns import Netns, RouteType
+from diag.model.netns import Netns
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.space import Set
 
@@ -45,9 +46,8 @@ def picked(pairs: Pairs, host: Netns, topology: Topology, one_link: Set) -> Pick
         return Picked(nothing, nothing, nothing, nothing)
     called = pairs.daddr(sources)
     near = [bridge for bridge, ip in pairs.masks.items() if any(low <= ip <= high for low, high in sources)]
-    unbound = (
-        _across(pairs, near) & pairs.space.protocol[Protocol.UDP]
-    )  # may answer from the address on the caller's link
+    # A socket of UDP that is bound to no address may answer from the one on the caller's link.
+    unbound = _across(pairs, near) & pairs.space.protocol[Protocol.UDP]
     silent = list(_silent(pairs, host, topology, sources))
     return Picked(
         (pairs.saddr(sources) | called & ~pairs.to_host | _across(pairs, links)) & ~one_link,
@@ -79,11 +79,9 @@ def _silent(pairs: Pairs, host: Netns, topology: Topology, sources: Ranges) -> I
 
 
 def _answers(fib: Fib, asker: int, address: int, link: str, mode: int | None) -> bool:
-    """Whether what is sent from the address to who asks for it leaves by the link, or at all (fib_validate_source())."""
+    """Whether it answers for certain: what is sent from the address to who asks for it must leave by the link, or at all."""
     try:
         back = fib.lookup(FibQuery(asker, address))
     except RouteNotCapturedError:
         return False
-    if back is None or back.type is not RouteType.UNICAST:
-        return False
-    return mode == 2 or any(nexthop.dev == link for nexthop in back.nexthops)
+    return bool(passes_rp_filter(back, link, mode))

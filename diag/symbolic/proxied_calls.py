@@ -9,7 +9,6 @@ from diag.model.flow import Protocol
 from diag.symbolic.calls import Ground
 from diag.symbolic.kinds import Kind, Kinds
 from diag.symbolic.stack_calls import StackCalls
-from diag.symbolic.stacks import NOWHERE, Way
 
 
 class ProxiedCalls(StackCalls):
@@ -27,12 +26,7 @@ class ProxiedCalls(StackCalls):
             return ()
         self.give_up(self.proxied & self.space.protocol[Protocol.UDP] & ~self.space.ports(tuple(self._served())))
         taken = self.from_called(self.proxied & ~self.unclear)
-        self.give_up(taken & self._uneven())
-        back = self.pairs.reply
-        gone = self.space.union(back[way] for way in (*NOWHERE, Way.LOST))
-        taken = taken & ~self.unclear
-        self.add(Kind(delivered=False, blocker="no way", reply=True), taken & gone)
-        answered = self._replies(taken & ~gone, masked=False)
+        answered = self.answered(taken, self.space.empty)
         self.add(Kind(delivered=True, proxied=True), answered & ~self.doubtful)
         self.give_up(answered & self.doubtful)
         return self.found(self.proxied)

@@ -32,23 +32,28 @@ class StackCalls(Calls):
 
     def solve(self) -> Kinds:
         """All flows, by kind."""
-        forth, back = self.pairs.request, self.pairs.reply
+        forth = self.pairs.request
         self.unclear = self.unclear | forth[Way.OTHER] | self.ground.unheard | self.ground.picked.refused
         for blocker, flows in self._without_way(forth[Way.NONE] & ~self.unclear):
             self.add(Kind(delivered=False, blocker=blocker), flows)
         for way in NOWHERE[1:]:
             self.add(Kind(delivered=False, blocker=f"the way is {way.value}"), forth[way] & ~self.unclear)
         plain, masked = map(self.vanish, self._requests())
-        self.give_up(plain & self._uneven() | masked & ~self.pairs.answers_masks)
-        plain, masked = plain & ~self.unclear, masked & ~self.unclear
-        gone = self.space.union(back[way] for way in (*NOWHERE, Way.LOST))
-        self.add(Kind(delivered=False, blocker="no way", reply=True), plain & gone)
-        answered = self._replies(plain & ~gone, masked=False) | self._replies(masked, masked=True)
+        answered = self.answered(plain, masked)
         if self.ground.rules.rejects or self.ground.own_rules.rejects:
             self._third_packets(answered, masked)
         self.deliver(answered & ~forth[Way.GATEWAY], routed=False)
         self.deliver(answered & forth[Way.GATEWAY], routed=True)
         return self.found(self.space.flows)
+
+    def answered(self, plain: Set, masked: Set) -> Set:
+        """Of requests that arrived those whose answer gets back."""
+        back = self.pairs.reply
+        self.give_up(plain & self._uneven() | masked & ~self.pairs.answers_masks)
+        plain, masked = plain & ~self.unclear, masked & ~self.unclear
+        gone = self.space.union(back[way] for way in (*NOWHERE, Way.LOST))
+        self.add(Kind(delivered=False, blocker="no way", reply=True), plain & gone)
+        return self._replies(plain & ~gone, masked=False) | self._replies(masked, masked=True)
 
     def _without_way(self, flows: Set) -> Iterator[tuple[str, Set]]:
         """Flows without a route by what that means: their source has no link, internal networks alone, or others."""

@@ -11,10 +11,12 @@ from diag.model.netfilter import TableFamily
 from diag.model.netns import Netns
 from diag.model.reasons import Reachability
 from diag.model.snapshot import Snapshot
-from diag.reach.beyond import with_world
+from diag.reach.beyond import WORLD, with_world
 from diag.reach.pairs import PairAnalyser, PairFacts
 from diag.reach.reserved import ReservedPairs
 from tests.loading import snapshot_of
+from tests.symbolic.test_agreement import PUBLISHED, five
+from tests.symbolic.test_answered import BINDINGS
 
 
 @pytest.mark.parametrize("name", ["seed-d29", "published-d29", "user_rules-d20", "gateway_modes-d29nft"])
@@ -51,16 +53,28 @@ def ports(found: PortSet) -> set[int]:
     return {port for low, high in found.ranges for port in range(low, high + 1)}
 
 
-@pytest.mark.parametrize("lost", [("pub_any",), ("pub_udp", "client_a"), ("client_a", "client_b", "pub_any", "pub_gw")])
+def published() -> Snapshot:
+    """Containers with published ports, on a host with an uplink."""
+    host = five("", {}).rules(PUBLISHED, "nat")
+    containers = tuple(replace(c, ports=BINDINGS.get(c.name, ())) for c in host.containers)
+    return replace(host, containers=containers).snapshot()
+
+
+@pytest.mark.parametrize("lost", [("zero",), ("two", "three"), ("zero", "one", "two", "both")])
 @pytest.mark.parametrize("rules", [True, False])
 def test_what_was_not_captured_is_unknown_of_those_whom_it_concerns(lost: tuple[str, ...], rules: bool) -> None:
     """The same as single traces say, of which those of published ports do not tell whom they are for."""
-    snapshot = without_namespaces(snapshot_of("published-d29"), *lost)
+    snapshot = without_namespaces(published(), *lost)
     snapshot = snapshot if rules else without_rules(snapshot)
     world = with_world(snapshot)
     alone = ReservedPairs(snapshot, PairAnalyser(world, Tracer(world)))
+    told: dict[object, set[int]] = {}
+    traced: dict[object, set[int]] = {}
     for facts in ReservedPairs.of(snapshot).all_pairs():
         wanted = by_address(alone.own(facts))
+        for found, every in ((told, by_address(facts)), (traced, wanted)):
+            for target, allowed in every.items() if facts.source == WORLD else ():
+                found.setdefault(target, set()).update(ports(allowed.unknown_tcp))
         for target, allowed in by_address(facts).items():
             where = facts.source, facts.destination, target
             if target not in wanted:
@@ -69,3 +83,7 @@ def test_what_was_not_captured_is_unknown_of_those_whom_it_concerns(lost: tuple[
             assert (allowed.tcp, allowed.udp) == (wanted[target].tcp, wanted[target].udp), where
             assert ports(allowed.unknown_tcp) <= ports(wanted[target].unknown_tcp), where
             assert ports(allowed.unknown_udp) <= ports(wanted[target].unknown_udp), where
+    assert any(traced.values())
+    assert {target: found for target, found in told.items() if found} == {
+        target: found for target, found in traced.items() if found
+    }, "each port is unknown of somebody"
