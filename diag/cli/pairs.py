@@ -49,7 +49,13 @@ def _table(rows: Iterable[PairRow]) -> None:
     """Columns as wide as their content; one pass over all rows, which a terminal can hold."""
     from diag.report.pair_lines import COLUMNS
 
-    texts = [row.as_text() for row in rows]
+    texts = [_for_a_person(row, COLUMNS.index("allowed")) for row in rows]
     widths = [max(len(column), *(len(t[i]) for t in texts), 0) for i, column in enumerate(COLUMNS)]
     for cells in (COLUMNS, *texts):
         print("  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True)).rstrip())
+
+
+def _for_a_person(row: PairRow, allowed: int) -> tuple[str, ...]:
+    """Its columns, of which one is for programs as it is."""
+    texts = row.as_text()
+    return (*texts[:allowed], row.text.path.allowed.words, *texts[allowed + 1 :])

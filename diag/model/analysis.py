@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import islice, pairwise
+from operator import attrgetter
 
 from msgspec import Struct, field
 
@@ -15,6 +17,20 @@ from diag.model.snapshot import Snapshot
 
 ALL, NONE = say("all"), say("none")
 """Of ports."""
+_FIRST, _LAST = 1, 65535
+
+
+def _listed(ranges: Iterable[tuple[int, int]]) -> str:
+    return ",".join([str(lo) if lo == hi else f"{lo}-{hi}" for lo, hi in ranges])
+
+
+def _cut(ranges: Iterable[tuple[int, int]]) -> str:
+    text = _listed(islice(ranges, _SHORT))  # of which each is a digit and a comma at least
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 3].rpartition(',')[0]},…"
+
+
+_SHORT = 60
+"""Characters."""
 
 
 class PortSet(Struct, frozen=True):
@@ -24,7 +40,7 @@ class PortSet(Struct, frozen=True):
 
     @property
     def is_all(self) -> bool:
-        return self.ranges == ((1, 65535),)
+        return self.ranges == ((_FIRST, _LAST),)
 
     def __contains__(self, port: int) -> bool:
         return any(lo <= port <= hi for lo, hi in self.ranges)
@@ -33,16 +49,42 @@ class PortSet(Struct, frozen=True):
         return bool(self.ranges)
 
     def __str__(self) -> str:
-        return self.words
+        """For a program: `all`, `none` or `80,443,8000-8100`."""
+        return self._named or _listed(self.ranges)
 
     @property
     def words(self) -> str:
-        """`all`, `none` or `80,443,8000-8100`."""
+        """For a person: as for a program, but `all but 53` where the ports that are left out are fewer."""
+        return self._told(_listed)
+
+    @property
+    def short(self) -> str:
+        """The same, of which a long list is cut: `80,443,…`."""
+        return self._told(_cut)
+
+    def _told(self, told: Callable[[Iterable[tuple[int, int]]], str]) -> str:
+        if self._named:
+            return self._named
+        if not self._leaves_out_few:
+            return told(self.ranges)
+        left_out = ((before[1] + 1, after[0] - 1) for before, after in pairwise(self.ranges))
+        return say("all but {ports}", ports=told(left_out))
+
+    @property
+    def _named(self) -> str:
         if not self.ranges:
             return NONE
-        if self.is_all:
-            return ALL
-        return ",".join([str(lo) if lo == hi else f"{lo}-{hi}" for lo, hi in self.ranges])
+        return ALL if self.is_all else ""
+
+    @property
+    def _leaves_out_few(self) -> bool:
+        """From the first port to the last, most of them."""
+        if self.ranges[0][0] != _FIRST or self.ranges[-1][1] != _LAST:
+            return False
+        return 2 * sum([hi - lo + 1 for lo, hi in self.ranges]) > _LAST
+
+
+_words = attrgetter("words")
 
 
 class Allowed(Struct, frozen=True):
@@ -68,19 +110,23 @@ class Allowed(Struct, frozen=True):
         return self.icmp is not None and not self.unknown_tcp and not self.unknown_udp
 
     def __str__(self) -> str:
-        return self.words
+        """For a program: `icmp; tcp 80,443; udp all`, or `none`; what cannot be told has a `?`."""
+        return self._put(str)
 
     @property
     def words(self) -> str:
-        """`icmp; tcp 80,443; udp all`, or `none`; what cannot be told has a `?`."""
+        """For a person: the same with `udp all but 53`."""
+        return self._put(_words)
+
+    def _put(self, told: Callable[[PortSet], str]) -> str:
         parts: list[str] = []
         if self.icmp is not False:
             parts.append("icmp" if self.icmp else "icmp?")
         for name, known, unknown in (("tcp", self.tcp, self.unknown_tcp), ("udp", self.udp, self.unknown_udp)):
             if known:
-                parts.append(say("{protocol} {ports}", protocol=name, ports=known.words))
+                parts.append(say("{protocol} {ports}", protocol=name, ports=told(known)))
             if unknown:
-                parts.append(say("{protocol}? {ports}", protocol=name, ports=unknown.words))
+                parts.append(say("{protocol}? {ports}", protocol=name, ports=told(unknown)))
         return listed(parts, SEMICOLON) if parts else NONE
 
 

@@ -84,7 +84,7 @@ class Traffic(Struct, frozen=True):
         found = ["icmp"] if self.icmp else []
         for name, ports in (("tcp", self.tcp), ("udp", self.udp)):
             if ports:
-                found.append(name if ports.is_all else f"{name}/{ports.words}")
+                found.append(name if ports.is_all else f"{name}/{ports}")
         return tuple(found)
 
 

@@ -52,6 +52,7 @@ class Analyser:
 
     def path(self, facts: PairFacts, path: PathFacts, *, fixes: bool, address: bool = True) -> Path:
         trace = path.sweep.witness() if path.sweep else None
+        partial = self.explainer.partial_clauses(path) if path.reachability is Reachability.PARTIAL else ()
         wanted = fixes and facts.reachability in (Reachability.UNREACHABLE, Reachability.PARTIAL)
         return Path(
             family=path.target.ip.family.label if path.target else "",
@@ -61,11 +62,11 @@ class Analyser:
             allowed=path.allowed,
             reason=path.reason,
             decided_by=path.decided_by,
-            explanation=self.explainer.path(facts, path),
+            explanation=self.explainer.path(facts, path, partial),
             hops=trace.forth if trace else (),
             hops_back=trace.back if trace else (),
             fixes=self.fixes.find(facts, path) if wanted else (),
-            partial=self.explainer.partial_clauses(path) if path.reachability is Reachability.PARTIAL else (),
+            partial=partial,
             stoppers=path.stoppers(),
         )
 

@@ -30,19 +30,16 @@ class Explainer:
         for position, container in enumerate(snapshot.containers):
             self._positions.setdefault(container.name, []).append(position)
 
-    def path(self, pair: PairFacts, path: PathFacts) -> str:
-        """One destination address of a pair, in one to three sentences."""
+    def path(self, pair: PairFacts, path: PathFacts, partial: tuple[str, ...] | None = None) -> str:
+        """One destination address of a pair, in one to three sentences. `partial`: its clauses, where they are known."""
         a, b = pair.source, pair.destination
         if path.target is None:
             return say("{a} cannot reach {b}: {why}.", a=a, b=b, why=self._no_address(a, b, path.reason))
         match path.reachability:
             case Reachability.REACHABLE:
                 return say("{a} reaches {b} at {ip}: {how}.", a=a, b=b, ip=path.target.ip, how=self.how(a, b, path))
-            case Reachability.PARTIAL if a == WORLD and path.reason in (Reason.PUBLISHED_PORT, Reason.DOCKER_PROXY):
-                return self._on_some(a, b, path, self.how(a, b, path))
             case Reachability.PARTIAL:
-                others = say("the other ports are published and lead to containers")
-                return self._on_some(a, b, path, listed(self.partial_clauses(path), SEMICOLON) or others)
+                return self._on_some(a, b, path, self.partial_clauses(path) if partial is None else partial)
             case Reachability.UNKNOWN:
                 trace = _witness(path)
                 causes = dict.fromkeys(trace.unknown_causes) if trace else (say("something was not captured"),)
@@ -58,11 +55,20 @@ class Explainer:
                     "{a} cannot reach {b} at {ip}: {why}.", a=a, b=b, ip=path.target.ip, why=self._why_not(a, b, path)
                 )
 
-    def _on_some(self, a: str, b: str, path: PathFacts, why: str) -> str:
-        """Some flows get there."""
-        ip = path.target.ip if path.target else ""
+    def _on_some(self, a: str, b: str, path: PathFacts, partial: tuple[str, ...]) -> str:
+        """Some flows get there. Which do not, and why, stands last, where it is looked for."""
+        ip, allowed = path.target.ip if path.target else "", path.allowed.words
+        if a == WORLD and path.reason in (Reason.PUBLISHED_PORT, Reason.DOCKER_PROXY):
+            how = self.how(a, b, path)
+            return say("{a} reaches {b} at {ip} on {allowed} only: {how}.", a=a, b=b, ip=ip, allowed=allowed, how=how)
+        others = say("the other ports: they are published and lead to containers")
         return say(
-            "{a} reaches {b} at {ip} on {allowed} only: {why}.", a=a, b=b, ip=ip, allowed=path.allowed.words, why=why
+            "{a} reaches {b} at {ip} on {allowed}. Not on {others}.",
+            a=a,
+            b=b,
+            ip=ip,
+            allowed=allowed,
+            others=listed(partial, SEMICOLON) or others,
         )
 
     def partial_clauses(self, path: PathFacts) -> tuple[str, ...]:
@@ -323,14 +329,5 @@ def _ports_text(spans: list[Span]) -> str:
         mine = [span.ranges for span in spans if span.protocol is protocol]
         if mine:
             ports = port_set([r for ranges in mine for r in ranges]).ranges if len(mine) > 1 else mine[0]
-            shown = _short(PortSet(ports[:_SHOWN]).words)
-            parts.append(say("{protocol} {ports}", protocol=protocol.value, ports=shown))
+            parts.append(say("{protocol} {ports}", protocol=protocol.value, ports=PortSet(ports).short))
     return listed(parts)
-
-
-_SHOWN = 40
-"""Ranges of ports that are more than a short text holds."""
-
-
-def _short(ports: str) -> str:
-    return ports if len(ports) <= 60 else f"{ports[:57].rpartition(',')[0]},…"

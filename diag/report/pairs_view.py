@@ -139,7 +139,7 @@ def _path(path: Path, appendix: Appendix, language: Language) -> PathView:
 def _lead(path: Path) -> str:
     """What works and what does not is listed below it: a sentence with all of that would say it twice."""
     text = path.explanation
-    if isinstance(text, Message) and text.parts.get("why") == listed(path.partial, SEMICOLON):
+    if isinstance(text, Message) and text.parts.get("others") == listed(path.partial, SEMICOLON):
         a, b, ip = (text.parts[name] for name in ("a", "b", "ip"))
         return say("{a} reaches {b} at {ip} on some ports only.", a=a, b=b, ip=ip)
     return text

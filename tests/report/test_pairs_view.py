@@ -19,7 +19,7 @@ def test_what_stops_some_ports_is_said_once() -> None:
     for path in paths:
         if path.partial:
             assert path.lead.endswith(" on some ports only.")
-            assert path.explanation.endswith(f"on {path.allowed} only: {'; '.join(path.partial)}.")
+            assert path.explanation.endswith(f"on {path.allowed}. Not on {'; '.join(path.partial)}.")
         else:
             assert path.lead == path.explanation
 
