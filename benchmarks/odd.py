@@ -135,6 +135,7 @@ ODDITIES: Mapping[str, Callable[[Files], None]] = MappingProxyType(
         "three containers on the host's network": _on_the_host,
         "every fifth namespace not captured": _uncaptured,
         "no rules captured": _without(_RULES, "host/nft-ruleset.json"),
+        "no sysctls captured": _without("host/sysctl.txt"),
         "ten firewalls inside containers": _own_firewalls,
         "-m string … -j DROP": _admin_rules("-p tcp -m string --string x --algo bm -j DROP"),
         "-m limit … -j ACCEPT": _admin_rules(

@@ -93,6 +93,14 @@ def neighbour_proxies(namespaces: Collection[Netns], family: Family) -> frozense
     return frozenset(netns.id for netns in namespaces if known[id(netns.sysctl)])
 
 
+def proxying_links(netns: Netns, family: Family) -> frozenset[str] | None:
+    """The names for which a namespace may answer for others' addresses; None: on every interface."""
+    switch = _PROXIES[family]
+    on = {key for key in netns.sysctl if key.endswith(switch) and netns.sysctl[key].strip() not in ("", "0")}
+    names = {key.removesuffix(switch).partition(".conf.")[2] for key in on}
+    return None if "all" in names else frozenset(names - {"default"})
+
+
 def _proxies_somewhere(netns: Netns, switch: str) -> bool:
     return any(netns.sysctl[key].strip() not in ("", "0") for key in netns.sysctl if key.endswith(switch))
 

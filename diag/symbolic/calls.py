@@ -57,13 +57,15 @@ class Ground:
         marks = routes_by_mark(self.host, self.family)
         self.rules = RuleWalker(self.host.ruleset, self.family, own, pairs.bridge_of, routes_by_mark=marks)
         self.own_rules = OwnRules(snapshot, pairs)
-        self.filtered = self.unsure = self.closed = self.closed_back = self.space.empty
-        """Pairs on one bridge whose packets meet iptables there; those of which a sysctl is not known; and those whose
-        packets, or replies, come in where the host does not forward."""
+        self.filtered = self.closed = self.closed_back = self.space.empty
+        """Pairs on one bridge whose packets meet iptables there; and those whose packets, or replies, come in where the
+        host does not forward."""
+        self.filtered_perhaps = self.closed_perhaps = self.closed_back_perhaps = self.unsure = self.space.empty
+        """The same of which a sysctl is not known; and those for which that decides more than what is stopped."""
         self._calling: list[str] = []
         """Bridges that call iptables, and the uplink, which is none and has no ports."""
         self._ask_sysctls(topology)
-        self.unheard = unheard(pairs, self.host, topology, self.rules, self.filtered)
+        self.unheard = unheard(pairs, self.host, topology, self.rules, self.filtered | self.filtered_perhaps)
         self.unheard = self.unheard | unheard_inside(pairs, self.own_rules)
         if not self.rules.reads.isdisjoint(_PORTS_OF_BRIDGES):
             self.unheard = self.unheard | pairs.unseen
@@ -80,15 +82,21 @@ class Ground:
                 continue
             called = _calls(link, self.family) or sysctl.bridge_nf_call(self.host, self.family)
             forwards = sysctl.forwarding(self.host, self.family, name)
-            mine = self.pairs.from_bridge[name]
-            if called is None or forwards is None:
-                self.unsure = self.unsure | mine | self.pairs.to_bridge[name]
+            forth, back = self.pairs.from_bridge[name], self.pairs.to_bridge[name]
             if called:
-                self.filtered = self.filtered | mine
+                self.filtered = self.filtered | forth
                 self._calling.append(name)
-            if not forwards:
-                self.closed = self.closed | mine
-                self.closed_back = self.closed_back | self.pairs.to_bridge[name]
+            elif called is None and self.rules.reads.isdisjoint(_PORTS_OF_BRIDGES):
+                self.filtered_perhaps = self.filtered_perhaps | forth
+            elif called is None:
+                self.unsure = self.unsure | forth | back
+            if forwards is None:
+                self.closed_perhaps, self.closed_back_perhaps = (
+                    self.closed_perhaps | forth,
+                    self.closed_back_perhaps | back,
+                )
+            elif not forwards:
+                self.closed, self.closed_back = self.closed | forth, self.closed_back | back
 
     def view(
         self,
@@ -268,10 +276,7 @@ class Calls:
         start = bridged | routed if back else bridged | routed | up
         passed = self.hook(packet, Hook.PREROUTING, start, outcome, masked=masked)
         self.give_up(passed & (routed & self.ground.picked.sent_on | up & self.ground.picked.answered))
-        refused = passed & routed & (self.ground.closed_back if back else self.ground.closed)
-        if refused != self.space.empty:
-            outcome.stop(Blocker("forwarding is off"), refused)
-            passed = passed & ~refused
+        passed = self.forward(packet, passed & routed, outcome) | passed & ~routed
         if not back:
             passed = passed & ~self._without_way_on(passed & routed, outcome)
         inside = self.space.empty
@@ -281,6 +286,18 @@ class Calls:
             inside, sent = self.hook(packet, Hook.INPUT, passed & up, outcome, masked=masked), self.space.empty
         passed = self.hook(packet, Hook.FORWARD, passed & ~up, outcome, masked=masked)
         return inside, self.hook(packet, Hook.POSTROUTING, passed | sent, outcome, masked=masked)
+
+    def forward(self, packet: Packet, routed: Set, outcome: Outcome) -> Set:
+        """Of what the host is to send on what came in where it does so."""
+        ground, back = self.ground, packet is Packet.REPLY
+        if packet is not Packet.THIRD:  # which passes where the first one did
+            perhaps = ground.closed_back_perhaps if back else ground.closed_perhaps
+            outcome.may_stop = outcome.may_stop | routed & perhaps
+        refused = routed & (ground.closed_back if back else ground.closed)
+        if refused == self.space.empty:
+            return routed
+        outcome.stop(Blocker("forwarding is off"), refused)
+        return routed & ~refused
 
     def _without_way_on(self, flows: Set, outcome: Outcome) -> Set:
         """Flows that the host does not know where to send."""

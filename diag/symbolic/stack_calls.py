@@ -82,8 +82,10 @@ class StackCalls(Calls):
         direct, gateway, up = (forth[way] & left for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
         direct = self.vanish(direct)  # before any rule: its neighbour is asked for first
         if self.ground.rules_are_lost:
-            self.add(Kind(delivered=False, unknown=True), direct & filtered | gateway | up)
-            direct, gateway, up = direct & ~filtered, self.space.empty, self.space.empty
+            met = filtered | self.ground.filtered_perhaps
+            self.add(Kind(delivered=False, unknown=True), direct & met | gateway | up)
+            direct, gateway, up = direct & ~met, self.space.empty, self.space.empty
+        self._meet_perhaps(Packet.REQUEST, direct)
         inside, passed = self.hooks(Packet.REQUEST, direct & filtered, gateway, up, outcome)
         self.diverted = outcome.diverted
         self.diverting = outcome.diverting if outcome.diverting is not None else self.space.all
@@ -98,6 +100,15 @@ class StackCalls(Calls):
         masked = self.arrive(Packet.REQUEST, passed & outcome.masked & ~self.unclear, masked=True)
         plain = passed & ~outcome.masked | direct & ~filtered | taken
         return self.arrive(Packet.REQUEST, plain & ~self.unclear), masked & ~self.unclear
+
+    def _meet_perhaps(self, packet: Packet, direct: Set) -> None:
+        """Frames of which it is not known whether they meet the host's rules: what would not pass these may be stopped."""
+        flows, outcome = direct & self.ground.filtered_perhaps, self.outcome()
+        if flows == self.space.empty:
+            return
+        _, passed = self.hooks(packet, flows, self.space.empty, self.space.empty, outcome)
+        self.give_up(outcome.unclear | outcome.masked | outcome.elsewhere)
+        self.doubtful = self.doubtful | outcome.may_stop | flows & ~passed
 
     def _opened(self, inside: Set) -> Set:
         """Of the flows that get to the host itself those that a process of its own would take, and answer."""
@@ -135,6 +146,7 @@ class StackCalls(Calls):
         forth, outcome, filtered = self.pairs.request, self.outcome(), self.ground.filtered
         left = self.leave(Packet.REPLY, flows, masked=masked)
         direct, gateway, up = (left & forth[way] for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
+        self._meet_perhaps(Packet.REPLY, direct)
         _, passed = self.hooks(Packet.REPLY, direct & filtered, gateway, up, outcome, masked=masked)
         self.note(outcome, reply=True)
         return self.arrive(Packet.REPLY, (passed | (direct & ~filtered)) & ~self.unclear)
@@ -149,7 +161,8 @@ class StackCalls(Calls):
                 continue
             outcome = self.outcome()
             direct, gateway, up = (flows & forth[way] for way in (Way.DIRECT, Way.GATEWAY, Way.UP))
-            self.hooks(Packet.THIRD, direct & self.ground.filtered, gateway, up, outcome, masked=disguised)
+            met = direct & (self.ground.filtered | self.ground.filtered_perhaps)
+            self.hooks(Packet.THIRD, met, gateway, up, outcome, masked=disguised)
             self.note_refusals(outcome)
 
     def _uneven(self) -> Set:

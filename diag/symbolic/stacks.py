@@ -131,7 +131,7 @@ def plain_stacks(snapshot: Snapshot, topology: Topology, family: Family, world: 
     links = (link for netns in inside for link in netns.links or () if link.kind is not _LO)
     if not any(netns.unseen for netns in inside) and not any(_own_addresses(link, family) for link in links):
         return ()
-    if host.id in topology.proxies[family]:
+    if host.id in topology.proxies[family] and not _proxies_outwards(topology, host, family, world):
         return ()  # it may answer for everybody, on every bridge
     finder = _Finder(snapshot, topology, host, family, world)
     found = [finder.unseen(netns) if netns.unseen else finder.stack(netns) for netns in inside]
@@ -168,10 +168,12 @@ def _beyond(topology: Topology, host: Netns, beyond: Netns, family: Family) -> S
     if mask is None or back is None or (back.nexthops[0].dev, back.nexthops[0].gateway) != (link.name, None):
         return None
     port = Port(beyond.id, link.name, ip, uplink.name)
-    return Stack(beyond.id, (port,), tuple(_ways_from_beyond(host, beyond, port)))
+    stands_in = host.id in topology.proxies[family]
+    return Stack(beyond.id, (port,), tuple(_ways_from_beyond(host, beyond, port, stands_in=stands_in)))
 
 
-def _ways_from_beyond(host: Netns, beyond: Netns, port: Port) -> Iterator[Reach]:
+def _ways_from_beyond(host: Netns, beyond: Netns, port: Port, *, stands_in: bool) -> Iterator[Reach]:
+    """`stands_in`: the host may answer for others' addresses on the uplink."""
     family = port.address.family
     own = {a.ip for k in host.links or () for a in k.addresses}
     main = [r for r in beyond.routes.get(family) or () if r.table == "main" and r.destination.family is family]
@@ -181,7 +183,30 @@ def _ways_from_beyond(host: Netns, beyond: Netns, port: Port) -> Iterator[Reach]
             continue
         nexthop = route.nexthops[0]
         way = Way.DIRECT if nexthop.gateway is None else Way.GATEWAY if nexthop.gateway in own else Way.OTHER
-        yield Reach(first, last, way if nexthop.dev == port.link else Way.OTHER, port.link)
+        way = way if nexthop.dev == port.link else Way.OTHER
+        if not stands_in or way is not Way.DIRECT:
+            yield Reach(first, last, way, port.link)
+            continue
+        for ip in sorted({ip.value for ip in own if ip.family is family and first <= ip.value <= last}):
+            if first < ip:
+                yield Reach(first, ip - 1, Way.OTHER, port.link)
+            yield Reach(ip, ip, way, port.link)
+            first = ip + 1
+        if first <= last:
+            yield Reach(first, last, Way.OTHER, port.link)
+
+
+def _proxies_outwards(topology: Topology, host: Netns, family: Family, world: str) -> bool:
+    """Whether the host may answer for others' addresses on its uplinks alone, where no container is beside it."""
+    names = sysctl.proxying_links(host, family)
+    links = [link for link in host.links or () if names is None or link.name in names]
+    return all(
+        link.kind not in (LinkKind.BRIDGE, LinkKind.LOOPBACK)
+        and not link.master
+        and not any(topology.children("host", link.name))
+        and topology.peers.get(("host", link.name), (world, ""))[0] == world
+        for link in links
+    )
 
 
 class _Finder:
@@ -199,7 +224,7 @@ class _Finder:
         self.fixed = {(n.dev, n.ip): n.mac for n in host.neighbours if n.state == "PERMANENT"}
         """The host's neighbours that it does not ask for."""
         takers = {netns.id for netns in snapshot.netns.values() if _takes_others(netns, family)}
-        self.greedy = takers | topology.proxies[family]
+        self.greedy = takers | topology.proxies[family] - {host.id}
         """They take more addresses for their own than their links have, or answer for what they route elsewhere."""
         self.segments = Segments(snapshot, topology, self.greedy)
         self.silence = Silence(snapshot, topology, self.owners, self.greedy | {world})

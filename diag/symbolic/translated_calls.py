@@ -10,7 +10,7 @@ from diag.model.netfilter import Hook
 from diag.symbolic.calls import Calls, Ground
 from diag.symbolic.kinds import Kind, Kinds
 from diag.symbolic.product import Product, union
-from diag.symbolic.rules import Blocker, Outcome, Translation
+from diag.symbolic.rules import Outcome, Translation
 from diag.symbolic.space import Set
 from diag.symbolic.stacks import Way
 from diag.symbolic.view import Packet
@@ -78,11 +78,7 @@ class TranslatedCalls(Calls):
         """What the host sends on of packets from the caller."""
         passed = self.hook(packet, Hook.PREROUTING, flows, outcome, masked=masked)
         self.give_up(passed & self.ground.picked.sent_on)
-        refused = passed & self.ground.closed
-        if refused != self.space.empty:
-            outcome.stop(Blocker("forwarding is off"), refused)
-            passed = passed & ~refused
-        passed = self.hook(packet, Hook.FORWARD, passed, outcome, masked=masked)
+        passed = self.hook(packet, Hook.FORWARD, self.forward(packet, passed, outcome), outcome, masked=masked)
         return self.hook(packet, Hook.POSTROUTING, passed, outcome, masked=masked)
 
     def _answered(self, flows: Set, *, masked: bool) -> Set:

@@ -154,7 +154,7 @@ PUBLISHED = """:DOCKER - [0:0]
 USER_RULES = (
     "",
     "-A FORWARD -i eth0 -d 10.201.1.10/32 -j DROP",
-    "-A FORWARD -s 198.51.100.0/24 -p tcp -m tcp --dport 80 -j REJECT --reject-with tcp-reset",
+    "-A FORWARD -s 128.0.0.0/1 -p tcp -m tcp --dport 80 -j REJECT --reject-with tcp-reset",
     "-A FORWARD -s 10.201.2.12/32 -p tcp -m tcp --sport 9001 -j DROP",
     "-A FORWARD -m conntrack --ctstate ESTABLISHED -j ACCEPT\n-A FORWARD ! -i eth0 -j DROP",
     "-A FORWARD -p tcp -m conntrack --ctorigdstport 8080 -j DROP",
@@ -1014,6 +1014,109 @@ def test_rules_at_an_uplink_concern_what_is_beyond_it() -> None:
     assert assert_agreement(host) > 300
     assert WORLD not in {stack.netns for stack in solved(host.snapshot())[1][Family.IPV4].pairs.stacks}
     assert not solved(with_device_rules(five("", {}), "eth0", "br-a").snapshot())[1]
+
+
+STOPPING = """*filter
+:FORWARD ACCEPT [0:0]
+-A FORWARD -p tcp -m tcp --dport 80 -j DROP
+-A FORWARD -p udp -m udp --dport 53 -j REJECT
+COMMIT
+"""
+
+
+@pytest.mark.parametrize(
+    ("switches", "neighbours", "others"),
+    [
+        (
+            {"net.bridge.bridge-nf-call-iptables": "", "net.ipv4.ip_forward": "1"},
+            "icmp; tcp all but 80; tcp? 80; udp all but 53; udp? 53",
+            "icmp; tcp all but 80; udp all but 53",
+        ),
+        (
+            {"net.bridge.bridge-nf-call-iptables": "1", "net.ipv4.ip_forward": ""},
+            "icmp; tcp all but 80; udp all but 53",
+            "icmp?; tcp? all but 80; udp? all but 53",
+        ),
+    ],
+)
+def test_what_hangs_on_a_sysctl_that_was_not_captured_is_unknown(
+    switches: dict[str, str], neighbours: str, others: str
+) -> None:
+    host = five(STOPPING, switches)
+    assert assert_agreement(host) > 0
+    decisions, zero = Decisions(solved(host.snapshot())[1]), host.netns_of("zero")
+    found = [decisions.behaviour(zero, host.address(name)) for name in ("one", "two")]
+    assert [behaviour.allowed.words for behaviour in found if behaviour is not None] == [neighbours, others]
+
+
+PROXYING = {
+    Family.IPV4: {"net.ipv4.conf.eth0.proxy_arp": "1", "net.ipv4.conf.default.proxy_arp": "1"},
+    Family.IPV6: {"net.ipv6.conf.eth0.proxy_ndp": "1", "net.ipv6.conf.eth0.forwarding": "1"},
+}
+
+
+def proxying(host: Host) -> Host:
+    """The host answers on its uplink for others, of whom some have addresses of the uplink's own network."""
+    ipv4 = family_of(host) is Family.IPV4
+    host = host.network("c", "192.0.2.64/26" if ipv4 else "2001:db8:1::4:0/112").container("within", "c")
+    return replace(host, sysctls={**host.sysctls, **PROXYING[family_of(host)]})
+
+
+@pytest.mark.parametrize("make", [five, five6])
+def test_a_host_that_answers_for_others_on_its_uplink_alone(make: Callable[[str, dict[str, str]], Host]) -> None:
+    host = proxying(make("", {}))
+    assert assert_agreement(host, "within") > 0
+    decisions, outside = Decisions(solved(host.snapshot())[1]), host.spaces["host"].links or ()
+    uplink = next(a.ip for k in outside if k.name == "eth0" for a in k.addresses if not a.ip.is_link_local)
+    assert decisions.behaviour(host.netns_of("zero"), host.address("within")) is not None
+    assert decisions.behaviour(WORLD, uplink) is not None
+    for name in ("all", "br-a"):
+        switches = {key.replace("eth0", name): value for key, value in host.sysctls.items()}
+        assert family_of(host) not in solved(replace(host, sysctls=switches).snapshot())[1]
+
+
+@pytest.mark.apart
+@FAMILIES
+def test_random_rules_where_the_host_answers_for_others(family: Family) -> None:
+    @settings(max_examples=20, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(random_hosts(family), around)
+    def agree(host: Host, beside: Callable[[Host], Host]) -> None:
+        assert_agreement(proxying(beside(host)))
+
+    agree()
+
+
+def test_ports_of_bridges_that_may_not_call_iptables_are_left_to_the_interpreter() -> None:
+    rule = "-A FORWARD -m physdev --physdev-is-bridged -p tcp -j DROP"
+    host = five("", {"net.bridge.bridge-nf-call-iptables": ""}).rules(rule)
+    found = Decisions(solved(host.snapshot())[1]).behaviour(host.netns_of("zero"), host.address("one"))
+    assert found is None
+
+
+def unknown_at_times(family: Family) -> st.SearchStrategy[Host]:
+    """Hosts of random rules of which some sysctls were not captured: those are empty here."""
+    switch = st.sampled_from(["1", "", "", "0"])
+    if family is Family.IPV6:
+        both = ("net.bridge.bridge-nf-call-ip6tables", "net.ipv6.conf.all.forwarding")
+        return st.builds(five6, rules.iptables().map(rules.to_ip6), st.fixed_dictionaries(dict.fromkeys(both, switch)))
+    named = ("net.bridge.bridge-nf-call-iptables", "net.ipv4.ip_forward", "net.ipv4.conf.all.rp_filter")
+    interfaces = tuple(f"net.ipv4.conf.{name}.forwarding" for name in ("br-a", "eth0"))
+    of_each = st.fixed_dictionaries({"net.ipv4.ip_forward": st.just(""), **dict.fromkeys(interfaces, switch)})
+    return st.builds(five, rules.iptables(), st.one_of(st.fixed_dictionaries(dict.fromkeys(named, switch)), of_each))
+
+
+@pytest.mark.apart
+@FAMILIES
+def test_random_rules_where_sysctls_were_not_captured(family: Family) -> None:
+    @settings(max_examples=40, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @given(unknown_at_times(family), around)
+    def agree(host: Host, beside: Callable[[Host], Host]) -> None:
+        host = beside(host)
+        assert_agreement(host)
+        if family_of(host) is Family.IPV4:
+            assert_fates(host.rules(PUBLISHED, "nat"))
+
+    agree()
 
 
 def test_where_the_hosts_rules_are_lost_what_would_meet_them_is_unknown() -> None:
