@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import cached_property
 
 from msgspec import Struct
@@ -13,13 +13,14 @@ from diag.findings.cables import Cable, cables_of, own_space, whole_containers
 from diag.findings.host_rules import HostRules
 from diag.interpreter.trace import Tracer
 from diag.interpreter.world import World
-from diag.model.address import Family
+from diag.model.address import Family, Ip
 from diag.model.analysis import Analysis
 from diag.model.docker import Container, DockerNetwork
 from diag.model.finding import Finding, Severity
 from diag.model.netns import Link, LinkKind, Netns
 from diag.model.provenance import Evidence
 from diag.model.snapshot import Snapshot
+from diag.reach.far import far_addresses
 
 
 class Facts:
@@ -39,6 +40,11 @@ class Facts:
     def world(self) -> World:
         """Namespaces, their owners, bridges and the link layer."""
         return self.tracer.world
+
+    @cached_property
+    def far(self) -> Mapping[Family, Ip]:
+        """Of each family the address that stands for any on the internet."""
+        return far_addresses(self.snapshot)
 
     @cached_property
     def cables(self) -> tuple[Cable, ...]:

@@ -18,7 +18,7 @@ from diag.model.netns import Link, LinkKind
 from diag.model.provenance import Evidence
 from diag.model.reasons import Disposition
 from diag.model.snapshot import Snapshot
-from diag.reach.beyond import FAR, WORLD, Uplink, with_world
+from diag.reach.beyond import WORLD, Uplink, far_of, with_world
 
 _OUTSIDE = frozenset({"macvlan", "ipvlan"})
 _SWARM = ((Protocol.TCP, 7946), (Protocol.UDP, 7946), (Protocol.UDP, 4789))
@@ -118,7 +118,7 @@ def _way_to(facts: Facts, peer: Ip) -> Uplink | None:
 def _with_peer(snapshot: Snapshot, way: Uplink, peer: Ip) -> Snapshot:
     """The host with a world whose own address is the other host's."""
     made = with_world(snapshot, (way,))
-    world, far = made.netns[WORLD], FAR[Family.IPV4]
+    world, far = made.netns[WORLD], far_of(made)[Family.IPV4]
 
     def moved(link: Link) -> Link:
         return replace(

@@ -9,7 +9,7 @@ from diag.findings.blocked import Blocked, Culprit, by_culprit, subject_of, what
 from diag.findings.bridge_netfilter import switch_evidence
 from diag.findings.check import Check, Facts, Found
 from diag.findings.host_rules import Place
-from diag.findings.probe import FAR, Probe, forwarded, uplink_of
+from diag.findings.probe import Probe, forwarded, uplink_of
 from diag.findings.shadow import shadowed
 from diag.model.address import Family
 from diag.model.finding import Severity
@@ -146,7 +146,7 @@ def _receiver(facts: Facts, uplink: str, published: Place, protocol: int, port: 
         network = facts.snapshot.network(endpoint.network_id) or facts.snapshot.network(endpoint.network)
         if network is None or network.driver != "bridge":
             continue
-        far = FAR[target.family]
+        far = facts.far[target.family]
         called = (next((a.ip for a in facts.host_links[uplink].addresses if a.ip.family is target.family), far), port)
         answer = forwarded(facts.world, Probe(uplink, network.bridge_name, far, target, protocol, inner, called))
         if answer is not None and answer.stopped is None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from diag.findings.check import Check, Facts, Found
 from diag.findings.host_rules import Place
 from diag.findings.phrases import some
-from diag.findings.probe import FAR, Probe, forwarded, uplink_of
+from diag.findings.probe import Probe, forwarded, uplink_of
 from diag.model.address import Family, Ip
 from diag.model.finding import Severity
 from diag.model.message import say
@@ -64,7 +64,7 @@ def _policy_against(facts: Facts, link: Link, uplink: str, family: Family) -> Ev
         wanted = address.ip.family is family and address.scope == "global" and address.prefix.length < family.bits
         if wanted and facts.rules[family].rewrites_source(address.prefix):
             guest = Ip(family, address.prefix.last - 1)
-            answer = forwarded(facts.world, Probe(link.name, uplink, guest, FAR[family]))
+            answer = forwarded(facts.world, Probe(link.name, uplink, guest, facts.far[family]))
             stopped = answer.stopped if answer is not None else None
             if (
                 stopped is not None

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from diag.findings.check import Check, Facts, Found
 from diag.findings.phrases import some
-from diag.findings.probe import FAR, Probe, forwarded, uplink_of
+from diag.findings.probe import Probe, forwarded, uplink_of
 from diag.model.address import Family
 from diag.model.docker import DockerNetwork
 from diag.model.finding import Severity
@@ -74,7 +74,7 @@ def _unfiltered_ipv6(facts: Facts) -> Iterator[Found]:
         )
         if member is None or address is None:
             continue
-        probe = Probe(uplink, network.bridge_name, FAR[Family.IPV6], address, port=_DISCARD)
+        probe = Probe(uplink, network.bridge_name, facts.far[Family.IPV6], address, port=_DISCARD)
         answer = forwarded(facts.world, probe)
         if answer is not None and answer.stopped is None:
             text = say(

@@ -22,7 +22,7 @@ from diag.model.netns import Netns, Nexthop, Route, RouteType, Socket
 from diag.model.provenance import Evidence
 from diag.model.reasons import Disposition, Reason
 from diag.model.snapshot import Snapshot
-from diag.reach.beyond import FAR, HOST, WORLD, Uplink, uplinks, with_world
+from diag.reach.beyond import HOST, WORLD, Uplink, far_of, uplinks, with_world
 
 _STOPPED = frozenset({Disposition.DROPPED, Disposition.REJECTED})
 _FIREWALL = frozenset({Reason.FIREWALL_DROP, Reason.FIREWALL_REJECT, Reason.POLICY_DROP})
@@ -338,7 +338,7 @@ def _exposed(facts: Facts) -> Iterator[Found]:
 def _with_neighbour(snapshot: Snapshot, ways: tuple[Uplink, ...], ips: list[Ip]) -> Snapshot:
     """The host with a world that sends packets for these addresses to it: what an attacker on the same link does."""
     made = with_world(snapshot, ways)
-    world = made.netns[WORLD]
+    world, far = made.netns[WORLD], far_of(made)
     routes = {family: list(listed or ()) for family, listed in world.routes.items()}
     for ip in dict.fromkeys(ips):
         for way in ways:
@@ -346,7 +346,7 @@ def _with_neighbour(snapshot: Snapshot, ways: tuple[Uplink, ...], ips: list[Ip])
             if host is not None:
                 hop = Nexthop(f"to-{way.link.name}", host)
                 prefix = Prefix.of(ip, ip.family.bits)
-                routes[ip.family].append(Route(prefix, RouteType.UNICAST, "main", (hop,), prefsrc=FAR[ip.family]))
+                routes[ip.family].append(Route(prefix, RouteType.UNICAST, "main", (hop,), prefsrc=far[ip.family]))
                 break
     world = replace(world, routes={family: tuple(listed) for family, listed in routes.items()})
     return replace(made, netns={**made.netns, WORLD: world})

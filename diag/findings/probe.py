@@ -21,8 +21,6 @@ from diag.model.netns import RouteType
 if TYPE_CHECKING:
     from diag.findings.check import Facts
 
-FAR = {Family.IPV4: Ip.parse("198.51.100.1"), Family.IPV6: Ip.parse("2001:db8::1")}
-"""Addresses that stand for any on the internet (RFC 5737, RFC 3849)."""
 _CLIENT_PORT = Port(40000)
 
 

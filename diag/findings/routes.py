@@ -18,7 +18,7 @@ from diag.model.message import say
 from diag.model.netns import Address, Route, RouteType
 from diag.model.provenance import Evidence
 from diag.model.reasons import Reachability, Reason
-from diag.reach.beyond import FAR, HOST, RESERVED
+from diag.reach.beyond import HOST, RESERVED
 
 _TWO_ENDS = 30
 """Length of a prefix for a link with two ends."""
@@ -68,7 +68,7 @@ def _routes(cable: Cable) -> tuple[Route, ...]:
 def _goes_out(facts: Facts, cable: Cable) -> bool:
     """Whether other routes or policy rules lead out, or forbid it, as those of VPN clients do."""
     try:
-        route = facts.world.fib(cable.space.id, Family.IPV4).lookup(FibQuery(FAR[Family.IPV4].value))
+        route = facts.world.fib(cable.space.id, Family.IPV4).lookup(FibQuery(facts.far[Family.IPV4].value))
     except RouteNotCapturedError:
         return True
     return route is not None

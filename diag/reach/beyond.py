@@ -1,8 +1,8 @@
 """`@host` and `@world`: the host's own stack, and anything beyond its uplinks.
 
 The world is a namespace like any other, behind every link by which a default route leaves. It answers for the gateways,
-is reached at an address of the networks that RFC 5737 and RFC 3849 keep for documentation, and knows the way back to
-what the internet knows: the uplinks' own networks, Docker networks in gateway mode `routed`, and global IPv6 prefixes.
+is reached at an address that stands for any (:mod:`diag.reach.far`), and knows the way back to what the internet knows:
+the uplinks' own networks, Docker networks in gateway mode `routed`, and global IPv6 prefixes.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from diag.kernel.topology import Topology
 from diag.model.address import Family, Ip, Prefix
 from diag.model.netns import Address, Link, LinkKind, Netns, Nexthop, Route, RouteType
 from diag.model.snapshot import Snapshot
+from diag.reach.far import far_addresses
 
 HOST = "@host"
 """The reserved endpoint for the host's own stack."""
@@ -24,10 +25,6 @@ WORLD = "@world"
 """The reserved endpoint for anything beyond the host's uplinks; also the id of its namespace."""
 RESERVED = (HOST, WORLD)
 
-FAR: Mapping[Family, Ip] = MappingProxyType(
-    {Family.IPV4: Ip.parse("198.51.100.1"), Family.IPV6: Ip.parse("2001:db8::1")}
-)
-"""The address that stands for any other."""
 _LINK_LOCAL = Ip.parse("fe80::ffff:1")
 _PRIVATE6 = Prefix.parse("fc00::/7")
 _NEVER_UPLINKS = frozenset({LinkKind.LOOPBACK, LinkKind.BRIDGE, LinkKind.DUMMY, LinkKind.MACVLAN, LinkKind.IPVLAN})
@@ -80,6 +77,7 @@ def _gateways(host: Netns, dev: str) -> Iterator[tuple[Family, Ip | None]]:
 class _Beyond(Struct):
     """The world's namespace on its way."""
 
+    far: Mapping[Family, Ip]
     links: list[Link] = field(default_factory=list)
     routes: dict[Family, list[Route]] = field(default_factory=lambda: {family: [] for family in Family})
 
@@ -88,14 +86,15 @@ class _Beyond(Struct):
         self.routes[ip.family].append(Route(Prefix.of(ip, ip.family.bits), RouteType.LOCAL, "local", nexthops))
 
     def towards(self, prefix: Prefix, dev: str, gateway: Ip | None) -> None:
-        far = FAR[prefix.family]
         nexthops = (Nexthop(dev, gateway),)
-        self.routes[prefix.family].append(Route(prefix, RouteType.UNICAST, "main", nexthops, prefsrc=far))
+        self.routes[prefix.family].append(
+            Route(prefix, RouteType.UNICAST, "main", nexthops, prefsrc=self.far[prefix.family])
+        )
 
     def netns(self) -> Netns:
-        far = tuple(Address(ip, Prefix.of(ip, family.bits)) for family, ip in FAR.items())
+        far = tuple(Address(ip, Prefix.of(ip, family.bits)) for family, ip in self.far.items())
         loopback = Link("lo", _FIRST_INDEX - 1, LinkKind.LOOPBACK, up=True, carrier=True, addresses=far)
-        for ip in FAR.values():
+        for ip in self.far.values():
             self.local(ip, "lo")
         sysctls = {"net.ipv4.ip_forward": "0", "net.ipv4.conf.all.rp_filter": "0", "net.ipv6.conf.all.forwarding": "0"}
         return Netns(
@@ -109,7 +108,7 @@ class _Beyond(Struct):
 def with_world(snapshot: Snapshot, ways: tuple[Uplink, ...] | None = None) -> Snapshot:
     """The same host with the world at its uplinks, which may be known already."""
     host = snapshot.netns.get("host")
-    world = _Beyond()
+    world = _Beyond(far_addresses(snapshot))
     netns = dict(snapshot.netns)
     if host is not None and host.links is not None:
         links = list(host.links)
@@ -118,6 +117,12 @@ def with_world(snapshot: Snapshot, ways: tuple[Uplink, ...] | None = None) -> Sn
         netns["host"] = replace(host, links=tuple(links))
     netns[WORLD] = world.netns()
     return replace(snapshot, netns=MappingProxyType(netns))
+
+
+def far_of(made: Snapshot) -> Mapping[Family, Ip]:
+    """The addresses of the world that stand for any, of a snapshot that has it."""
+    own = made.netns[WORLD].links or ()
+    return {address.ip.family: address.ip for address in own[0].addresses}
 
 
 def _attach(snapshot: Snapshot, world: _Beyond, uplink: Uplink) -> Link:

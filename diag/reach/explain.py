@@ -61,15 +61,14 @@ class Explainer:
         if a == WORLD and path.reason in (Reason.PUBLISHED_PORT, Reason.DOCKER_PROXY):
             how = self.how(a, b, path)
             return say("{a} reaches {b} at {ip} on {allowed} only: {how}.", a=a, b=b, ip=ip, allowed=allowed, how=how)
-        others = say("the other ports: they are published and lead to containers")
-        return say(
-            "{a} reaches {b} at {ip} on {allowed}. Not on {others}.",
-            a=a,
-            b=b,
-            ip=ip,
-            allowed=allowed,
-            others=listed(partial, SEMICOLON) or others,
-        )
+        said: dict[str, object] = {"a": a, "b": b, "ip": ip, "allowed": allowed, "others": listed(partial, SEMICOLON)}
+        if not partial:
+            return say(
+                "{a} reaches {b} at {ip} on {allowed}. The other ports are published and lead to containers.", **said
+            )
+        if path.allowed.certain:
+            return say("{a} reaches {b} at {ip} on {allowed}. Not on {others}.", **said)
+        return say("{a} reaches {b} at {ip} on {allowed}. Of the rest, {others}.", **said)
 
     def partial_clauses(self, path: PathFacts) -> tuple[str, ...]:
         """For each set of ports that is stopped by one fact: which ports, and by what."""

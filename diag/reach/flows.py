@@ -13,7 +13,8 @@ from diag.model.provenance import Evidence
 from diag.model.reasons import Disposition, Reason, Symptom, Via
 from diag.model.snapshot import Snapshot
 from diag.names.resolver import Resolver
-from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, with_world
+from diag.reach.beyond import HOST, RESERVED, WORLD, with_world
+from diag.reach.far import far_addresses
 from diag.symbolic.behaviours import Decisions
 from diag.symbolic.engine import solve
 from diag.symbolic.kinds import Kind
@@ -35,6 +36,7 @@ class FlowAnswerer:
         self.snapshot = snapshot
         self.tracer = tracer or Tracer(snapshot)
         self.resolver = Resolver(snapshot)
+        self._far = far_addresses(snapshot)
         self._beyond: Tracer | None = None
         self._answers: dict[Flow, dict[str, Any]] = {}
         self._asked = 0
@@ -52,7 +54,7 @@ class FlowAnswerer:
         protocol, port = _protocol(request), _port(request)
         name = request.get("name")
         if "address" in request:
-            return {**request, **self._flow(source, _address(request), protocol, port, hops=hops)}
+            return {**request, **self._flow(source, self._address(request), protocol, port, hops=hops)}
         if not isinstance(name, str):
             raise BadRequestError("a flow needs an address or a name")
         found = self._resolve(source, name)
@@ -60,6 +62,15 @@ class FlowAnswerer:
             return {**request, **_no_address(found)}
         answer = self._flow(source, Ip.parse(found.addresses[0]), protocol, port, hops=hops)
         return {**request, "addresses": list(found.addresses), "via": _value(found.via), **answer}
+
+    def _address(self, request: Mapping[str, Any]) -> Ip:
+        text = _text(request, "address")
+        if text == WORLD:
+            return self._far[Family.IPV4]
+        try:
+            return Ip.parse(text)
+        except ValueError as error:
+            raise BadRequestError(str(error)) from None
 
     def _resolve(self, source: str, name: str) -> NameAnswer:
         container = self.snapshot.container(source)
@@ -94,7 +105,7 @@ class FlowAnswerer:
 
     def _traced(self, flow: Flow, *, hops: bool) -> dict[str, Any]:
         netns, address = flow.source, flow.destination
-        tracer = self._world_tracer() if netns == WORLD or address in FAR.values() else self.tracer
+        tracer = self._world_tracer() if netns == WORLD or address in self._far.values() else self.tracer
         trace = tracer.trace(flow)
         answer: dict[str, Any] = {
             "disposition": trace.disposition.value,
@@ -191,16 +202,6 @@ def _port(request: Mapping[str, Any]) -> int:
     if isinstance(port, bool) or not isinstance(port, int) or not 0 <= port <= 65535:
         raise BadRequestError(f"port {port!r} is no number from 0 to 65535")
     return port
-
-
-def _address(request: Mapping[str, Any]) -> Ip:
-    text = _text(request, "address")
-    if text == WORLD:
-        return FAR[Family.IPV4]
-    try:
-        return Ip.parse(text)
-    except ValueError as error:
-        raise BadRequestError(str(error)) from None
 
 
 def _no_address(found: NameAnswer) -> dict[str, Any]:

@@ -14,7 +14,7 @@ from diag.model.flow import Flow, Trace
 from diag.model.netns import LinkKind
 from diag.model.reasons import Disposition, Reachability, Reason
 from diag.model.snapshot import Snapshot
-from diag.reach.beyond import FAR, HOST, RESERVED, WORLD, Uplink, uplink_addresses, uplinks, with_world
+from diag.reach.beyond import HOST, RESERVED, WORLD, Uplink, far_of, uplink_addresses, uplinks, with_world
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, no_path, reachability_of
 from diag.reach.windows import Span, Sweep, agrees, allowed_of, part_of, restricted, sampled
 from diag.symbolic.behaviours import Behaviour, Decisions, Taken
@@ -54,8 +54,9 @@ class ReservedPairs:
         """Whether traces of other pairs are not good enough."""
         self._outside = uplink_addresses(ways)
         families = {family for uplink in ways for family, _ in uplink.gateways}
-        self._far = tuple(Target(FAR[family], "") for family in Family if family in families) or (
-            Target(FAR[Family.IPV4], ""),
+        far = far_of(pairs.snapshot)
+        self._far = tuple(Target(far[family], "") for family in Family if family in families) or (
+            Target(far[Family.IPV4], ""),
         )
 
     @classmethod
@@ -151,7 +152,7 @@ class ReservedPairs:
         behaviour = self._behaviour(netns, target.ip)
         if behaviour is None:
             return None
-        key = (netns == "host", target.ip in FAR.values(), behaviour)
+        key = (netns == "host", target in self._far, behaviour)
         if behaviour.partial:
             return self._in_part(
                 netns, target, behaviour, {} if self._fresh else self._traces.setdefault(key, {}), to_host

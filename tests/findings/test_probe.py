@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from diag.findings.probe import FAR, Probe, forwarded
+from diag.findings.probe import Probe, forwarded
 from diag.interpreter.world import World
-from diag.model.address import Family, Ip
+from diag.model.address import Ip
 from diag.model.flow import UDP
 from tests.hosts import Host
 
 HOST = Host().network("a", "10.1.0.0/24").container("web", "a").uplink()
-IN = Probe("eth0", "br-a", FAR[Family.IPV4], Ip.parse("10.1.0.10"), port=80)
+IN = Probe("eth0", "br-a", Ip.parse("198.51.100.1"), Ip.parse("10.1.0.10"), port=80)
 
 
 def stopped_by(rules: str, probe: Probe = IN) -> str | None:

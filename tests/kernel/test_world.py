@@ -15,7 +15,8 @@ import pytest
 from diag.model.address import Family
 from diag.model.bundle import Bundle
 from diag.parse.snapshot import build_snapshot
-from diag.reach.beyond import FAR, WORLD
+from diag.reach.beyond import WORLD
+from diag.reach.far import KEPT
 from diag.reach.flows import FlowAnswerer
 from diag.reach.rows import reserved_rows
 from tests.kernel.judge import LATE, PATIENCE, Case, flows_of, real
@@ -23,6 +24,8 @@ from tests.kernel.lab import Kernel
 from tests.kernel.layout import DOCKER_HOST, UPLINK, Layout, v4, v6
 from tests.live.lab import CLOSED_PORT, Flow, listening
 
+FAR = {family: kept[0] for family, kept in KEPT.items()}
+"""The host knows none of them."""
 SWITCHES = {
     "net.ipv4.ip_forward": "1",
     "net.ipv6.conf.all.forwarding": "1",
