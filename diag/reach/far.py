@@ -6,7 +6,7 @@ themselves: then it is one that they do not know, for what they do with it is to
 
 from __future__ import annotations
 
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from types import MappingProxyType
@@ -34,13 +34,11 @@ def far_addresses(snapshot: Snapshot) -> Mapping[Family, Ip]:
     """
     host = snapshot.netns.get("host")
     named = Counter(_named(host.ruleset)) if host is not None else Counter()
-    found = {}
-    for family, kept in KEPT.items():
-        known = [route.destination for route in (host.routes.get(family) or () if host is not None else ())]
-        known += [config.subnet for network in snapshot.networks for config in network.ipam]
-        prefixes = [prefix for prefix in known if prefix.length and prefix.family is family]
-        found[family] = min(kept, key=lambda ip: (any(ip in prefix for prefix in prefixes), named[ip]))
-    return MappingProxyType(found)
+    routes = [route for found in (host.routes.values() if host is not None else ()) for route in found or ()]
+    prefixes = [route.destination for route in routes]
+    prefixes += [config.subnet for network in snapshot.networks for config in network.ipam]
+    known = set(_within((prefix.first, prefix.last) for prefix in prefixes if prefix.length))
+    return MappingProxyType({family: min(ips, key=lambda ip: (ip in known, named[ip])) for family, ips in KEPT.items()})
 
 
 def _named(ruleset: Ruleset) -> Iterator[Ip]:
@@ -48,9 +46,7 @@ def _named(ruleset: Ruleset) -> Iterator[Ip]:
     sets = [named for table in ruleset.tables for named in table.sets.values()]
     for named in (*sets, *ruleset.ipsets.values()):
         for element in named.elements:
-            for part in element.key:
-                if not isinstance(part, str):
-                    yield from _within(*part)
+            yield from _within(part for part in element.key if not isinstance(part, str))
     for table in ruleset.tables:
         for chain in table.chains.values():
             for rule in chain.rules:
@@ -58,17 +54,21 @@ def _named(ruleset: Ruleset) -> Iterator[Ip]:
 
 
 def _matched(parts: Iterable[Match | Statement]) -> Iterator[Ip]:
-    for part in parts:
-        match part:
-            case Within(field, ranges) if field is _SADDR or field is _DADDR:
-                for low, high in ranges:
-                    yield from _within(low, high)
-            case Masked(field, mask, value) if field is _SADDR or field is _DADDR:
-                yield from (ip for ip in _ALL if ip.value & mask == value)
-            case AnyOf(alternatives):
-                for alternative in alternatives:
-                    yield from _matched(alternative)
+    for part in parts:  # of thousands of rules: a comparison of types is the quickest
+        if type(part) is Within:
+            if part.field is _SADDR or part.field is _DADDR:
+                yield from _within(part.ranges)
+        elif type(part) is Masked:
+            if part.field is _SADDR or part.field is _DADDR:
+                yield from (ip for ip in _ALL if ip.value & part.mask == part.value)
+        elif type(part) is AnyOf:
+            for alternative in part.alternatives:
+                yield from _matched(alternative)
 
 
-def _within(low: int, high: int) -> list[Ip]:
-    return _ALL[bisect_left(_VALUES, low) : bisect_right(_VALUES, high)]
+def _within(ranges: Iterable[tuple[int, int]]) -> Iterator[Ip]:
+    for low, high in ranges:
+        for position in range(bisect_left(_VALUES, low), len(_ALL)):
+            if _VALUES[position] > high:
+                break
+            yield _ALL[position]
