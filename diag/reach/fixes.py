@@ -14,19 +14,24 @@ from diag.model.address import Family
 from diag.model.analysis import Fix
 from diag.model.docker import Container, DockerNetwork
 from diag.model.message import say, sentences
-from diag.model.netfilter import Accept, Field, NfRule, Within
+from diag.model.netfilter import Accept, NfRule
 from diag.model.netns import LinkKind
 from diag.model.provenance import Evidence
-from diag.model.reasons import Reachability, Reason
+from diag.model.reasons import Disposition, Reachability, Reason
 from diag.model.snapshot import Snapshot
 from diag.reach import whatif
+from diag.reach.accepting import Wanted, wanted
 from diag.reach.matrix import PairMatrix, bits
 from diag.reach.pairs import PairAnalyser, PairFacts, PathFacts
+from diag.symbolic.tables import TABLES
 
 MAX_CONTAINERS = 64
 """Of a host whose groups get fixes in a report: each proof is an analysis of the changed host. `diag explain` has no limit."""
 MAX_OPENS = 200
 """Pairs listed for one fix; the note says how many more there are."""
+
+
+_BY_RULES = frozenset({Reason.FIREWALL_DROP, Reason.FIREWALL_REJECT, Reason.POLICY_DROP})
 
 
 class Proposal(Struct, frozen=True):
@@ -118,6 +123,11 @@ class FixFinder:
                 yield from self._connects(source, destination)
             case Reason.LINK_DOWN | Reason.NO_BRIDGE_PORT:
                 yield from self._links(source, destination)
+            case _ if path.reachability is Reachability.PARTIAL or (
+                path.reason in _BY_RULES and _joined(source, destination)
+            ):
+                yield from self._accept(path, source, destination)  # opens no more than is stopped
+                yield from self._connects(source, destination)
             case Reason.FIREWALL_DROP | Reason.FIREWALL_REJECT | Reason.POLICY_DROP | Reason.ICC_OFF:
                 yield from self._connects(source, destination)
                 yield from self._accept(path, source, destination)
@@ -213,31 +223,52 @@ class FixFinder:
         return after
 
     def _accept(self, path: PathFacts, source: Container, destination: Container) -> Iterator[Proposal]:
-        """An accept in front of every other rule of FORWARD, in the chain that Docker leaves to the administrator."""
+        """An accept in front of every other rule that the flows meet where one stops them."""
         trace = path.sweep.witness() if path.sweep else None
-        if path.target is None or trace is None or trace.source_ip is None or path.target.ip.family is not Family.IPV4:
+        if path.sweep is None or path.target is None or trace is None or trace.source_ip is None:
             return
-        chain = self._admin_chain()
-        if chain is None:
-            return
-        saddr, daddr = trace.source_ip, path.target.ip
-        command = f"iptables -I {chain} -s {saddr} -d {daddr} -j ACCEPT"
-        parts = (
-            Within(Field.SADDR, ((saddr.value, saddr.value),)),
-            Within(Field.DADDR, ((daddr.value, daddr.value),)),
-            Accept(),
-        )
-        rule = NfRule(parts, Evidence("(proposed)", 0, command), 1)
-        after = whatif.insert_rule(self.snapshot, Family.IPV4, "filter", chain, rule)
-        note = say("Lasts until the next reboot or reload unless it is saved; addresses may change on restart.")
-        yield Proposal(command, after, frozenset((source.name, destination.name)), note)
+        stopped = [span for span in path.sweep.spans if span.trace.disposition is not Disposition.DELIVERED]
+        rule = wanted(trace.source_ip, path.target.ip, stopped)
+        files = {span.trace.decided_by.file for span in stopped if span.trace.decided_by is not None}
+        chain = self._admin_chain(path.target.ip.family)
+        if chain is not None and any(file.startswith("host/") for file in files):
+            note = say("Lasts until the next reboot or reload unless it is saved; addresses may change on restart.")
+            yield self._inserted("host", "", chain, rule, path.target.ip.family, (source, destination), note)
+        for container, own in ((source, "OUTPUT"), (destination, "INPUT")):
+            netns = self.snapshot.netns_of.get(container.name, "")
+            if netns != "host" and container.pid and any(file.startswith(f"containers/{netns}/") for file in files):
+                within = f"nsenter -t {container.pid} -n "
+                note = say("Lasts until {name} restarts.", name=container.name)
+                yield self._inserted(netns, within, own, rule, path.target.ip.family, (container,), note)
 
-    def _admin_chain(self) -> str | None:
+    def _inserted(
+        self,
+        netns: str,
+        within: str,
+        chain: str,
+        rule: Wanted,
+        family: Family,
+        touched: tuple[Container, ...],
+        note: str,
+    ) -> Proposal:
+        program = "iptables" if family is Family.IPV4 else "ip6tables"
+        command = f"{within}{program} -I {chain} {rule.options} -j ACCEPT"
+        made = NfRule((*rule.matches, Accept()), Evidence("(proposed)", 0, command), 1)
+        after = whatif.insert_rule(self.snapshot, netns, family, "filter", chain, made)
+        return Proposal(command, after, frozenset(container.name for container in touched), note)
+
+    def _admin_chain(self, family: Family) -> str | None:
+        """Docker's chain for the administrator, or FORWARD itself."""
         host = self.snapshot.netns.get("host")
         for table in host.ruleset.tables if host else ():
-            if table.name == "filter" and table.family.value == "ip":
+            if table.name == "filter" and table.family is TABLES[family]:
                 if "DOCKER-USER" in table.chains:
                     return "DOCKER-USER"
                 if "FORWARD" in table.chains:
                     return "FORWARD"
         return None
+
+
+def _joined(source: Container, destination: Container) -> bool:
+    """Whether they share a network, so that a rule alone is between them."""
+    return not {e.network for e in source.endpoints}.isdisjoint(e.network for e in destination.endpoints)

@@ -52,8 +52,8 @@ def set_ip_forward(snapshot: Snapshot) -> Snapshot:
     return change_netns(snapshot, "host", apply)
 
 
-def insert_rule(snapshot: Snapshot, family: Family, table: str, chain: str, rule: NfRule) -> Snapshot:
-    """`iptables -t TABLE -I CHAIN …` in the host's namespace."""
+def insert_rule(snapshot: Snapshot, netns: str, family: Family, table: str, chain: str, rule: NfRule) -> Snapshot:
+    """`iptables -t TABLE -I CHAIN …` in a namespace, where it has the chain."""
 
     def apply(space: Netns) -> Netns:
         tables = []
@@ -65,7 +65,7 @@ def insert_rule(snapshot: Snapshot, family: Family, table: str, chain: str, rule
             tables.append(found)
         return replace(space, ruleset=replace(space.ruleset, tables=tuple(tables)))
 
-    return change_netns(snapshot, "host", apply)
+    return change_netns(snapshot, netns, apply)
 
 
 def _table_family(family: Family) -> str:
