@@ -104,18 +104,21 @@ def _own_firewalls(files: Files) -> None:
         files[f"containers/{folder}/iptables-save.txt"] += own.encode()
 
 
-def _at_the_uplink(files: Files) -> None:
-    where = {"family": "netdev", "table": "t"}
-    hook = {"type": "filter", "hook": "ingress", "prio": 0, "policy": "accept", "dev": "eth0"}
-    field = {"payload": {"protocol": "ip", "field": "saddr"}}
-    match = {"match": {"op": "==", "left": field, "right": "203.0.113.9"}}
-    listing = json.loads(files["host/nft-ruleset.json"])
-    listing["nftables"] += [
-        {"table": {"family": "netdev", "name": "t"}},
-        {"chain": {**where, "name": "c", **hook}},
-        {"rule": {**where, "chain": "c", "expr": [match, {"drop": None}]}},
-    ]
-    files["host/nft-ruleset.json"] = json.dumps(listing).encode()
+def _nft_drop(family: str, hook: dict[str, Any], field: dict[str, Any], value: str) -> Callable[[Files], None]:
+    """A table with one rule."""
+    where = {"family": family, "table": "t"}
+    match = {"match": {"op": "==", "left": field, "right": value}}
+
+    def change(files: Files) -> None:
+        listing = json.loads(files["host/nft-ruleset.json"])
+        listing["nftables"] += [
+            {"table": {"family": family, "name": "t"}},
+            {"chain": {**where, "name": "c", "type": "filter", "prio": 0, "policy": "accept", **hook}},
+            {"rule": {**where, "chain": "c", "expr": [match, {"drop": None}]}},
+        ]
+        files["host/nft-ruleset.json"] = json.dumps(listing).encode()
+
+    return change
 
 
 def _policy_rule(files: Files) -> None:
@@ -154,7 +157,15 @@ ODDITIES: Mapping[str, Callable[[Files], None]] = MappingProxyType(
             "-A POSTROUTING -s 10.0.1.0/24 -o eth0 -j SNAT --to-source 192.0.2.10", before_rule="POSTROUTING"
         ),
         "policy rule of a network": _policy_rule,
-        "netdev chain at the uplink": _at_the_uplink,
+        "netdev chain at the uplink": _nft_drop(
+            "netdev",
+            {"hook": "ingress", "dev": "eth0"},
+            {"payload": {"protocol": "ip", "field": "saddr"}},
+            "203.0.113.9",
+        ),
+        "bridge chain for a virtual machine": _nft_drop(
+            "bridge", {"hook": "forward"}, {"meta": {"key": "iifname"}}, "vnet0"
+        ),
         "no forwarding": _no_forwarding,
     }
 )

@@ -10,26 +10,21 @@ from collections.abc import Mapping
 
 from msgspec.structs import replace
 
-from diag.kernel.hooks import DEVICE_HOOKS
 from diag.kernel.topology import Topology
 from diag.model.address import Family
-from diag.model.netfilter import TableFamily
-from diag.model.netns import LinkKind
 from diag.model.snapshot import Snapshot
 from diag.symbolic.behaviours import Solution
 from diag.symbolic.calls import Ground
 from diag.symbolic.ends import ends
 from diag.symbolic.host_calls import HostCalls
 from diag.symbolic.kinds import FlowSets
+from diag.symbolic.link_rules import link_rules
 from diag.symbolic.pairs import Pairs
 from diag.symbolic.proxied_calls import ProxiedCalls
 from diag.symbolic.stack_calls import StackCalls
 from diag.symbolic.stacks import plain_stacks
 from diag.symbolic.tables import TABLES
 from diag.symbolic.translated_calls import TranslatedCalls
-
-_LINK_FAMILIES = frozenset({TableFamily.BRIDGE, TableFamily.NETDEV, TableFamily.ARP})
-
 
 Solutions = Mapping[Family, Solution]
 """What is covered of each family; none where nothing is."""
@@ -43,7 +38,7 @@ def solve(snapshot: Snapshot, topology: Topology, world: str = "", *, with_host:
     """
     if "host" not in snapshot.netns:
         return {}
-    at_uplinks, elsewhere = _link_rules(snapshot, topology, world)
+    at_uplinks, elsewhere = link_rules(snapshot, topology, world)
     if elsewhere:
         return {}
     world = "" if at_uplinks else world
@@ -90,31 +85,3 @@ def _flow_sets(ground: Ground, *, with_host: bool, shared: bool) -> FlowSets:
         ground.rules.blockers,
         ground.rules_are_lost,
     )
-
-
-def _link_rules(snapshot: Snapshot, topology: Topology, world: str) -> tuple[bool, bool]:
-    """Whether frames meet rules at links of the host that are no part of any bridge, and whether they do elsewhere."""
-    uplinks = {
-        link.name
-        for link in snapshot.netns["host"].links or ()
-        if link.kind not in (LinkKind.BRIDGE, LinkKind.LOOPBACK, LinkKind.VETH)
-        and not link.master
-        and topology.peers.get(("host", link.name), (world, ""))[0] == world
-    }
-    at_uplinks = elsewhere = False
-    for netns in snapshot.netns.values():
-        for table in netns.ruleset.tables:
-            for chain in table.chains.values():
-                base = chain.base
-                if base is None or not (chain.rules or base.policy_drop):
-                    continue
-                if (
-                    base.hook in DEVICE_HOOKS
-                    and netns.id == "host"
-                    and base.devices
-                    and uplinks.issuperset(base.devices)
-                ):
-                    at_uplinks = True
-                elif table.family in _LINK_FAMILIES or base.hook in DEVICE_HOOKS:
-                    elsewhere = True
-    return at_uplinks, elsewhere

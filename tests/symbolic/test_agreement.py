@@ -19,11 +19,16 @@ from diag.model.netfilter import (
     Chain,
     ChainType,
     Drop,
+    Field,
     Hook,
+    Match,
+    Named,
     NfRule,
     NfTable,
     Origin,
     Ruleset,
+    SetMark,
+    Statement,
     TableFamily,
 )
 from diag.model.netns import Address, BridgePort, Link, LinkKind, Netns, Nexthop, PolicyRule, Route, RouteType, Socket
@@ -1014,6 +1019,59 @@ def test_rules_at_an_uplink_concern_what_is_beyond_it() -> None:
     assert assert_agreement(host) > 300
     assert WORLD not in {stack.netns for stack in solved(host.snapshot())[1][Family.IPV4].pairs.stacks}
     assert not solved(with_device_rules(five("", {}), "eth0", "br-a").snapshot())[1]
+
+
+def with_machines(
+    host: Host, rule: tuple[Match | Statement, ...], hook: Hook = Hook.FORWARD, *, drop: bool = False
+) -> Host:
+    """A bridge of virtual machines beside Docker's, and a rule of the bridge family."""
+    base = Base(hook, 0, ChainType.FILTER, policy_drop=drop)
+    made = NfRule(rule, Evidence("host/nft-ruleset.json", 1, "rule"))
+    table = NfTable(TableFamily.BRIDGE, "nat", Origin.NFT, MappingProxyType({"c": Chain("c", (made,), base)}))
+    space = host.spaces["host"]
+    machines = (
+        Link("virbr0", 900, LinkKind.BRIDGE, up=True, carrier=True),
+        Link("vnet0", 901, LinkKind.TUN, up=True, carrier=True, master="virbr0"),
+    )
+    ruleset = replace(space.ruleset, tables=(*space.ruleset.tables, table))
+    return host.change("host", replace(space, links=(*(space.links or ()), *machines), ruleset=ruleset))
+
+
+def on(field: Field, *names: str, negated: bool = False) -> Named:
+    return Named(field, names, negated)
+
+
+BRIDGED = [
+    ((on(Field.IIFNAME, "vnet0"), Drop()), True),
+    ((on(Field.OIFNAME, "vnet*", "tap*"), Drop()), True),
+    ((on(Field.IBRNAME, "virbr0"), Drop()), True),
+    ((on(Field.IIFNAME, "v*"), Drop()), False),
+    ((on(Field.IIFNAME, "vnet0", negated=True), Drop()), False),
+    ((on(Field.IBRNAME, "br-a"), Drop()), False),
+    ((SetMark(Field.MARK, 1), on(Field.IIFNAME, "vnet0"), Drop()), False),
+    ((Drop(),), False),
+]
+
+
+@pytest.mark.parametrize(("rule", "others"), BRIDGED)
+def test_rules_about_the_ports_of_other_bridges(rule: tuple[Match | Statement, ...], others: bool) -> None:
+    host = with_machines(five("", {}), rule)
+    if others:
+        assert assert_agreement(host) > 300
+    else:
+        assert not solved(host.snapshot())[1]
+
+
+def test_a_policy_and_rules_at_the_devices_of_other_bridges() -> None:
+    rule = (on(Field.IIFNAME, "vnet0"), Drop())
+    assert not solved(with_machines(five("", {}), rule, drop=True).snapshot())[1]
+    assert assert_agreement(with_device_rules(with_machines(five("", {}), rule), "vnet0")) > 300
+    docker = replace(with_machines(five("", {}), rule), networks=())
+    links = tuple(
+        replace(k, master="virbr0") if k.kind is LinkKind.VETH else k for k in docker.spaces["host"].links or ()
+    )
+    joined = docker.change("host", replace(docker.spaces["host"], links=links))
+    assert not solved(joined.snapshot())[1], "a bridge that containers are on"
 
 
 STOPPING = """*filter

@@ -1,0 +1,84 @@
+"""Rules of the bridge, arp and netdev families and of device hooks: frames meet them at links.
+
+The engine has none of them. Those that no frame of a container can meet are the rules of other software on the host, such
+as libvirt's for its machines, which are about the ports of bridges of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+from diag.kernel.hooks import DEVICE_HOOKS
+from diag.kernel.topology import Topology
+from diag.model.netfilter import Base, Chain, Field, Match, Named, NfRule, TableFamily
+from diag.model.netns import Link, LinkKind
+from diag.model.snapshot import Snapshot
+
+_FAMILIES = frozenset({TableFamily.BRIDGE, TableFamily.NETDEV, TableFamily.ARP})
+_NAMES = frozenset({Field.IIFNAME, Field.OIFNAME, Field.IBRNAME, Field.OBRNAME})
+_OF_OTHERS = frozenset({LinkKind.TUN, LinkKind.VETH, LinkKind.DUMMY})
+
+
+def link_rules(snapshot: Snapshot, topology: Topology, world: str) -> tuple[bool, bool]:
+    """Whether frames of containers may meet rules at the host's uplinks, and whether they may elsewhere."""
+    links = snapshot.netns["host"].links or ()
+    uplinks = {link.name for link in links if _is_uplink(topology, link, world)}
+    foreign = frozenset(_foreign(snapshot, topology))
+    met = {link.name for link in links} - foreign
+    at_uplinks = elsewhere = False
+    for netns, family, chain, base in _chains(snapshot):
+        host = netns == "host"
+        if base.hook in DEVICE_HOOKS and host and base.devices and uplinks.issuperset(base.devices):
+            at_uplinks = True
+        elif not (host and _is_unmet(base, chain, foreign, met)) and (family in _FAMILIES or base.hook in DEVICE_HOOKS):
+            elsewhere = True
+    return at_uplinks, elsewhere
+
+
+def _chains(snapshot: Snapshot) -> Iterator[tuple[str, TableFamily, Chain, Base]]:
+    """Base chains that do anything."""
+    for netns in snapshot.netns.values():
+        for table in netns.ruleset.tables:
+            for chain in table.chains.values():
+                if chain.base is not None and (chain.rules or chain.base.policy_drop):
+                    yield netns.id, table.family, chain, chain.base
+
+
+def _is_uplink(topology: Topology, link: Link, world: str) -> bool:
+    if link.kind in (LinkKind.BRIDGE, LinkKind.LOOPBACK, LinkKind.VETH) or link.master:
+        return False
+    return topology.peers.get(("host", link.name), (world, ""))[0] == world
+
+
+def _foreign(snapshot: Snapshot, topology: Topology) -> Iterator[str]:
+    """Bridges that are not Docker's and lead to no namespace that was captured, nor out of the host; and their ports."""
+    links = snapshot.netns["host"].links or ()
+    docker = {network.bridge_name for network in snapshot.networks}
+    for bridge in links:
+        if bridge.kind is not LinkKind.BRIDGE or bridge.name in docker:
+            continue
+        ports = [link for link in links if link.master == bridge.name]
+        if all(port.kind in _OF_OTHERS and ("host", port.name) not in topology.peers for port in ports):
+            yield from (bridge.name, *(port.name for port in ports))
+
+
+def _is_unmet(base: Base, chain: Chain, foreign: Collection[str], met: Collection[str]) -> bool:
+    """Whether no frame of a container meets any of its rules."""
+    if base.devices:
+        return all(device in foreign for device in base.devices)
+    return not base.policy_drop and all(_names_others(rule, met) for rule in chain.rules)
+
+
+def _names_others(rule: NfRule, met: Collection[str]) -> bool:
+    """Whether it matches on links by names that none of these has, before it does anything."""
+    for part in rule.parts:
+        if isinstance(part, Named) and part.field in _NAMES and not part.negated:
+            if not any(_fits(name, pattern) for pattern in part.patterns for name in met):
+                return True
+        elif not isinstance(part, Match):
+            return False
+    return False
+
+
+def _fits(name: str, pattern: str) -> bool:
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
