@@ -1,7 +1,8 @@
 """An address that stands for any on the internet.
 
-It is one of those that are kept for documentation and tests. Some hosts, above all test hosts, use such addresses
-themselves: then it is one that they do not know, for what they do with it is to be what they do with any other.
+It is one of those that are kept for documentation and tests. Some hosts use such addresses themselves, others drop all that
+nobody on the internet should have: then it is one that they do not know, for what they do with it is to be what they do with
+any other.
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from diag.model.snapshot import Snapshot
 
 KEPT: Mapping[Family, tuple[Ip, ...]] = MappingProxyType(
     {
-        Family.IPV4: tuple(map(Ip.parse, ("198.51.100.1", "203.0.113.1", "192.0.2.1", "198.18.0.1"))),
-        Family.IPV6: tuple(map(Ip.parse, ("2001:db8::1", "2001:db8:ffff:ffff::1", "3fff::1"))),
+        Family.IPV4: tuple(map(Ip.parse, ("198.51.100.1", "203.0.113.1", "192.0.2.1", "198.18.0.1", "192.31.196.1"))),
+        Family.IPV6: tuple(map(Ip.parse, ("2001:db8::1", "2001:db8:ffff:ffff::1", "3fff::1", "2620:4f:8000::1"))),
     }
 )
-"""RFC 5737, 2544, 3849 and 9637. The first are the usual ones."""
+"""RFC 5737, 2544, 3849 and 9637; the last are of AS112 (RFC 7535, 7534), which no list of bogons has."""
 _ALL = sorted((ip for ips in KEPT.values() for ip in ips), key=lambda ip: ip.value)
 _VALUES = [ip.value for ip in _ALL]
 _SADDR, _DADDR = Field.SADDR, Field.DADDR

@@ -68,6 +68,13 @@ def test_whom_a_rule_lets_in_by_address_is_not_everyone(allowed: str) -> None:
     assert pair(made, WORLD, "web").reachability is Reachability.UNREACHABLE
 
 
+def test_where_bogons_are_dropped_the_internet_is_reached() -> None:
+    bogons = ("192.0.2.0/24", "198.18.0.0/15", "198.51.100.0/24", "203.0.113.0/24")
+    made = host().rules("\n".join(f"-A FORWARD -d {bogon} -j DROP" for bogon in bogons))
+    assert str(far_addresses(made.snapshot())[Family.IPV4]) == "192.31.196.1"
+    assert pair(made, "web", WORLD).reachability is Reachability.REACHABLE
+
+
 def test_a_rule_about_all_addresses_names_none() -> None:
     made = host().rules("-A FORWARD -s 128.0.0.0/1 -j DROP")
     assert far_addresses(made.snapshot())[Family.IPV4] == FIRST
