@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import shlex
 from collections.abc import Iterator
+from itertools import permutations
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -41,6 +42,8 @@ class Proposal(Struct, frozen=True):
     after: Snapshot
     touched: frozenset[str]
     note: str = ""
+    alone: bool = False
+    """Only pairs of which both are touched may change."""
 
 
 class FixFinder:
@@ -50,6 +53,7 @@ class FixFinder:
         self.snapshot = snapshot
         self.pairs = pairs
         self._after: dict[str, PairAnalyser] = {}
+        self._effects: dict[tuple[str, str, str], Reachability] = {}
         self._opens: dict[str, tuple[tuple[str, str], ...]] = {}
 
     @functools.cached_property
@@ -69,11 +73,11 @@ class FixFinder:
         return tuple(sorted(found.values(), key=lambda f: best.index(f.effect)))
 
     def _prove(self, pair: PairFacts, proposal: Proposal) -> Fix | None:
-        after = self._analyser(proposal)
-        source, destination = after.snapshot.container(pair.source), after.snapshot.container(pair.destination)
+        after = proposal.after
+        source, destination = after.container(pair.source), after.container(pair.destination)
         if source is None or destination is None:
             return None
-        effect = after.pair(source, destination).reachability
+        effect = self._effect(proposal, source, destination)
         better = {
             Reachability.UNREACHABLE: 0,
             Reachability.UNKNOWN: 0,
@@ -99,6 +103,8 @@ class FixFinder:
     def _opened(self, proposal: Proposal) -> tuple[tuple[str, str], ...]:
         """Every ordered pair that becomes reachable, or reachable on more."""
         if proposal.command not in self._opens:
+            if proposal.alone:
+                return self._opened_between(proposal)
             before = self._matrix.standing(proposal.touched)
             after = PairMatrix(proposal.after, self._analyser(proposal)).standing(proposal.touched)
             names = [container.name for container in self.snapshot.containers]
@@ -108,6 +114,23 @@ class FixFinder:
                 found += [(source, position) for source in bits(opened)]
             self._opens[proposal.command] = tuple((names[a], names[b]) for a, b in sorted(found))
         return self._opens[proposal.command]
+
+    def _opened_between(self, proposal: Proposal) -> tuple[tuple[str, str], ...]:
+        """The same where a few pairs alone have to be asked for."""
+        containers = [(n, c) for n, c in enumerate(self.snapshot.containers) if c.name in proposal.touched]
+        before, found = self._matrix.standing(proposal.touched), []
+        for (position, source), (number, destination) in permutations(containers, 2):
+            reached, partly = (bool(mask >> position & 1) for mask in before[number])
+            now = self._effect(proposal, source, destination) if not reached else Reachability.REACHABLE
+            if not reached and (now is Reachability.REACHABLE or (now is Reachability.PARTIAL and not partly)):
+                found.append((source.name, destination.name))
+        return tuple(found)
+
+    def _effect(self, proposal: Proposal, source: Container, destination: Container) -> Reachability:
+        key = proposal.command, source.name, destination.name
+        if key not in self._effects:
+            self._effects[key] = self._analyser(proposal).pair(source, destination).reachability
+        return self._effects[key]
 
     # What to try, by reason
 
@@ -230,16 +253,16 @@ class FixFinder:
         stopped = [span for span in path.sweep.spans if span.trace.disposition is not Disposition.DELIVERED]
         rule = wanted(trace.source_ip, path.target.ip, stopped)
         files = {span.trace.decided_by.file for span in stopped if span.trace.decided_by is not None}
-        chain = self._admin_chain(path.target.ip.family)
+        chain, both = self._admin_chain(path.target.ip.family), self._in_netns_of(source, destination)
         if chain is not None and any(file.startswith("host/") for file in files):
             note = say("Lasts until the next reboot or reload unless it is saved; addresses may change on restart.")
-            yield self._inserted("host", "", chain, rule, path.target.ip.family, (source, destination), note)
+            yield self._inserted("host", "", chain, rule, path.target.ip.family, both, note)
         for container, own in ((source, "OUTPUT"), (destination, "INPUT")):
             netns = self.snapshot.netns_of.get(container.name, "")
             if netns != "host" and container.pid and any(file.startswith(f"containers/{netns}/") for file in files):
                 within = f"nsenter -t {container.pid} -n "
                 note = say("Lasts until {name} restarts.", name=container.name)
-                yield self._inserted(netns, within, own, rule, path.target.ip.family, (container,), note)
+                yield self._inserted(netns, within, own, rule, path.target.ip.family, both, note)
 
     def _inserted(
         self,
@@ -248,14 +271,19 @@ class FixFinder:
         chain: str,
         rule: Wanted,
         family: Family,
-        touched: tuple[Container, ...],
+        touched: frozenset[str],
         note: str,
     ) -> Proposal:
         program = "iptables" if family is Family.IPV4 else "ip6tables"
         command = f"{within}{program} -I {chain} {rule.options} -j ACCEPT"
         made = NfRule((*rule.matches, Accept()), Evidence("(proposed)", 0, command), 1)
         after = whatif.insert_rule(self.snapshot, netns, family, "filter", chain, made)
-        return Proposal(command, after, frozenset(container.name for container in touched), note)
+        return Proposal(command, after, touched, note, alone=True)
+
+    def _in_netns_of(self, *containers: Container) -> frozenset[str]:
+        """These, and those that share a namespace with one of them."""
+        netns = {self.snapshot.netns_of.get(c.name) for c in containers}
+        return frozenset(c.name for c in self.snapshot.containers if self.snapshot.netns_of.get(c.name) in netns)
 
     def _admin_chain(self, family: Family) -> str | None:
         """Docker's chain for the administrator, or FORWARD itself."""
