@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 
 from msgspec import Struct
+from msgspec.structs import replace
 
 from diag.model.address import Ip
 from diag.model.analysis import MissingNames, NameAnswer, NameScope
@@ -63,6 +64,8 @@ class Resolver:
         self._stacks: dict[str, _Caller] = {}
         self._shared_on: dict[tuple[tuple[str, str], ...], SharedNames] = {}
         """By network and its name, in the order in which the DNS asks."""
+        self._tables_of: dict[int, tuple[tuple[NameAnswer, ...], ...]] = {}
+        """By `id` of what is shared on several networks: what is on each of them."""
         self._owner: dict[Ip, str] = {}
         self._known: dict[str, list[str]] = {}
         self._spelt: dict[str, list[str]] = {}
@@ -108,9 +111,16 @@ class Resolver:
         alone = self._on_network.its_alone(caller.stack, caller.endpoints)
         asked = {name: self._look_up(caller, name) for name in self._own_names(caller, shared, alone)}
         asked = {name: answer if answer and answer.addresses else None for name, answer in asked.items()}
-        found = shared.with_own({**dict.fromkeys(alone), **asked})
-        missing = self._missing(source, caller, shared, alone - asked.keys(), asked)
-        return NameScope(source, self._resolver_label(caller), found, tuple(missing))
+        own = {**dict.fromkeys(alone), **asked}
+        return NameScope(
+            source,
+            self._resolver_label(caller),
+            shared.with_own(own),
+            tuple(self._missing(source, caller, shared, alone - asked.keys(), asked)),
+            self._tables(caller, shared),
+            tuple(answer for _, answer in sorted(own.items()) if answer is not None),
+            tuple(sorted(name for name, answer in own.items() if answer is None and name in shared.found)),
+        )
 
     def _missing(
         self,
@@ -357,6 +367,17 @@ class Resolver:
             answers = {name: self._literal(name) or self._from_embedded_dns(caller, name) for name in names}
             self._shared_on[key] = SharedNames.of(answers, self._spelling)
         return self._shared_on[key]
+
+    def _tables(self, caller: _Caller, shared: SharedNames) -> tuple[tuple[NameAnswer, ...], ...]:
+        """What is shared on all its networks as what is shared on each, where the first that has a name is what counts."""
+        if len(caller.endpoints) < 2 or not caller.is_like_others:
+            return (shared.answers,)
+        if id(shared) not in self._tables_of:
+            each = [self._shared(replace(caller, endpoints=(endpoint,))) for endpoint in caller.endpoints]
+            first = {name: answer for one in reversed(each) for name, answer in one.found.items()}
+            tables = tuple(one.answers for one in each)
+            self._tables_of[id(shared)] = tables if first == shared.found else (shared.answers,)
+        return self._tables_of[id(shared)]
 
     def _own_names(self, caller: _Caller, shared: SharedNames, alone: set[str]) -> set[str]:
         """The names for others that are to be looked up in this container."""

@@ -16,6 +16,8 @@ from diag.report.explanation import fix_json, name_json, verdict_json
 from diag.report.json_text import array_of, lines_of, members_of, object_of, on_lines, on_one_line
 
 SCHEMA_VERSION = 1
+MOST_NAMES = 100_000
+"""Of all containers together that are written out for each of them. With more of them, what they share stands once."""
 
 
 def json_parts(analysis: Analysis) -> Iterator[bytes]:
@@ -32,7 +34,12 @@ def _members(analysis: Analysis) -> Iterator[tuple[str, Iterable[bytes]]]:
     yield "containers", _array(_container(c, analysis) for c in snapshot.containers)
     yield "groups", _array(_group(g) for g in analysis.groups)
     yield "endpoints", _array(_group(g) for g in analysis.endpoints)
-    yield "names", array_of(_scopes(analysis.names), 1)
+    if sum(len(scope.names) for scope in analysis.names) <= MOST_NAMES:
+        yield "names", array_of(_scopes(analysis.names), 1)
+    else:
+        tables = {id(table): table for scope in analysis.names for table in scope.shared}
+        yield "names", array_of(_scopes_beside(analysis.names, list(tables)), 1)
+        yield "shared_names", array_of(map(_table, tables.values()), 1)
     yield "findings", _array(finding_json(f) for f in analysis.findings)
     yield "gaps", _array(_gap(g) for g in analysis.gaps)
 
@@ -133,15 +140,30 @@ def _scopes(scopes: tuple[NameScope, ...]) -> Iterator[list[bytes]]:
     """Containers on one network share their answers, so that each answer is written once and copied."""
     written = {key: on_one_line(_name(answer)) for key, answer in distinct_answers(scopes).items()}
     for scope in scopes:
-        names = lines_of(map(written.__getitem__, map(id, scope.names)), 3)
-        missing = lines_of((on_one_line(_missing(m)) for m in scope.missing), 3)
-        members = {
-            "container": on_one_line(scope.container),
-            "resolver": on_one_line(scope.resolver),
-            "names": names,
-            "missing": missing,
-        }
+        yield [members_of(_scope(scope, map(written.__getitem__, map(id, scope.names))), 2)]
+
+
+def _scopes_beside(scopes: tuple[NameScope, ...], tables: list[int]) -> Iterator[list[bytes]]:
+    """Without the answers that containers share, which stand in `tables`."""
+    places = {key: place for place, key in enumerate(tables)}
+    for scope in scopes:
+        members = _scope(scope, (on_one_line(_name(answer)) for answer in scope.own))
+        members["shared"] = on_one_line([places[id(table)] for table in scope.shared])
+        members["without"] = on_one_line(scope.without)
         yield [members_of(members, 2)]
+
+
+def _table(answers: tuple[NameAnswer, ...]) -> list[bytes]:
+    return [members_of({"names": lines_of((on_one_line(_name(answer)) for answer in answers), 3)}, 2)]
+
+
+def _scope(scope: NameScope, names: Iterable[bytes]) -> dict[str, bytes]:
+    return {
+        "container": on_one_line(scope.container),
+        "resolver": on_one_line(scope.resolver),
+        "names": lines_of(names, 3),
+        "missing": lines_of((on_one_line(_missing(m)) for m in scope.missing), 3),
+    }
 
 
 def _name(answer: NameAnswer) -> dict[str, Any]:
