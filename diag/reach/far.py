@@ -22,7 +22,7 @@ KEPT: Mapping[Family, tuple[Ip, ...]] = MappingProxyType(
         Family.IPV6: tuple(map(Ip.parse, ("2001:db8::1", "2001:db8:ffff:ffff::1", "3fff::1", "2620:4f:8000::1"))),
     }
 )
-"""RFC 5737, 2544, 3849 and 9637; the last are of AS112 (RFC 7535, 7534), which no list of bogons has."""
+"""RFC 5737, 2544, 3849 and 9637; the last are of AS112 (RFC 7535, 7534): they are in use, so that lists of bogons lack them."""
 _ALL = sorted((ip for ips in KEPT.values() for ip in ips), key=lambda ip: ip.value)
 _VALUES = [ip.value for ip in _ALL]
 _SADDR, _DADDR = Field.SADDR, Field.DADDR

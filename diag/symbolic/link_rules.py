@@ -26,22 +26,26 @@ def link_rules(snapshot: Snapshot, topology: Topology, world: str) -> tuple[bool
     foreign = frozenset(_foreign(snapshot, topology))
     met = {link.name for link in links} - foreign
     at_uplinks = elsewhere = False
-    for netns, family, chain, base in _chains(snapshot):
-        host = netns == "host"
-        if base.hook in DEVICE_HOOKS and host and base.devices and uplinks.issuperset(base.devices):
+    for netns, chain, base in _chains(snapshot):
+        if netns != "host":
+            elsewhere = True
+        elif base.hook in DEVICE_HOOKS and base.devices and uplinks.issuperset(base.devices):
             at_uplinks = True
-        elif not (host and _is_unmet(base, chain, foreign, met)) and (family in _FAMILIES or base.hook in DEVICE_HOOKS):
+        elif not _is_unmet(base, chain, foreign, met):
             elsewhere = True
     return at_uplinks, elsewhere
 
 
-def _chains(snapshot: Snapshot) -> Iterator[tuple[str, TableFamily, Chain, Base]]:
-    """Base chains that do anything."""
+def _chains(snapshot: Snapshot) -> Iterator[tuple[str, Chain, Base]]:
+    """Base chains that do anything to frames, with their namespaces."""
     for netns in snapshot.netns.values():
         for table in netns.ruleset.tables:
             for chain in table.chains.values():
-                if chain.base is not None and (chain.rules or chain.base.policy_drop):
-                    yield netns.id, table.family, chain, chain.base
+                base = chain.base
+                if base is None or not (chain.rules or base.policy_drop):
+                    continue
+                if table.family in _FAMILIES or base.hook in DEVICE_HOOKS:
+                    yield netns.id, chain, base
 
 
 def _is_uplink(topology: Topology, link: Link, world: str) -> bool:
@@ -54,11 +58,12 @@ def _foreign(snapshot: Snapshot, topology: Topology) -> Iterator[str]:
     """Bridges that are not Docker's and lead to no namespace that was captured, nor out of the host; and their ports."""
     links = snapshot.netns["host"].links or ()
     docker = {network.bridge_name for network in snapshot.networks}
+    led = topology.peers.keys() | topology.ambiguous
     for bridge in links:
         if bridge.kind is not LinkKind.BRIDGE or bridge.name in docker:
             continue
         ports = [link for link in links if link.master == bridge.name]
-        if all(port.kind in _OF_OTHERS and ("host", port.name) not in topology.peers for port in ports):
+        if all(port.kind in _OF_OTHERS and ("host", port.name) not in led for port in ports):
             yield from (bridge.name, *(port.name for port in ports))
 
 
