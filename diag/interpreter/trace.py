@@ -28,6 +28,7 @@ from diag.model.snapshot import Snapshot
 
 _NO_ANSWER = frozenset({Symptom.TIMEOUT, Symptom.EHOSTUNREACH})
 """Which of the two a caller sees without an answer depends on how long it waits for its neighbour."""
+_NOT_STOPPED = frozenset({Disposition.DELIVERED, Disposition.UNKNOWN})
 _UNKNOWN_CAUSES = frozenset({Cause.NOT_CAPTURED, Cause.NOT_MODELLED, Cause.LEFT_HOST})
 
 
@@ -244,8 +245,8 @@ class _OneRun(Struct):
 
     def _failed(self, failed: Failed) -> Trace:
         if failed.cause in _UNKNOWN_CAUSES:
-            trace = _unknown(self.flow, (failed.detail,), _unknown_reason(failed))
-            return replace(trace, forth=tuple(self.walk.hops), source_ip=self.source_ip)
+            self.forth = tuple(self.walk.hops)
+            return self._untold(failed.packet, failed.detail, _unknown_reason(failed))
         reason, evidence = failure_reason(self.world, self.flow, failed)
         symptom = failure_symptom(self.flow, failed)
         hops = (*self.walk.hops, Hop(HopKind.DROP, failed.netns, failed.detail, evidence))
@@ -267,6 +268,12 @@ class _OneRun(Struct):
             chain=failed.stopped.chain if failed.stopped else "",
             rule_number=failed.stopped.rule_number if failed.stopped else 0,
         )
+
+    def _untold(self, packet: Packet, cause: str, reason: Reason) -> Trace:
+        """What is known of a flow that cannot be followed; the packet is as it was there."""
+        trace = _unknown(self.flow, (cause,), reason)
+        ip, port = packet.destination, packet.dport.value
+        return replace(trace, forth=self.forth, source_ip=self.source_ip, final_ip=ip, final_port=port)
 
     def _answered(self, failed: Failed, symptom: Symptom) -> Symptom:
         """What the caller sees if a router has to tell it: a timeout where the error does not get back."""
@@ -292,8 +299,8 @@ class _OneRun(Struct):
 
     def _reply_failed(self, arrived: Arrived, back: Failed) -> Trace:
         if back.cause in _UNKNOWN_CAUSES:
-            trace = _unknown(self.flow, (say("the reply: {detail}", detail=back.detail),), _unknown_reason(back))
-            return replace(trace, forth=self.forth, back=tuple(self.walk.hops), source_ip=self.source_ip)
+            trace = self._untold(arrived.packet, say("the reply: {detail}", detail=back.detail), _unknown_reason(back))
+            return replace(trace, back=tuple(self.walk.hops))
         hops = list(self.walk.hops)
         if not hops or hops[-1].kind is not HopKind.DROP:
             hops.append(Hop(HopKind.DROP, back.netns, back.detail, back.evidence))
@@ -431,8 +438,19 @@ def _agree(flow: Flow, runs: list[_Run]) -> Trace:
         symptoms = {t.symptom for t in traces}
         symptom = first.symptom if len(symptoms) == 1 or symptoms <= _NO_ANSWER else Symptom.UNKNOWN
         return replace(first, window=window, symptom=symptom)
+    ends = {(t.final_ip, t.final_port) for t in traces if t.disposition in _NOT_STOPPED}
+    final_ip, final_port = ends.pop() if len(ends) == 1 else (None, 0)
     if all(t.disposition is Disposition.UNKNOWN for t in traces):
-        return replace(first, window=window, unknown_causes=first.unknown_causes + causes)
+        causes = first.unknown_causes + causes
+        return replace(first, window=window, unknown_causes=causes, final_ip=final_ip, final_port=final_port)
     reason = Reason.NOT_CAPTURED if any(map(speaks_of_the_capture, causes)) else Reason.NOT_MODELLED
     trace = _unknown(flow, causes or (say("something on the way is unknown"),), reason)
-    return replace(trace, window=window, forth=first.forth, back=first.back, source_ip=first.source_ip)
+    return replace(
+        trace,
+        window=window,
+        forth=first.forth,
+        back=first.back,
+        source_ip=first.source_ip,
+        final_ip=final_ip,
+        final_port=final_port,
+    )

@@ -91,7 +91,7 @@ class Trace(Struct, frozen=True):
     """The listening socket that takes it, where one is known."""
     source_ip: Ip | None = None
     final_ip: Ip | None = None
-    """Destination address after DNAT."""
+    """Destination address after DNAT; of `unknown` where it gets if it gets anywhere, None for several."""
     final_port: int = 0
     detail: str = ""
     """The deciding fact as a clause: «rule 2 of DOCKER-ISOLATION-STAGE-2 drops it»."""

@@ -11,9 +11,10 @@ from diag.interpreter.trace import Tracer
 from diag.model.address import Family, Ip
 from diag.model.analysis import Allowed
 from diag.model.docker import Container
+from diag.model.flow import Trace
 from diag.model.netns import Link, LinkKind
 from diag.model.provenance import Evidence
-from diag.model.reasons import Reachability, Reason
+from diag.model.reasons import Disposition, Reachability, Reason
 from diag.model.snapshot import Snapshot
 from diag.reach.windows import Sweep, restricted, sweep
 
@@ -129,7 +130,17 @@ class PairAnalyser:
     def to_host(self, netns: str, target: Target) -> PathFacts:
         """The same as far as the host's own stack takes it: what is published there belongs to the containers."""
         whole = self.sweep(netns, target.ip)
-        return self.path_of(target, restricted(whole, lambda trace: trace.delivered_to == "host"))
+        return self.path_of(target, self.of_host(whole))
+
+    def of_host(self, whole: Sweep) -> Sweep:
+        """The part that the host's own stack takes, or may take."""
+        return restricted(whole, self._is_for_host)
+
+    def _is_for_host(self, trace: Trace) -> bool:
+        if trace.disposition is Disposition.DELIVERED:
+            return trace.delivered_to == "host"
+        ip = trace.final_ip
+        return ip is None or ip == trace.flow.destination or self.tracer.world.fib("host", ip.family).is_local(ip.value)
 
     def sweep(self, netns: str, ip: Ip) -> Sweep:
         """All flows of one namespace to one address, computed once."""

@@ -16,7 +16,7 @@ from diag.model.reasons import Disposition, Reachability, Reason
 from diag.model.snapshot import Snapshot
 from diag.reach.beyond import HOST, RESERVED, WORLD, Uplink, far_of, uplink_addresses, uplinks, with_world
 from diag.reach.pairs import ORDER, PairAnalyser, PairFacts, PathFacts, Target, no_path, reachability_of
-from diag.reach.windows import Span, Sweep, agrees, allowed_of, part_of, restricted, sampled
+from diag.reach.windows import Span, Sweep, agrees, allowed_of, part_of, sampled
 from diag.symbolic.behaviours import Behaviour, Decisions, Taken
 from diag.symbolic.engine import Solutions, solve
 from diag.symbolic.kinds import Kind
@@ -168,7 +168,7 @@ class ReservedPairs:
     ) -> PathFacts | None:
         found = sampled(self.pairs.tracer, netns, target.ip, behaviour, self._unheard, traces=traces)
         if found is not None and to_host:
-            found = restricted(found, lambda trace: trace.delivered_to == "host")
+            found = self.pairs.of_host(found)
         return self.pairs.path_of(target, found) if found is not None else None
 
     def _exposed(self, container: Container) -> list[PathFacts]:
@@ -256,12 +256,20 @@ class _Bindings:
         for span in whole.spans:
             trace = span.trace
             if trace.disposition is Disposition.UNKNOWN:
-                self._unknown.append(span)
+                netns = self._may_get_to(trace, world)
+                (self._by_netns.setdefault(netns, []) if netns else self._unknown).append(span)
             elif trace.disposition is Disposition.DELIVERED and trace.delivered_to == "docker-proxy":
                 for publisher, _ in world.publishers(span.protocol.value, trace.flow.port):
                     self._by_publisher.setdefault(publisher.name, []).append(span)
             elif trace.disposition is Disposition.DELIVERED:
                 self._by_netns.setdefault(trace.delivered_to, []).append(span)
+
+    def _may_get_to(self, trace: Trace, world: World) -> str:
+        """Of a flow that cannot be told the one namespace that it may get to by DNAT; empty where it may be any."""
+        if trace.final_ip is None or trace.final_ip == self._address:
+            return ""
+        owners = {world.snapshot.netns_of.get(c.name, "") for c, _ in world.endpoints.get(trace.final_ip, ())}
+        return owners.pop() if len(owners) == 1 else ""
 
     def of(self, container: Container, netns: str) -> Sweep | None:
         """A container's part; None for nothing."""

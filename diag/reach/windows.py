@@ -116,8 +116,9 @@ def agrees(trace: Trace, kind: Kind) -> bool:
 
 
 def restricted(whole: Sweep, keep: Callable[[Trace], bool]) -> Sweep:
-    """The same address, but what is delivered elsewhere than `keep` says counts as nothing."""
-    spans = tuple(s for s in whole.spans if s.trace.disposition is not Disposition.DELIVERED or keep(s.trace))
+    """The same address, but of what is delivered, or may be, only what `keep` says; all else counts as nothing."""
+    arriving = (Disposition.DELIVERED, Disposition.UNKNOWN)
+    spans = tuple(s for s in whole.spans if s.trace.disposition not in arriving or keep(s.trace))
     return part_of(whole.address, list(spans)) if spans else Sweep(whole.address, Allowed(), whole.spans)
 
 

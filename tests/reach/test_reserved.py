@@ -60,10 +60,33 @@ def published() -> Snapshot:
     return replace(host, containers=containers).snapshot()
 
 
+def without_sysctls(snapshot: Snapshot) -> Snapshot:
+    host = snapshot.netns["host"]
+    return replace(snapshot, netns={**snapshot.netns, "host": replace(host, sysctl={})})
+
+
+@pytest.mark.parametrize("lost", [("zero",), ("two", "three"), ("zero", "one", "two", "both"), ()])
+def test_single_traces_tell_for_whom_published_ports_are_of_which_the_rest_is_unknown(lost: tuple[str, ...]) -> None:
+    snapshot = without_namespaces(published(), *lost) if lost else without_sysctls(published())
+    world = with_world(snapshot)
+    alone = ReservedPairs(snapshot, PairAnalyser(world, Tracer(world)))
+    unknown = 0
+    for facts in ReservedPairs.of(snapshot).all_pairs():
+        told, wanted = by_address(facts), by_address(alone.own(facts))
+        for target in told.keys() | wanted.keys():
+            assert told.get(target, Allowed()) == wanted.get(target, Allowed()), (
+                facts.source,
+                facts.destination,
+                target,
+            )
+        unknown += sum(not allowed.certain for allowed in told.values())
+    assert unknown
+
+
 @pytest.mark.parametrize("lost", [("zero",), ("two", "three"), ("zero", "one", "two", "both")])
 @pytest.mark.parametrize("rules", [True, False])
 def test_what_was_not_captured_is_unknown_of_those_whom_it_concerns(lost: tuple[str, ...], rules: bool) -> None:
-    """The same as single traces say, of which those of published ports do not tell whom they are for."""
+    """The same as single traces say, of which those of published ports do not tell whom they are for without the rules."""
     snapshot = without_namespaces(published(), *lost)
     snapshot = snapshot if rules else without_rules(snapshot)
     world = with_world(snapshot)

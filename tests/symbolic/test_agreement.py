@@ -38,7 +38,8 @@ from diag.model.snapshot import Snapshot
 from diag.parse.ipset import parse_ipset
 from diag.parse.iptables_save import parse_iptables_save
 from diag.reach.beyond import WORLD, with_world
-from diag.reach.windows import restricted, sampled, sweep
+from diag.reach.pairs import PairAnalyser
+from diag.reach.windows import sampled, sweep
 from diag.symbolic import space
 from diag.symbolic.behaviours import Decisions
 from diag.symbolic.engine import Solutions, solve
@@ -81,8 +82,8 @@ def test_exact_sets_of_real_hosts(name: str) -> None:
                 continue
             whole, in_part = sweep(tracer, netns, port.address), sampled(tracer, netns, port.address, behaviour)
             if port.netns == "host":
-                whole = restricted(whole, lambda trace: trace.delivered_to == "host")
-                in_part = restricted(in_part, lambda trace: trace.delivered_to == "host") if in_part else None
+                host = PairAnalyser(tracer.world.snapshot, tracer)
+                whole, in_part = host.of_host(whole), host.of_host(in_part) if in_part else None
             assert not behaviour.covered or whole.allowed == behaviour.allowed, (netns, port)
             told = any(not kind.elsewhere for _, kind, _ in behaviour.by_kind)
             assert (in_part is not None) == told, (netns, port)
