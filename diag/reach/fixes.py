@@ -24,6 +24,7 @@ from diag.reach import whatif
 from diag.reach.accepting import Wanted, wanted
 from diag.reach.matrix import PairMatrix, bits
 from diag.reach.pairs import PairAnalyser, PairFacts, PathFacts
+from diag.reach.windows import Span
 from diag.symbolic.tables import TABLES
 
 MAX_CONTAINERS = 64
@@ -146,9 +147,7 @@ class FixFinder:
                 yield from self._connects(source, destination)
             case Reason.LINK_DOWN | Reason.NO_BRIDGE_PORT:
                 yield from self._links(source, destination)
-            case _ if path.reachability is Reachability.PARTIAL or (
-                path.reason in _BY_RULES and _joined(source, destination)
-            ):
+            case _ if _is_by_rules_alone(path, source, destination):
                 yield from self._accept(path, source, destination)  # opens no more than is stopped
                 yield from self._connects(source, destination)
             case Reason.FIREWALL_DROP | Reason.FIREWALL_REJECT | Reason.POLICY_DROP | Reason.ICC_OFF:
@@ -250,7 +249,7 @@ class FixFinder:
         trace = path.sweep.witness() if path.sweep else None
         if path.sweep is None or path.target is None or trace is None or trace.source_ip is None:
             return
-        stopped = [span for span in path.sweep.spans if span.trace.disposition is not Disposition.DELIVERED]
+        stopped = _stopped(path)
         rule = wanted(trace.source_ip, path.target.ip, stopped)
         files = {span.trace.decided_by.file for span in stopped if span.trace.decided_by is not None}
         chain, both = self._admin_chain(path.target.ip.family), self._in_netns_of(source, destination)
@@ -297,6 +296,14 @@ class FixFinder:
         return None
 
 
-def _joined(source: Container, destination: Container) -> bool:
-    """Whether they share a network, so that a rule alone is between them."""
-    return not {e.network for e in source.endpoints}.isdisjoint(e.network for e in destination.endpoints)
+def _stopped(path: PathFacts) -> list[Span]:
+    spans = path.sweep.spans if path.sweep is not None else ()
+    return [span for span in spans if span.trace.disposition is not Disposition.DELIVERED]
+
+
+def _is_by_rules_alone(path: PathFacts, source: Container, destination: Container) -> bool:
+    """Whether no more is between them than rules that are not Docker's."""
+    if path.reachability is Reachability.PARTIAL:
+        return all(span.trace.reason in _BY_RULES for span in _stopped(path))
+    joined = not {e.network for e in source.endpoints}.isdisjoint(e.network for e in destination.endpoints)
+    return path.reason in _BY_RULES and joined
