@@ -5,7 +5,7 @@ A match becomes a function of the packet at its hook once (:func:`compiled`), si
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from enum import Enum
 from operator import attrgetter
 from typing import assert_never
@@ -420,9 +420,12 @@ def lookup(named: NamedSet, fields: tuple[Field, ...], context: Context) -> SetE
     """The element that the packet's fields are in; the most specific one where several are (ipset `nomatch`)."""
     columns = [_column(named, position, where, context) for position, where in enumerate(fields)]
     best: tuple[int, SetElement] | None = None
-    elements = named.elements
+    elements: Iterable[SetElement] = named.elements
     if named.dimensions == ("net", "iface"):
         elements = _of_closest_network(named, columns[0])
+    elif len(named.elements) > _FEW and fields and named.dimensions[:1] not in _OTHER_VALUES:
+        first = context.value(fields[0])
+        elements = named.by_first.of(first) if isinstance(first, int | str) else elements
     for element in elements:
         if len(element.key) != len(columns):
             continue
@@ -433,6 +436,12 @@ def lookup(named: NamedSet, fields: tuple[Field, ...], context: Context) -> SetE
     if best is None or best[1].negated:
         return None
     return best[1]
+
+
+_FEW = 16
+"""Elements that are compared one by one."""
+_OTHER_VALUES = (("port",), ("mark",), ("iface",))
+"""Dimensions of ipsets that another field than the match's own is compared with."""
 
 
 def _of_closest_network(named: NamedSet, fits: Callable[[tuple[int, int] | str], bool]) -> tuple[SetElement, ...]:

@@ -10,6 +10,7 @@ Semantics: `iptables-extensions(8)`, `nft(8)`, net/netfilter/core.c.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from types import MappingProxyType
 
 from msgspec import Struct, field
@@ -17,6 +18,7 @@ from msgspec import Struct, field
 from diag.model.address import Ip
 from diag.model.enums import Number, Word
 from diag.model.provenance import Evidence
+from diag.model.set_index import SetIndex
 
 
 class Hook(Word):
@@ -433,7 +435,7 @@ PORT_OF = {Field.SADDR: Field.SPORT, Field.DADDR: Field.DPORT}
 """The port that `src` or `dst` means in the `port` dimension of an ipset."""
 
 
-class NamedSet(Struct, frozen=True):
+class NamedSet(Struct, frozen=True, dict=True):
     """An ipset, an nft set or an nft verdict map."""
 
     name: str
@@ -443,6 +445,11 @@ class NamedSet(Struct, frozen=True):
     evidence: Evidence | None = None
     dimensions: tuple[str, ...] = ()
     """ipset only: `ip`, `net`, `port`, `iface` or `mark` per dimension; a port is kept as protocol × 65536 + port."""
+
+    @cached_property
+    def by_first(self) -> SetIndex[SetElement]:
+        """The elements by their first dimension."""
+        return SetIndex([(element.key[0], element) for element in self.elements if element.key])
 
 
 class NfTable(Struct, frozen=True):

@@ -232,9 +232,12 @@ class Calls:
                 self.add(replace(kind, doubtful=True), here & self.doubtful)
 
     def note_refusals(self, outcome: Outcome) -> None:
-        """Of the ACK that ends TCP's handshake: a rule that rejects it ends a connection that a process would have taken."""
+        """Of the ACK that ends TCP's handshake: a rule that rejects it ends a connection that a process would have taken.
+
+        What may be stopped before is unknown already.
+        """
         self.give_up(self.space.union(flows for blocker, flows in outcome.stopped.items() if blocker.rejects))
-        self.give_up(outcome.unclear | outcome.may_stop)
+        self.give_up(outcome.unclear | outcome.may_stop & ~self.doubtful)
 
     def found(self, everything: Set) -> Kinds:
         """The kinds, which together are all flows: what is in none would be a mistake here, and is left to the interpreter."""

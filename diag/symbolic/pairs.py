@@ -127,9 +127,9 @@ class Pairs:
 
     def saddr(self, ranges: Ranges) -> Set:
         """Pairs whose source calls from an address in the ranges."""
-        spans = tuple(self._span(low, high) for low, high in ranges)
+        spans = tuple([span for low, high in ranges if (span := self._span(low, high))[0] < span[1]])
         if spans not in self._saddr:
-            self._saddr[spans] = self.space.union(self._from_range(low, high) for low, high in spans if low < high)
+            self._saddr[spans] = self.space.union(self._from_range(low, high) for low, high in spans)
         return self._saddr[spans]
 
     def _from_range(self, low: int, high: int) -> Set:

@@ -912,6 +912,7 @@ _POLICIES = ":INPUT ACCEPT [0:0]\n:FORWARD ACCEPT [0:0]\n:OUTPUT ACCEPT [0:0]\n"
 OPAQUE = (
     "-A FORWARD -m geoip --source-country XX -j DROP",
     "-A FORWARD -d 10.201.2.12/32 -p tcp -m geoip --source-country XX -j REJECT --reject-with tcp-reset",
+    "-A FORWARD -p tcp -m geoip --source-country XX -j REJECT",
     "-A FORWARD -m geoip --source-country XX -j ACCEPT\n-A FORWARD -p udp -j DROP",
     "-A FORWARD -m geoip --source-country XX -j ACCEPT\n-A FORWARD -p udp -m udp --dport 53 -j ACCEPT",
     ":LATER - [0:0]\n-A FORWARD -i br-a -m geoip --source-country XX -j LATER\n-A LATER -p tcp -j DROP",
@@ -929,8 +930,9 @@ def test_matches_that_nobody_models(rule: str) -> None:
     assert assert_agreement(five("", {}).rules(rule)) > 50
 
 
-def test_what_hangs_on_an_unknown_match_is_covered_as_unknown() -> None:
-    host = five("", {}).rules("-A FORWARD -d 10.201.2.12/32 -p tcp -m geoip --source-country XX -j DROP")
+@pytest.mark.parametrize("target", ["DROP", "REJECT", "REJECT --reject-with tcp-reset"])
+def test_what_hangs_on_an_unknown_match_is_covered_as_unknown(target: str) -> None:
+    host = five("", {}).rules(f"-A FORWARD -p tcp -m geoip --source-country XX -j {target}")
     _, solutions = solved(host.snapshot())
     behaviour = Decisions(solutions).behaviour(host.netns_of("one"), Ip.parse("10.201.2.12"))
     assert behaviour is not None
