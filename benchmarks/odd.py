@@ -64,6 +64,23 @@ def _ipset(files: Files) -> None:
     _admin_rules("-m set --match-set svc dst,dst -j DROP")(files)
 
 
+def _blocklist(files: Files) -> None:
+    """Half a country's networks."""
+    networks = (f"add bad {20 + number % 200}.{number // 200}.{number % 7}.0/24\n" for number in range(20000))
+    files["host/ipset.txt"] = f"create bad hash:net family inet\n{''.join(networks)}".encode()
+    _admin_rules("-m set --match-set bad src -j DROP")(files)
+
+
+def _forward_first(line: str) -> Callable[[Files], None]:
+    """Before Docker's own jumps."""
+
+    def change(files: Files) -> None:
+        before, first, after = files[_RULES].decode().partition("-A FORWARD -j DOCKER-USER\n")
+        files[_RULES] = f"{before}-A FORWARD {line}\n{first}{after}".encode()
+
+    return change
+
+
 def _without(*names: str) -> Callable[[Files], None]:
     def change(files: Files) -> None:
         for name in names:
@@ -145,8 +162,12 @@ ODDITIES: Mapping[str, Callable[[Files], None]] = MappingProxyType(
             "-p tcp --dport 22 -m limit --limit 3/min -j ACCEPT", "-p tcp --dport 22 -j DROP"
         ),
         "-m connlimit … -j REJECT": _admin_rules("-p tcp -m connlimit --connlimit-above 50 -j REJECT"),
+        "-m connlimit … -j REJECT before all others": _forward_first(
+            "-p tcp -m connlimit --connlimit-above 50 -j REJECT"
+        ),
         "-j MARK, -m mark": _marks,
         "hash:ip,port": _ipset,
+        "hash:net of 20,000 networks": _blocklist,
         "DNAT of every DNS request": _first_nat_rules(
             "-A PREROUTING -p udp -m udp --dport 53 -j DNAT --to-destination 10.0.0.3"
         ),

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from itertools import product
 
-from msgspec import Struct
+from msgspec import Struct, field
 from msgspec.structs import replace
 
 from diag.model.address import Ip, Prefix
@@ -41,20 +41,43 @@ def parse_ipset(data: bytes, file: str) -> Parsed[dict[str, NamedSet]]:
         if len(words) >= 3 and words[0] == "create":
             sets[words[1]] = _create(words, evidence)
         elif len(words) >= 3 and words[0] == "add" and words[1] in sets:
-            draft = sets[words[1]]
-            sets[words[1]] = replace(draft, named=_add(draft, words, evidence))
+            sets[words[1]].add(words, evidence)
         else:
             gaps.append(unreadable(evidence, "ipset save"))
-    return Parsed({name: draft.named for name, draft in sets.items()}, tuple(gaps))
+    return Parsed({name: draft.finished() for name, draft in sets.items()}, tuple(gaps))
 
 
-class _Draft(Struct, frozen=True):
+class _Draft(Struct):
     """A set on its way, and how its elements are read."""
 
-    named: NamedSet
+    header: NamedSet
+    """Without elements."""
     family: str
     """`hash` or `bitmap`."""
     netmask: int | None
+    unmodelled: str
+    elements: list[SetElement] = field(default_factory=list)
+
+    def finished(self) -> NamedSet:
+        """The whole set."""
+        return replace(self.header, elements=tuple(self.elements), unmodelled=self.unmodelled)
+
+    def add(self, words: list[str], evidence: Evidence) -> None:
+        """The element of one line."""
+        kinds, parts, nomatch = self.header.dimensions, words[2].split(","), "nomatch" in words[3:]
+        try:
+            if len(parts) != len(kinds):
+                raise ValueError(say("another number of parts than the type has"))
+            if nomatch and kinds.count("net") > 1:
+                raise ValueError(say("an exception in a set of several networks"))
+            if "wildcard" in words[3:]:
+                parts[-1] += "*"
+            keys = product(*(self.keys(kind, part) for kind, part in zip(kinds, parts, strict=True)))
+        except (ValueError, KeyError) as error:
+            why = say("the element {element} is not understood ({error})", element=words[2], error=said(error))
+            self.unmodelled = self.unmodelled or why
+        else:
+            self.elements += [SetElement(key, None, evidence, negated=nomatch) for key in keys]
 
     def keys(self, kind: str, text: str) -> tuple[tuple[int, int] | str, ...]:
         """What one part of an element stands for."""
@@ -102,25 +125,4 @@ def _create(words: list[str], evidence: Evidence) -> _Draft:
     mask = int(words[words.index("netmask") + 1]) if "netmask" in words[:-1] else None
     if "bitmask" in words or (mask is not None and kinds != ("ip",)):
         unmodelled = say("sets of the type {type} with a mask are not modelled", type=words[2])
-    return _Draft(NamedSet(words[1], (), unmodelled, evidence, kinds), family, mask)
-
-
-def _add(draft: _Draft, words: list[str], evidence: Evidence) -> NamedSet:
-    named, parts = draft.named, words[2].split(",")
-    nomatch = "nomatch" in words[3:]
-    try:
-        if len(parts) != len(named.dimensions):
-            raise ValueError(say("another number of parts than the type has"))
-        if nomatch and named.dimensions.count("net") > 1:
-            raise ValueError(say("an exception in a set of several networks"))
-        if "wildcard" in words[3:]:
-            parts[-1] += "*"
-        keys = product(*(draft.keys(kind, part) for kind, part in zip(named.dimensions, parts, strict=True)))
-    except (ValueError, KeyError) as error:
-        return replace(
-            named,
-            unmodelled=named.unmodelled
-            or say("the element {element} is not understood ({error})", element=words[2], error=said(error)),
-        )
-    elements = tuple(SetElement(key, None, evidence, negated=nomatch) for key in keys)
-    return replace(named, elements=(*named.elements, *elements))
+    return _Draft(NamedSet(words[1], (), "", evidence, kinds), family, mask, unmodelled)
