@@ -43,7 +43,7 @@ def _admin_rules(*lines: str) -> Callable[[Files], None]:
     return change
 
 
-def _first_nat_rules(*lines: str, before_rule: str = "PREROUTING -m addrtype") -> Callable[[Files], None]:
+def _rules_before(before_rule: str, *lines: str) -> Callable[[Files], None]:
     def change(files: Files) -> None:
         before, first, after = files[_RULES].decode().partition(f"[0:0] -A {before_rule}")
         files[_RULES] = "\n".join([before.rstrip("\n"), *lines, first + after]).encode()
@@ -69,16 +69,6 @@ def _blocklist(files: Files) -> None:
     networks = (f"add bad {20 + number % 200}.{number // 200}.{number % 7}.0/24\n" for number in range(20000))
     files["host/ipset.txt"] = f"create bad hash:net family inet\n{''.join(networks)}".encode()
     _admin_rules("-m set --match-set bad src -j DROP")(files)
-
-
-def _forward_first(line: str) -> Callable[[Files], None]:
-    """Before Docker's own jumps."""
-
-    def change(files: Files) -> None:
-        before, first, after = files[_RULES].decode().partition("-A FORWARD -j DOCKER-USER\n")
-        files[_RULES] = f"{before}-A FORWARD {line}\n{first}{after}".encode()
-
-    return change
 
 
 def _without(*names: str) -> Callable[[Files], None]:
@@ -162,20 +152,20 @@ ODDITIES: Mapping[str, Callable[[Files], None]] = MappingProxyType(
             "-p tcp --dport 22 -m limit --limit 3/min -j ACCEPT", "-p tcp --dport 22 -j DROP"
         ),
         "-m connlimit … -j REJECT": _admin_rules("-p tcp -m connlimit --connlimit-above 50 -j REJECT"),
-        "-m connlimit … -j REJECT before all others": _forward_first(
-            "-p tcp -m connlimit --connlimit-above 50 -j REJECT"
+        "-m connlimit … -j REJECT before all others": _rules_before(
+            "FORWARD -j DOCKER-USER", "-A FORWARD -p tcp -m connlimit --connlimit-above 50 -j REJECT"
         ),
         "-j MARK, -m mark": _marks,
         "hash:ip,port": _ipset,
         "hash:net of 20,000 networks": _blocklist,
-        "DNAT of every DNS request": _first_nat_rules(
-            "-A PREROUTING -p udp -m udp --dport 53 -j DNAT --to-destination 10.0.0.3"
+        "DNAT of every DNS request": _rules_before(
+            "PREROUTING -m addrtype", "-A PREROUTING -p udp -m udp --dport 53 -j DNAT --to-destination 10.0.0.3"
         ),
-        "REDIRECT of every DNS request": _first_nat_rules(
-            "-A PREROUTING -p udp -m udp --dport 53 -j REDIRECT --to-ports 5353"
+        "REDIRECT of every DNS request": _rules_before(
+            "PREROUTING -m addrtype", "-A PREROUTING -p udp -m udp --dport 53 -j REDIRECT --to-ports 5353"
         ),
-        "SNAT of a network to the uplink's address": _first_nat_rules(
-            "-A POSTROUTING -s 10.0.1.0/24 -o eth0 -j SNAT --to-source 192.0.2.10", before_rule="POSTROUTING"
+        "SNAT of a network to the uplink's address": _rules_before(
+            "POSTROUTING", "-A POSTROUTING -s 10.0.1.0/24 -o eth0 -j SNAT --to-source 192.0.2.10"
         ),
         "policy rule of a network": _policy_rule,
         "netdev chain at the uplink": _nft_drop(

@@ -5,7 +5,7 @@ A match becomes a function of the packet at its hook once (:func:`compiled`), si
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from enum import Enum
 from operator import attrgetter
 from typing import assert_never
@@ -35,6 +35,7 @@ from diag.model.netfilter import (
     Ranges,
     SetElement,
     Within,
+    name_fits,
 )
 from diag.model.netns import RouteType
 from diag.model.provenance import Evidence
@@ -387,10 +388,6 @@ def _fib_device(match: FibOif, context: Context) -> str:
     return devices[0] if devices else ""
 
 
-def _name_fits(name: str, pattern: str) -> bool:
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
-
-
 def _in_ranges(value: int | str | Port, ranges: Ranges, context: Context) -> bool:
     if isinstance(value, Port):
         return context.port_within(value, ranges)
@@ -420,12 +417,13 @@ def lookup(named: NamedSet, fields: tuple[Field, ...], context: Context) -> SetE
     """The element that the packet's fields are in; the most specific one where several are (ipset `nomatch`)."""
     columns = [_column(named, position, where, context) for position, where in enumerate(fields)]
     best: tuple[int, SetElement] | None = None
-    elements: Iterable[SetElement] = named.elements
+    elements: Sequence[SetElement] = named.elements
+    compared = _compared(named, 0, fields[0]) if fields and len(elements) > _FEW else None
+    first = context.value(compared) if compared is not None else None
+    if isinstance(first, int | str):
+        elements = named.by_first.of(first)
     if named.dimensions == ("net", "iface"):
-        elements = _of_closest_network(named, columns[0])
-    elif len(named.elements) > _FEW and fields and named.dimensions[:1] not in _OTHER_VALUES:
-        first = context.value(fields[0])
-        elements = named.by_first.of(first) if isinstance(first, int | str) else elements
+        elements = _of_closest_network(elements, columns[0])
     for element in elements:
         if len(element.key) != len(columns):
             continue
@@ -440,27 +438,35 @@ def lookup(named: NamedSet, fields: tuple[Field, ...], context: Context) -> SetE
 
 _FEW = 16
 """Elements that are compared one by one."""
-_OTHER_VALUES = (("port",), ("mark",), ("iface",))
-"""Dimensions of ipsets that another field than the match's own is compared with."""
 
 
-def _of_closest_network(named: NamedSet, fits: Callable[[tuple[int, int] | str], bool]) -> tuple[SetElement, ...]:
+def _of_closest_network(
+    elements: Sequence[SetElement], fits: Callable[[tuple[int, int] | str], bool]
+) -> tuple[SetElement, ...]:
     """hash:net,iface looks no further once a network fits, whatever its interface (hash_netiface4_data_equal())."""
-    found = [(key[1] - key[0], e) for e in named.elements if not isinstance(key := e.key[0], str) and fits(key)]
+    found = [(key[1] - key[0], e) for e in elements if not isinstance(key := e.key[0], str) and fits(key)]
     closest = min((size for size, _ in found), default=0)
     return tuple(element for size, element in found if size == closest)
 
 
-def _column(named: NamedSet, position: int, where: Field, context: Context) -> Callable[[tuple[int, int] | str], bool]:
-    """How one dimension of an element is compared with the packet."""
+def _compared(named: NamedSet, position: int, where: Field) -> Field | None:
+    """The field that one dimension is compared with; None: an ipset's port, which is one together with its protocol."""
     match named.dimensions[position : position + 1]:
         case ("port",):
-            return lambda key: not isinstance(key, str) and _port_fits(key, where, context)
+            return None
         case ("iface",):
-            where = Field.IIFNAME if where is Field.SADDR else Field.OIFNAME
+            return Field.IIFNAME if where is Field.SADDR else Field.OIFNAME
         case ("mark",):
-            where = Field.MARK
-    value = context.value(where)
+            return Field.MARK
+    return where
+
+
+def _column(named: NamedSet, position: int, where: Field, context: Context) -> Callable[[tuple[int, int] | str], bool]:
+    """How one dimension of an element is compared with the packet."""
+    compared = _compared(named, position, where)
+    if compared is None:
+        return lambda key: not isinstance(key, str) and _port_fits(key, where, context)
+    value = context.value(compared)
 
     def fits(key: tuple[int, int] | str) -> bool:
         if isinstance(value, NotShown):
@@ -484,5 +490,5 @@ def _port_fits(key: tuple[int, int], where: Field, context: Context) -> bool:
 
 def _dimension_fits(value: int | str | Port, key: tuple[int, int] | str, context: Context) -> bool:
     if isinstance(key, str):
-        return _name_fits(str(value), key)
+        return name_fits(str(value), key)
     return _in_ranges(value, (key,), context)

@@ -89,7 +89,7 @@ def neighbour_proxies(namespaces: Collection[Netns], family: Family) -> frozense
     known: dict[int, bool] = {}
     for netns in namespaces:
         if id(netns.sysctl) not in known:
-            known[id(netns.sysctl)] = _proxies_somewhere(netns, _PROXIES[family])
+            known[id(netns.sysctl)] = proxying_links(netns, family) != frozenset()
     return frozenset(netns.id for netns in namespaces if known[id(netns.sysctl)])
 
 
@@ -99,10 +99,6 @@ def proxying_links(netns: Netns, family: Family) -> frozenset[str] | None:
     on = {key for key in netns.sysctl if key.endswith(switch) and netns.sysctl[key].strip() not in ("", "0")}
     names = {key.removesuffix(switch).partition(".conf.")[2] for key in on}
     return None if "all" in names else frozenset(names - {"default"})
-
-
-def _proxies_somewhere(netns: Netns, switch: str) -> bool:
-    return any(netns.sysctl[key].strip() not in ("", "0") for key in netns.sysctl if key.endswith(switch))
 
 
 class Switches(Struct, frozen=True):

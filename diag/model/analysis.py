@@ -229,10 +229,6 @@ class NameScope(Struct, frozen=True):
     """Names of other containers that it cannot resolve, by reason."""
     shared: tuple[tuple[NameAnswer, ...], ...] = ()
     """What all containers resolve that are on each of its networks, one object for all of them; the first with a name counts."""
-    own: tuple[NameAnswer, ...] = ()
-    """Of `names` those that are beside the shared ones, or instead of them."""
-    without: tuple[str, ...] = ()
-    """The shared names that it does not resolve."""
 
 
 class InterfaceRole(Struct, frozen=True):

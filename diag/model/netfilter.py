@@ -193,6 +193,11 @@ class Named(Struct, frozen=True):
     negated: bool = False
 
 
+def name_fits(name: str, pattern: str) -> bool:
+    """Whether a name is the pattern, or starts with what is before its `*`."""
+    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern
+
+
 class AnyOf(Struct, frozen=True):
     """At least one alternative holds; an alternative is a conjunction."""
 

@@ -33,13 +33,13 @@ class SetIndex(Generic[T]):
         by_width: dict[int, list[tuple[int, int]]] = defaultdict(list)
         for low, high, place in sorted(ranges):
             by_width[high - low].append((low, place))
-        few = len(by_width) <= _MOST_WIDTHS
+        if len(by_width) > _MOST_WIDTHS:
+            by_width, self._ranges = {}, sorted(ranges)
+        else:
+            self._ranges = []
         self._by_width = [
-            (width, [low for low, _ in found], [place for _, place in found])
-            for width, found in by_width.items()
-            if few
+            (width, [low for low, _ in found], [place for _, place in found]) for width, found in by_width.items()
         ]
-        self._ranges = [] if few else sorted(ranges)
         self._lows = [low for low, _, _ in self._ranges]
         self._furthest = list(accumulate((high for _, high, _ in self._ranges), max))
         """Up to each range, the highest end: nothing further down can have a value beyond it."""

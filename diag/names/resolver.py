@@ -111,16 +111,9 @@ class Resolver:
         alone = self._on_network.its_alone(caller.stack, caller.endpoints)
         asked = {name: self._look_up(caller, name) for name in self._own_names(caller, shared, alone)}
         asked = {name: answer if answer and answer.addresses else None for name, answer in asked.items()}
-        own = {**dict.fromkeys(alone), **asked}
-        return NameScope(
-            source,
-            self._resolver_label(caller),
-            shared.with_own(own),
-            tuple(self._missing(source, caller, shared, alone - asked.keys(), asked)),
-            self._tables(caller, shared),
-            tuple(answer for _, answer in sorted(own.items()) if answer is not None),
-            tuple(sorted(name for name, answer in own.items() if answer is None and name in shared.found)),
-        )
+        found = shared.with_own({**dict.fromkeys(alone), **asked})
+        missing = tuple(self._missing(source, caller, shared, alone - asked.keys(), asked))
+        return NameScope(source, self._resolver_label(caller), found, missing, self._tables(caller, shared))
 
     def _missing(
         self,

@@ -7,13 +7,12 @@ from collections.abc import Iterable
 from msgspec import Struct
 
 from diag.model.address import Family, Ip
-from diag.model.flow import ICMP, ICMPV6, TCP, UDP, Protocol
+from diag.model.flow import Protocol
 from diag.model.netfilter import Field, Match, Ranges, Within
 from diag.reach.windows import Span, port_set
 
 _MULTIPORT = 15
 """Ports that xt_multiport takes, each end of a range counted."""
-_NUMBERS = {Protocol.TCP: TCP, Protocol.UDP: UDP}
 
 
 class Wanted(Struct, frozen=True):
@@ -41,17 +40,13 @@ def _traffic(family: Family, stopped: list[Span]) -> tuple[str, tuple[Match, ...
     if len(protocols) != 1:
         return "", ()
     (protocol,) = protocols
-    if protocol is Protocol.ICMP:
-        name, number = ("icmp", ICMP) if family is Family.IPV4 else ("ipv6-icmp", ICMPV6)
-        return f"-p {name}", (_is(Field.PROTOCOL, number),)
-    options, number = f"-p {protocol.value}", _NUMBERS[protocol]
+    named = "ipv6-icmp" if protocol is Protocol.ICMP and family is Family.IPV6 else protocol.value
+    options, matches = f"-p {named}", (_is(Field.PROTOCOL, protocol.number(family)),)
     ports = port_set([both for span in stopped for both in span.ranges])
-    if not ports.is_all:
-        spelled = _spelled(ports.ranges)
-        if not spelled:
-            return "", ()
-        return f"{options} {spelled}", (_is(Field.PROTOCOL, number), Within(Field.DPORT, ports.ranges))
-    return options, (_is(Field.PROTOCOL, number),)
+    if protocol is Protocol.ICMP or ports.is_all:
+        return options, matches
+    spelled = _spelled(ports.ranges)
+    return (f"{options} {spelled}", (*matches, Within(Field.DPORT, ports.ranges))) if spelled else ("", ())
 
 
 def _spelled(ranges: Ranges) -> str:

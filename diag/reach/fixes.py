@@ -14,6 +14,7 @@ from diag.interpreter.trace import Tracer
 from diag.model.address import Family
 from diag.model.analysis import Fix
 from diag.model.docker import Container, DockerNetwork
+from diag.model.flow import HopKind
 from diag.model.message import say, sentences
 from diag.model.netfilter import Accept, NfRule
 from diag.model.netns import LinkKind
@@ -251,14 +252,15 @@ class FixFinder:
             return
         stopped = _stopped(path)
         rule = wanted(trace.source_ip, path.target.ip, stopped)
-        files = {span.trace.decided_by.file for span in stopped if span.trace.decided_by is not None}
+        hops = (hop for span in stopped for hop in (*span.trace.forth, *span.trace.back))
+        dropping = {hop.netns for hop in hops if hop.kind is HopKind.DROP}
         chain, both = self._admin_chain(path.target.ip.family), self._in_netns_of(source, destination)
-        if chain is not None and any(file.startswith("host/") for file in files):
+        if chain is not None and "host" in dropping:
             note = say("Lasts until the next reboot or reload unless it is saved; addresses may change on restart.")
             yield self._inserted("host", "", chain, rule, path.target.ip.family, both, note)
         for container, own in ((source, "OUTPUT"), (destination, "INPUT")):
             netns = self.snapshot.netns_of.get(container.name, "")
-            if netns != "host" and container.pid and any(file.startswith(f"containers/{netns}/") for file in files):
+            if netns != "host" and container.pid and netns in dropping:
                 within = f"nsenter -t {container.pid} -n "
                 note = say("Lasts until {name} restarts.", name=container.name)
                 yield self._inserted(netns, within, own, rule, path.target.ip.family, both, note)

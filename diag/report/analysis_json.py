@@ -146,10 +146,18 @@ def _scopes(scopes: tuple[NameScope, ...]) -> Iterator[list[bytes]]:
 def _scopes_beside(scopes: tuple[NameScope, ...], tables: list[int]) -> Iterator[list[bytes]]:
     """Without the answers that containers share, which stand in `tables`."""
     places = {key: place for place, key in enumerate(tables)}
+    known: dict[tuple[int, ...], dict[int, str]] = {}
     for scope in scopes:
-        members = _scope(scope, (on_one_line(_name(answer)) for answer in scope.own))
-        members["shared"] = on_one_line([places[id(table)] for table in scope.shared])
-        members["without"] = on_one_line(scope.without)
+        here = tuple(places[id(table)] for table in scope.shared)
+        if here not in known:
+            first = {answer.name: answer for table in reversed(scope.shared) for answer in table}
+            known[here] = {id(answer): answer.name for answer in first.values()}
+        shared, mine = known[here], set(map(id, scope.names))
+        own = [answer for answer in scope.names if id(answer) not in shared]
+        without = {shared[key] for key in shared.keys() - mine} - {answer.name for answer in own}
+        members = _scope(scope, (on_one_line(_name(answer)) for answer in own))
+        members["shared"] = on_one_line(here)
+        members["without"] = on_one_line(sorted(without))
         yield [members_of(members, 2)]
 
 

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator
 
 from diag.kernel.hooks import DEVICE_HOOKS
 from diag.kernel.topology import Topology
-from diag.model.netfilter import Base, Chain, Field, Match, Named, NfRule, TableFamily
+from diag.model.netfilter import Base, Chain, Field, Match, Named, NfRule, TableFamily, name_fits
 from diag.model.netns import Link, LinkKind
 from diag.model.snapshot import Snapshot
 
@@ -22,7 +22,7 @@ _OF_OTHERS = frozenset({LinkKind.TUN, LinkKind.VETH, LinkKind.DUMMY})
 def link_rules(snapshot: Snapshot, topology: Topology, world: str) -> tuple[bool, bool]:
     """Whether frames of containers may meet rules at the host's uplinks, and whether they may elsewhere."""
     links = snapshot.netns["host"].links or ()
-    uplinks = {link.name for link in links if _is_uplink(topology, link, world)}
+    uplinks = {link.name for link in links if is_uplink(topology, link, world)}
     foreign = frozenset(_foreign(snapshot, topology))
     met = {link.name for link in links} - foreign
     at_uplinks = elsewhere = False
@@ -48,7 +48,8 @@ def _chains(snapshot: Snapshot) -> Iterator[tuple[str, Chain, Base]]:
                     yield netns.id, chain, base
 
 
-def _is_uplink(topology: Topology, link: Link, world: str) -> bool:
+def is_uplink(topology: Topology, link: Link, world: str) -> bool:
+    """Whether a link of the host, on no bridge, leads to nobody who was captured but the world."""
     if link.kind in (LinkKind.BRIDGE, LinkKind.LOOPBACK, LinkKind.VETH) or link.master:
         return False
     return topology.peers.get(("host", link.name), (world, ""))[0] == world
@@ -78,12 +79,8 @@ def _names_others(rule: NfRule, met: Collection[str]) -> bool:
     """Whether it matches on links by names that none of these has, before it does anything."""
     for part in rule.parts:
         if isinstance(part, Named) and part.field in _NAMES and not part.negated:
-            if not any(_fits(name, pattern) for pattern in part.patterns for name in met):
+            if not any(name_fits(name, pattern) for pattern in part.patterns for name in met):
                 return True
         elif not isinstance(part, Match):
             return False
     return False
-
-
-def _fits(name: str, pattern: str) -> bool:
-    return name.startswith(pattern[:-1]) if pattern.endswith("*") else name == pattern

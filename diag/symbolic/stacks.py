@@ -23,6 +23,7 @@ from diag.model.enums import Word
 from diag.model.netfilter import Field, NfTable, Ruleset, TableFamily, Within
 from diag.model.netns import Address, Link, LinkKind, Netns, Nexthop, PolicyRule, Route, RouteType
 from diag.model.snapshot import Snapshot
+from diag.symbolic.link_rules import is_uplink
 from diag.symbolic.segments import Segments
 from diag.symbolic.silence import Silence
 from diag.symbolic.tables import TABLES
@@ -200,13 +201,7 @@ def _proxies_outwards(topology: Topology, host: Netns, family: Family, world: st
     """Whether the host may answer for others' addresses on its uplinks alone, where no container is beside it."""
     names = sysctl.proxying_links(host, family)
     links = [link for link in host.links or () if names is None or link.name in names]
-    return all(
-        link.kind not in (LinkKind.BRIDGE, LinkKind.LOOPBACK)
-        and not link.master
-        and not any(topology.children("host", link.name))
-        and topology.peers.get(("host", link.name), (world, ""))[0] == world
-        for link in links
-    )
+    return all(is_uplink(topology, link, world) and not any(topology.children("host", link.name)) for link in links)
 
 
 class _Finder:

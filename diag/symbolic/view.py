@@ -190,7 +190,7 @@ class View:
             return None
         if match.ipset and not _DIMENSIONS.issuperset(named.dimensions):
             return None
-        found = self._in_ranges(match.fields, named) if len(match.fields) == 1 else None
+        found = self._in_ranges(match.fields[0], named) if len(match.fields) == 1 else None
         if found is None:
             found = self._in_elements(match, named)
         if found is None or not match.negated:
@@ -198,13 +198,13 @@ class View:
         present = self._present(match.fields)
         return present & ~found if present is not None else None
 
-    def _in_ranges(self, fields: tuple[Field, ...], named: NamedSet) -> Set | None:
+    def _in_ranges(self, where: Field, named: NamedSet) -> Set | None:
         """All elements of one dimension at once; None where they are not plain ranges of the field."""
         keys = [element.key[0] for element in named.elements if len(element.key) == 1]
         ranges = tuple(key for key in keys if not isinstance(key, str))
         if named.dimensions not in ((), ("ip",), ("net",)) or len(ranges) < len(named.elements):
             return None
-        return self._plain(Within(fields[0], ranges))
+        return self._plain(Within(where, ranges))
 
     def _in_elements(self, match: InSet, named: NamedSet) -> Set | None:
         found = self.space.empty

@@ -816,7 +816,7 @@ def test_policy_rules_that_pick_what_the_host_sends_are_left_to_the_interpreter(
 
 
 @pytest.mark.apart
-@settings(max_examples=25, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(rules.iptables(), SWITCHES, st.sampled_from(POLICIES))
 def test_random_rules_beside_policy_rules(text: str, switches: dict[str, str], policy: tuple[PolicyRule, bool]) -> None:
     assert_agreement(with_policy(five(text, switches), policy[0]))
@@ -1226,7 +1226,7 @@ def test_what_gets_to_a_namespace_that_was_not_captured_is_unknown(make: Callabl
 @pytest.mark.apart
 @FAMILIES
 def test_random_rules_where_namespaces_were_not_captured(family: Family) -> None:
-    @settings(max_examples=15, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=40, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(random_hosts(family), st.sets(st.sampled_from(NAMES), min_size=1, max_size=3))
     def agree(host: Host, lost: set[str]) -> None:
         host = unseen(host, *sorted(lost))

@@ -105,7 +105,7 @@ def test_a_caller_with_two_links_is_told_by_the_one_that_it_calls_by() -> None:
 
 
 @pytest.mark.apart
-@settings(max_examples=30, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=80, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(rules.iptables(), SWITCHES)
 def test_random_rules(text: str, switches: dict[str, str]) -> None:
     assert_told(shared(five(text, switches).rules(PUBLISHED, "nat")))
